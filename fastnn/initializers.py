@@ -1,0 +1,308 @@
+"""Initialisers as specs: `draw` returns a dense layer's starting weights and biases.
+
+Numbers are drawn in float64 with NumPy's RandomState and rounded later, so a seed gives the same
+network in both real types and on both backends.
+"""
+
+import math
+import numbers
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+
+
+def _check_number(spec, field, interval):
+    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
+    value = getattr(spec, field)
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
+        above = value > low or (value == low and interval[0] == "[")
+        below = value < high or (value == high and interval[-1] == "]")
+        if above and below:
+            return
+    usual = next(f.default for f in fields(spec) if f.name == field)
+    raise ValueError(
+        f"{type(spec).__name__}({field}=): expected a finite number in {interval}, got {value!r}; "
+        f"the usual value is {usual:g}"
+    )
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """Base of all initialiser specs: weights by `_weights`, biases zero."""
+
+    name: ClassVar[str] = ""
+
+    def draw(self, random_state, n_in, n_out, activation_name="identity"):
+        """Starting weights and biases of one dense layer.
+
+        Parameters
+        ----------
+        random_state : numpy.random.RandomState
+            Advanced by the draw.
+        n_in, n_out : int
+            Inputs and outputs of the layer, both >= 1.
+        activation_name : str, default="identity"
+            Name of the hidden layers' activation; only `Auto` looks at it.
+
+        Returns
+        -------
+        W : ndarray of shape (n_in, n_out), float64
+        b : ndarray of shape (n_out,), float64
+        """
+        return self._weights(random_state, n_in, n_out), np.zeros(n_out)
+
+    def _weights(self, random_state, n_in, n_out):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """All weights zero: right for a network without hidden layers, untrainable with them."""
+
+    name: ClassVar[str] = "zeros"
+
+    def _weights(self, random_state, n_in, n_out):
+        return np.zeros((n_in, n_out))
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Weights from a normal distribution with mean 0.
+
+    Parameters
+    ----------
+    std : float, default=0.01
+        Standard deviation, in [0, inf).
+
+    References
+    ----------
+    Krizhevsky, Sutskever and Hinton (2012), ImageNet classification (the default's source).
+    """
+
+    std: float = 0.01
+    name: ClassVar[str] = "normal"
+
+    def __post_init__(self):
+        _check_number(self, "std", "[0, inf)")
+
+    def _weights(self, random_state, n_in, n_out):
+        return random_state.normal(0.0, self.std, (n_in, n_out))
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Weights uniform in [-bound, bound).
+
+    Parameters
+    ----------
+    bound : float, default=0.05
+        In [0, inf).
+    """
+
+    bound: float = 0.05
+    name: ClassVar[str] = "uniform"
+
+    def __post_init__(self):
+        _check_number(self, "bound", "[0, inf)")
+
+    def _weights(self, random_state, n_in, n_out):
+        return random_state.uniform(-self.bound, self.bound, (n_in, n_out))
+
+
+@dataclass(frozen=True)
+class _ScaledUniform(Initializer):
+    """Weights uniform with variance v: bound sqrt(3 v)."""
+
+    def _weights(self, random_state, n_in, n_out):
+        bound = math.sqrt(3.0 * self._variance(n_in, n_out))
+        return random_state.uniform(-bound, bound, (n_in, n_out))
+
+
+@dataclass(frozen=True)
+class _ScaledNormal(Initializer):
+    """Weights normal with variance v, not truncated."""
+
+    def _weights(self, random_state, n_in, n_out):
+        return random_state.normal(0.0, math.sqrt(self._variance(n_in, n_out)), (n_in, n_out))
+
+
+class _Glorot:
+    @staticmethod
+    def _variance(n_in, n_out):
+        return 2.0 / (n_in + n_out)
+
+
+class _LeCun:
+    @staticmethod
+    def _variance(n_in, n_out):
+        return 1.0 / n_in
+
+
+class _He:
+    @staticmethod
+    def _variance(n_in, n_out):
+        return 2.0 / n_in
+
+
+@dataclass(frozen=True)
+class GlorotUniform(_Glorot, _ScaledUniform):
+    """Uniform with variance 2 / (n_in + n_out), bound sqrt(6 / (n_in + n_out)).
+
+    For tanh and logistic layers.
+
+    References
+    ----------
+    Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks.
+    """
+
+    name: ClassVar[str] = "glorot_uniform"
+
+
+@dataclass(frozen=True)
+class GlorotNormal(_Glorot, _ScaledNormal):
+    """Normal with variance 2 / (n_in + n_out); for tanh and logistic layers.
+
+    References
+    ----------
+    Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks.
+    """
+
+    name: ClassVar[str] = "glorot_normal"
+
+
+@dataclass(frozen=True)
+class LeCunUniform(_LeCun, _ScaledUniform):
+    """Uniform with variance 1 / n_in, bound sqrt(3 / n_in).
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller (1998), Efficient BackProp.
+    """
+
+    name: ClassVar[str] = "lecun_uniform"
+
+
+@dataclass(frozen=True)
+class LeCunNormal(_LeCun, _ScaledNormal):
+    """Normal with variance 1 / n_in; the one SELU networks ask for.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Mueller (1998), Efficient BackProp.
+    Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-normalizing neural networks.
+    """
+
+    name: ClassVar[str] = "lecun_normal"
+
+
+@dataclass(frozen=True)
+class HeUniform(_He, _ScaledUniform):
+    """Uniform with variance 2 / n_in, bound sqrt(6 / n_in); for rectifiers.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun (2015), Delving deep into rectifiers.
+    """
+
+    name: ClassVar[str] = "he_uniform"
+
+
+@dataclass(frozen=True)
+class HeNormal(_He, _ScaledNormal):
+    """Normal with variance 2 / n_in; for rectifiers.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun (2015), Delving deep into rectifiers.
+    """
+
+    name: ClassVar[str] = "he_normal"
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """gain times a random matrix with orthonormal rows or columns, whichever are fewer.
+
+    The Q of a normal matrix's QR decomposition, its columns' signs set by R's diagonal: uniform
+    over all such Q.
+
+    Parameters
+    ----------
+    gain : float, default=1.0
+        In [0, inf).
+
+    References
+    ----------
+    Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning.
+    Mezzadri (2007), How to generate random matrices from the classical compact groups (the signs).
+    """
+
+    gain: float = 1.0
+    name: ClassVar[str] = "orthogonal"
+
+    def __post_init__(self):
+        _check_number(self, "gain", "[0, inf)")
+
+    def _weights(self, random_state, n_in, n_out):
+        tall = random_state.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
+        q, r = np.linalg.qr(tall)
+        q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        return np.ascontiguousarray(self.gain * (q if n_in >= n_out else q.T))
+
+
+@dataclass(frozen=True)
+class Auto(Initializer):
+    """scikit-learn's rule: weights, then biases, uniform within sqrt(f / (n_in + n_out)).
+
+    f is 2 when the hidden activation is logistic, else 6. Drawn layer by layer from one
+    RandomState, this gives exactly the starting weights of scikit-learn's MLPClassifier and
+    MLPRegressor with that seed; there every layer, the output layer too, goes by the hidden
+    activation.
+
+    References
+    ----------
+    Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    def draw(self, random_state, n_in, n_out, activation_name="identity"):
+        factor = 2.0 if activation_name == "logistic" else 6.0
+        bound = np.sqrt(factor / (n_in + n_out))
+        W = random_state.uniform(-bound, bound, (n_in, n_out))
+        return W, random_state.uniform(-bound, bound, n_out)
+
+
+INITIALIZERS = {
+    spec.name: spec
+    for spec in (
+        Auto, Zeros, Normal, Uniform, GlorotUniform, GlorotNormal, LeCunUniform, LeCunNormal,
+        HeUniform, HeNormal, Orthogonal,
+    )
+}  # fmt: skip
+
+
+def get_initializer(spec_or_name, where="init"):
+    """The initialiser spec for a name (with its default numbers), or the given spec itself.
+
+    Raises
+    ------
+    ValueError
+        For anything else, with the list of names; `where` is the place the message names.
+    """
+    if isinstance(spec_or_name, Initializer):
+        return spec_or_name
+    if isinstance(spec_or_name, str) and spec_or_name in INITIALIZERS:
+        return INITIALIZERS[spec_or_name]()
+    if isinstance(spec_or_name, type) and issubclass(spec_or_name, Initializer):
+        way_out = f"write {spec_or_name.__name__}() with brackets"
+    else:
+        way_out = "for other numbers than the defaults pass a spec, such as Normal(std=0.1)"
+    raise ValueError(
+        f"{where}: expected one of {', '.join(INITIALIZERS)} or an initialiser spec, got {spec_or_name!r}; {way_out}"
+    )

@@ -1,0 +1,59 @@
+"""Normalisation layers."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+from fastnn import ops
+
+
+def _check(layer, name, low, high):
+    value = getattr(layer, name)
+    if isinstance(value, bool) or not isinstance(value, Real) or not low < value <= high:
+        raise ValueError(f"{type(layer).__name__}: {name} must be a number in ({low}, {high}], got {value!r}")
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance of each feature over the batch.
+
+    Prediction uses running averages: running <- (1 - momentum) running + momentum batch, with the unbiased variance.
+    Sample weights do not enter the statistics. Source: Ioffe and Szegedy (2015).
+
+    Parameters
+    ----------
+    momentum : float in (0, 1], default=0.1
+    epsilon : float > 0, default=1e-5
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self):
+        _check(self, "momentum", 0, 1)
+        _check(self, "epsilon", 0, float("inf"))
+
+    def lower(self, builder, x):
+        """Adds the normalisation; returns the name of y."""
+        name = f"norm{builder.number('norm')}"
+        return ops.norm.batch_norm(builder, x, float(self.momentum), float(self.epsilon), name)
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance of each row over its features.
+
+    The same in training and prediction. Source: Ba, Kiros and Hinton (2016).
+
+    Parameters
+    ----------
+    epsilon : float > 0, default=1e-5
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self):
+        _check(self, "epsilon", 0, float("inf"))
+
+    def lower(self, builder, x):
+        """Adds the normalisation; returns the name of y."""
+        return ops.norm.layer_norm(builder, x, float(self.epsilon), f"norm{builder.number('norm')}")

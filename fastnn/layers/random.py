@@ -1,0 +1,31 @@
+"""Layers that are random in training."""
+
+from dataclasses import dataclass
+from numbers import Real
+
+from fastnn import ops
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Sets each input to zero with probability `rate` in training and scales the others by 1 / (1 - rate).
+
+    Prediction passes its input through. Source: Srivastava et al. (2014), in the inverted form.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    """
+
+    rate: float
+
+    def __post_init__(self):
+        if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
+            raise ValueError(f"Dropout: rate must be a number in [0, 1), got {self.rate!r}")
+
+    def lower(self, builder, x):
+        """Adds the mask in training; returns the name of the output."""
+        if not builder.training or self.rate == 0:
+            return x
+        stream = builder.number("stream") + 1
+        return ops.random.dropout(builder, x, self.rate, stream, f"dropout{stream}.y")

@@ -1,0 +1,140 @@
+"""Layer specs -> plan: forward ops, then backward ops by the gradient rules, then the update."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastnn import ops, passes
+from fastnn.activations import get_activation
+from fastnn.plan import Builder
+
+PURPOSES = ("train", "gradient", "predict", "evaluate")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is to be lowered.
+
+    Parameters
+    ----------
+    features : int
+        Width of a row of X.
+    layers : tuple of layer specs
+        From input to output; the last one yields the pre-activations that the loss reads.
+    loss : loss spec
+    output_activation : str
+        "identity", "softmax", "logistic" or "exp": what prediction applies to the last layer.
+    """
+
+    features: int
+    layers: tuple
+    loss: Any
+    output_activation: str = "identity"
+
+
+def lower(
+    network,
+    purpose,
+    *,
+    weighted=False,
+    one_hot=False,
+    on=1.0,
+    off=0.0,
+    optimizer=None,
+    l1=0.0,
+    l2=0.0,
+    clip_norm=None,
+    clip_value=None,
+    whole_batch=False,
+    rows=None,
+):
+    """Lowers a network to a plan.
+
+    Parameters
+    ----------
+    network : Network
+    purpose : {"train", "gradient", "predict", "evaluate"}
+        "train" updates parameters with `optimizer`; "gradient" leaves the gradients of the penalised loss in their
+        buffers; "predict" stores the output activation; "evaluate" leaves the loss of each row.
+    weighted : bool
+        Whether rows have sample weights.
+    one_hot, on, off
+        How y becomes the target: see ``fastnn.ops.gather.gather_target``.
+    optimizer : optimiser spec
+        For "train".
+    l1, l2 : float
+        The penalty (l1 |W|_1 + l2/2 |W|_2^2) / weight_sum on weight matrices.
+    clip_norm, clip_value : float or None
+        Limits of the gradient's norm and of each of its elements.
+    whole_batch : bool
+        Promise that no batch is split into chunks, so that an update may be fused with its weight gradient.
+    rows : int or None
+        Rows of a batch, for the choice of how threads share a layer; None where one thread runs the plan.
+
+    Returns
+    -------
+    Plan
+    """
+    if purpose not in PURPOSES:
+        raise ValueError(f"lower: purpose must be one of {PURPOSES}, got {purpose!r}")
+    builder = Builder(purpose)
+    z = ops.gather.gather(builder, (network.features,))
+    for layer in network.layers:
+        z = layer.lower(builder, z)
+    if purpose == "predict":
+        output = _output(builder, z, network.output_activation)
+        ops.gather.store(builder, output)
+        return passes.fuse(builder.plan(output=output))
+
+    (outputs,) = builder.shape(z)
+    t = ops.gather.gather_target(builder, outputs, one_hot=one_hot, on=on, off=off)
+    w = ops.gather.gather_weight(builder) if weighted else None
+    forward = tuple(builder.step)
+    kernel = network.loss.kernel(network.output_activation == "softmax")
+    dz, row_loss = ops.loss.loss(builder, z, t, w, kernel)
+    if purpose != "evaluate":
+        _backward(builder, forward, z, dz)
+        _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value)
+    plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=whole_batch and clip_norm is None)
+    if rows is not None:
+        plan = passes.split_wide_layers(plan, rows)
+    return passes.place_barriers(plan)
+
+
+def _output(builder, z, activation):
+    if activation == "softmax":
+        return ops.activation.softmax(builder, z, "y")
+    if activation == "identity":
+        return z
+    return ops.activation.activation(builder, z, get_activation(activation), "y")
+
+
+def _backward(builder, forward, z, dz):
+    """Reverse mode, once and for all: walks the forward ops backwards and adds the gradient ops of each."""
+    gradient = {z: dz}
+    for op in reversed(forward):
+        rule = ops.GRADIENTS.get(op.kind)
+        dy = gradient.pop(op.outputs[0], None)
+        if rule is None or dy is None:
+            continue
+        dx = rule(builder, op, dy)
+        if dx is not None:
+            gradient[op.inputs[0]] = dx
+
+
+def _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value):
+    parameters = [name for name in builder.parameters if name in builder.gradients]
+    for parameter in parameters:
+        if (l1 or l2) and ops.update.is_weight(builder, parameter):
+            ops.update.penalty(builder, parameter, l1, l2)
+    if purpose == "gradient":
+        return
+    gradients = [builder.gradients[parameter] for parameter in parameters]
+    if clip_norm is not None:
+        ops.update.clip_norm(builder, gradients, clip_norm)
+    if clip_value is not None:
+        for gradient in gradients:
+            ops.update.clip_value(builder, gradient, clip_value)
+    for parameter in parameters:
+        ops.update.update(builder, parameter, optimizer)
+    for parameter in parameters:
+        ops.update.renew_transposed(builder, parameter)

@@ -1,0 +1,42 @@
+"""Plans describe themselves and refuse nonsense."""
+
+import pytest
+
+from fastnn.layers import Dense
+from fastnn.losses import LogLoss
+from fastnn.lower import Network, lower
+from fastnn.plan import Buffer, Builder, Op
+
+
+@pytest.fixture
+def plan():
+    return lower(Network(4, (Dense(5), Dense(3, "identity")), LogLoss(), "softmax"), "predict")
+
+
+def test_describe_names_ops_shapes_and_counts(plan):
+    text = plan.describe()
+    for part in ("dense", "x[4], dense0.W[4x5], dense0.b[5] -> dense0.y[5]", "softmax", "rows x 3"):
+        assert part in text
+    assert "43 parameters, 35 multiply-adds a row" in text
+
+
+def test_counts(plan):
+    assert plan.n_parameters == 4 * 5 + 5 + 5 * 3 + 3
+    assert plan.multiply_adds == 4 * 5 + 5 * 3
+
+
+def test_unknown_role_is_refused():
+    with pytest.raises(ValueError, match="role must be one of"):
+        Buffer("x", (3,), "activation")
+
+
+def test_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="split must be"):
+        Op("dense", (), (), split="panels")
+
+
+def test_a_buffer_is_declared_once():
+    builder = Builder("predict")
+    builder.buffer("x", (3,), "batch")
+    with pytest.raises(ValueError, match="declared twice"):
+        builder.buffer("x", (3,), "batch")
