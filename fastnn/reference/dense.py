@@ -1,0 +1,44 @@
+"""The affine map y = f(x W + b) and the two products of its backward pass."""
+
+import numpy as np
+
+from fastnn.reference import activation
+
+
+def weight_gradients(x, dz):
+    """dW = x^T dz and db = sum over rows of dz, the latter added up in float64."""
+    return x.T @ dz, dz.sum(axis=0, dtype=np.float64).astype(dz.dtype)
+
+
+def accumulate(buffers, names, values, step):
+    """Gradients of a batch: set by its first chunk of rows, added to by the others."""
+    for name, value in zip(names, values, strict=True):
+        buffers[name] = value if step.chunk == 0 else buffers[name] + value
+
+
+def _dense(op, buffers, step):
+    x, W, b = (buffers[name] for name in op.inputs)
+    z = x @ W + b
+    buffers[op.outputs[0]] = activation.apply(op.attributes["activation"], z)
+    if len(op.outputs) == 2:
+        buffers[op.outputs[1]] = z
+
+
+def _dense_grad_input(op, buffers, step):
+    dz, WT = buffers[op.inputs[0]], buffers[op.inputs[1]]
+    dx = dz @ WT
+    if op.attributes["activation"] is not None:
+        dx *= activation.derivative(op.attributes["activation"], buffers[op.inputs[2]])
+    buffers[op.outputs[0]] = dx
+
+
+def _dense_grad_weights(op, buffers, step):
+    x, dz = (buffers[name] for name in op.inputs)
+    accumulate(buffers, op.outputs, weight_gradients(x, dz), step)
+
+
+OPS = {
+    "dense": _dense,
+    "dense_grad_input": _dense_grad_input,
+    "dense_grad_weights": _dense_grad_weights,
+}

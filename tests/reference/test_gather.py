@@ -1,0 +1,63 @@
+"""Rows in and out: order, chunks, conversion, targets."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fastnn.reference import Step
+
+X = np.arange(12.0).reshape(6, 2)
+ORDER = np.array([5, 3, 1, 0, 2, 4])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("source", [X, X.astype(np.float32), sparse.csr_array(X), sparse.csr_matrix(X)])
+def test_gather_takes_the_chunk_of_the_order_and_converts(execute, source, dtype):
+    step = Step(n=2, first=1, order=ORDER)
+    x = execute("gather", {"X": source}, {"x": np.empty((0, 2), dtype)}, step=step)["x"]
+    assert x.dtype == dtype
+    assert np.array_equal(x, X[[3, 1]])
+
+
+def test_gather_without_an_order_takes_consecutive_rows(execute):
+    x = execute("gather", {"X": X}, {"x": np.empty((0, 2))}, step=Step(n=3, first=2))["x"]
+    assert np.array_equal(x, X[2:5])
+    assert not np.shares_memory(x, X)
+
+
+def target(execute, y, outputs, attributes):
+    return execute("gather_target", {"y": y}, {"t": np.empty((0, outputs))}, attributes, Step(n=len(y)))["t"]
+
+
+def test_class_indices_become_one_hot_rows(execute):
+    t = target(execute, np.array([2, 0, 1]), 3, {"one_hot": True, "on": 1.0, "off": -1.0})
+    assert t.tolist() == [[-1, -1, 1], [1, -1, -1], [-1, 1, -1]]
+
+
+def test_two_classes_share_one_output(execute):
+    t = target(execute, np.array([0, 1, 1]), 1, {"one_hot": True, "on": 1.0, "off": 0.0})
+    assert t.tolist() == [[0], [1], [1]]
+
+
+def test_matrices_are_mapped_from_off_and_on(execute):
+    y = np.array([[0.0, 1.0], [1.0, 0.0]])
+    t = target(execute, y, 2, {"one_hot": False, "on": 1.0, "off": -1.0})
+    assert t.tolist() == [[-1, 1], [1, -1]]
+
+
+def test_values_pass_unchanged(execute):
+    y = np.array([[0.3], [-7.0]])
+    assert np.array_equal(target(execute, y, 1, {"one_hot": False, "on": 1.0, "off": 0.0}), y)
+
+
+def test_weights_are_converted(execute):
+    weights = np.arange(6.0)
+    outputs = {"w": np.empty(0, np.float32)}
+    w = execute("gather_weight", {"sample_weight": weights}, outputs, step=Step(n=2, first=4, order=ORDER))["w"]
+    assert w.dtype == np.float32 and w.tolist() == [2, 4]
+
+
+def test_store_writes_the_chunk_of_the_output(execute):
+    output = np.zeros((4, 2))
+    execute("store", {"y": X[:2]}, {"output": output}, step=Step(n=2, first=1))
+    assert np.array_equal(output, [[0, 0], [0, 1], [2, 3], [0, 0]])
