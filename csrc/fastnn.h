@@ -1,0 +1,203 @@
+/* fastnn's kernel table and the contract of every kernel in it.
+ *
+ * One table per instruction set and per real type (float, double); `fnn_kernels()` picks one at run time.
+ * A kernel allocates nothing, checks nothing, takes counts and strides in elements (never bytes), and gives
+ * each output element the same operations in the same order whatever rows or columns share its call:
+ * so results do not depend on how work is split between threads.
+ *
+ * Panels. Matrices inside a plan are cut into column panels of `panel` = vectors * lanes columns. Panel p of an
+ * (r, c) matrix is a contiguous (r, width) block, rows one after the other; width is `panel` except for the last
+ * panel, whose width is the rest rounded up to `lanes`. Columns beyond c hold zero in weights, gradients and
+ * loss gradients, and unspecified finite numbers in activations; no kernel lets them reach a real column.
+ * Weights (in, out), activations (rows, features) and their gradients all have this one layout, hence any of them
+ * can be the packed operand of a product. Vectors (biases) are padded to a multiple of `lanes` with zeros.
+ * Every panel and vector starts at a multiple of 64 bytes.
+ */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stdint.h>
+
+enum { FNN_MAX_ROWS = 16, FNN_MAX_VECTORS = 4 };
+
+/* Lists that dispatch, Cython, tests and benchmarks share. */
+typedef enum {
+#define FNN_ACTIVATION(name, ...) FNN_ACTIVATION_##name,
+#include "activations.def"
+#undef FNN_ACTIVATION
+    FNN_ACTIVATIONS
+} fnn_activation_id;
+
+typedef enum {
+#define FNN_LOSS(name, ...) FNN_LOSS_##name,
+#include "losses.def"
+#undef FNN_LOSS
+    FNN_LOSSES
+} fnn_loss_id;
+
+typedef enum {
+#define FNN_OPTIMIZER(name, ...) FNN_OPTIMIZER_##name,
+#include "optimizers.def"
+#undef FNN_OPTIMIZER
+    FNN_OPTIMIZERS
+} fnn_optimizer_id;
+
+/* Batch-reduce product of one register tile:
+ *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
+ *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
+ * with B[q][j] = b[q*b_row + j]; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes.
+ * init NULL means zeros; init_row 0 repeats one row (a bias); init may be c itself (accumulate).
+ * a and b are only read; c must not overlap them. b, c and init need no alignment beyond the element's. */
+typedef struct {
+    const void *a, *tail;
+    int64_t a_row, a_step, a_block, blocks, depth;
+    int64_t tail_row, tail_depth;
+    const void *b;
+    int64_t b_row;
+    const void *init;
+    int64_t init_row;
+    void *c;
+    int64_t c_row;
+} fnn_gemm;
+
+typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
+
+/* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
+typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
+/* dz[i] = dy[i] * f'(i), f' from s[i] = y[i], or z[i] where activations.def says INPUT; dz may be dy. */
+typedef void (*fnn_activation_grad_kernel)(int64_t n, const void *dy, const void *s, void *dz, const double *p);
+
+/* Loss of the rows first .. first + rows (r runs over them) with `outputs` columns; z, t and dz in panels whose starts
+ * (row 0) lie `panel_stride` elements apart; w and row_loss start at row 0 too.
+ * dz[r][j] = w[r] * inverse_weight * dl/dz (pad columns get 0); row_loss[r] = w[r] * l. w NULL means 1.
+ * dz may be z. row_loss is double. p holds the loss's parameter. */
+typedef struct {
+    int64_t first, rows, outputs, panel_stride;
+    const void *z, *t, *w;
+    double inverse_weight;
+    void *dz;
+    double *row_loss;
+    const double *p;
+} fnn_loss;
+typedef void (*fnn_loss_kernel)(const fnn_loss *l);
+
+/* One optimiser step on n contiguous elements (a multiple of lanes): w, state0, state1 are updated, g is read.
+ * rate already holds the bias corrections of the step (Adam); p holds the optimiser's constants in the order of
+ * optimizers.def; shrink = 1 - rate * decay multiplies w first. g is clipped to +-clip first (INFINITY: not). */
+typedef struct {
+    double rate, shrink, clip;
+    const double *p;
+} fnn_step;
+typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
+
+typedef struct {
+    const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
+    int64_t itemsize;      /* 4 or 8 */
+    int64_t lanes;         /* elements in a vector */
+    int64_t vectors;       /* vectors in a panel, <= FNN_MAX_VECTORS */
+    int64_t panel;         /* vectors * lanes */
+    int64_t tile_rows[FNN_MAX_VECTORS + 1]; /* rows of the tallest tile of 1..vectors vectors, <= FNN_MAX_ROWS */
+
+    /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
+    fnn_gemm_kernel gemm[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_activation_kernel activation[FNN_ACTIVATIONS];
+    fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
+    fnn_loss_kernel loss[FNN_LOSSES];
+    fnn_update_kernel update[FNN_OPTIMIZERS];
+
+    /* x[j] += scale * y[j], j < n, a multiple of lanes. */
+    void (*axpy)(int64_t n, double scale, const void *y, void *x);
+    /* s[j] (+)= sum over r < rows of x[r*width + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
+    void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s);
+    /* g[i] += inverse_weight * (l2*w[i] + l1*sign(w[i])); returns inverse_weight * sum(l1*|w| + l2/2*w*w). n multiple of lanes. */
+    double (*penalty)(int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight);
+    void (*clip)(int64_t n, void *g, double limit);
+    double (*square_sum)(int64_t n, const void *g);
+    void (*scale)(int64_t n, double factor, void *g);
+    /* Transposes a (rows, columns) block: to[j*to_row + i] = from[i*from_row + j]. */
+    void (*transpose)(int64_t rows, int64_t columns, const void *from, int64_t from_row, void *to, int64_t to_row);
+
+    /* Row softmax in panels (see fnn_loss for the layout); y may be z; pad columns get 0. */
+    void (*softmax)(int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y);
+
+    /* Dropout of `columns` columns of a (rows, width) panel whose first column is column `column` of the matrix (a multiple
+     * of 4) and whose first row is row `row` of the batch: y = x / (1 - rate) where the random word >= threshold, else 0;
+     * y may be x. Columns beyond `columns` are copied scaled or zeroed, never read as real. */
+    void (*dropout)(int64_t rows, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
+                    uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
+    /* y = z * slope where z < 0 (slope = lower + (upper - lower) * word * 2^-32), else z. grad: dz = dy * (z < 0 ? slope : 1). */
+    void (*rrelu)(int64_t rows, int64_t width, const void *z, void *y, double lower, double upper,
+                  uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
+    void (*rrelu_grad)(int64_t rows, int64_t width, const void *dy, const void *z, void *dz, double lower, double upper,
+                       uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
+
+    /* Batch norm of one panel (rows, width), all rows of the batch. Statistics are (width) vectors. */
+    void (*batch_norm)(int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
+                       double momentum, void *y, void *mean, void *rstd, void *running_mean, void *running_var);
+    void (*batch_norm_inference)(int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
+                                 const void *running_mean, const void *running_var, double epsilon, void *y);
+    void (*batch_norm_grad)(int64_t rows, int64_t width, const void *dy, const void *x, const void *gamma,
+                            const void *mean, const void *rstd, void *dx, void *dgamma, void *dbeta);
+    /* Layer norm of rows first .. first + rows over `features` columns in panels `panel_stride` apart; mean, rstd: one a row,
+     * from row 0. dx may be dy. */
+    void (*layer_norm)(int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *x, const void *gamma, const void *beta,
+                       double epsilon, void *y, void *mean, void *rstd);
+    void (*layer_norm_grad)(int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *dy, const void *x,
+                            const void *gamma, const void *mean, const void *rstd, void *dx);
+    /* One panel: dgamma[j] (+)= sum_r dy*(x-mean[r])*rstd[r]; dbeta[j] (+)= sum_r dy. */
+    void (*layer_norm_grad_parameters)(int64_t rows, int64_t width, const void *dy, const void *x, const void *mean,
+                                       const void *rstd, int accumulate, void *dgamma, void *dbeta);
+
+    /* Gathers rows into panels: to(to_first + r, j) = from[index[r]*from_row + j], r < rows, j < columns; pads get 0.
+     * index NULL stands for row r. panel_stride: distance of panel starts (row 0) in `to`. source_itemsize 4 or 8 (float or
+     * double), converted. */
+    void (*gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
+                   int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first);
+    /* to(to_first + r, j) = on where j == classes[index[r]], else off; with one output, on where the class is 1. Pads get 0. */
+    void (*one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on, double off, void *to,
+                    int64_t panel_stride, int64_t to_first);
+    /* The reverse of gather: to[r*to_row + j] = from(from_first + r, j), `to` of this table's real type. */
+    void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
+                  int64_t to_row);
+
+    /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
+     * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */
+    double (*peak)(int64_t repeats, double *sink);
+} fnn_kernels;
+
+/* The table for this CPU: isa NULL picks the best one the CPU (and FASTNN_ISA) allows; else that name, or NULL if the CPU or build lacks it.
+ * itemsize 4 or 8. */
+const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize);
+/* The i-th name of the instruction sets this CPU and build can run, slowest first; NULL past the end. */
+const char *fnn_isa_name(int i);
+
+/* Flush-to-zero and denormals-are-zero for the calling thread; returns the former state for fnn_restore_float_mode. */
+uint64_t fnn_flush_denormals(void);
+void fnn_restore_float_mode(uint64_t state);
+
+/* Philox4x32-10: four random words of counter (c0, c1, c2, c3) under the key `seed`. */
+void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]);
+/* Fisher-Yates permutation of 0..n-1 for an epoch (see the shuffle op). */
+void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order);
+
+/* Sense-reversing spin barrier; waiting threads yield after some thousand spins. */
+typedef struct {
+    int32_t count, generation;
+    char padding[56];
+} fnn_barrier;
+void fnn_barrier_wait(fnn_barrier *b, int threads);
+
+/* OpenMP facts without <omp.h>: 0/1 and 1 in a serial build. */
+int fnn_has_openmp(void);
+int fnn_max_threads(void);      /* omp_get_max_threads */
+int fnn_in_parallel(void);
+int fnn_thread_number(void);
+int fnn_team_size(void);
+/* Registers the fork handlers that let a forked child use OpenMP again; once per process. */
+void fnn_register_fork_handlers(void);
+/* 1 in a child in which the OpenMP runtime could not be released before the fork: run serially there. */
+int fnn_must_run_serially(void);
+/* "gcc 12.2.0" and the like. */
+const char *fnn_compiler(void);
+
+#endif

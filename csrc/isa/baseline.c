@@ -1,0 +1,3 @@
+#define FNN_ISA baseline
+#include "../simd/baseline.h"
+#include "../kernels/tables.h"

@@ -1,0 +1,3 @@
+#define FNN_ISA neon
+#include "../simd/neon.h"
+#include "../kernels/tables.h"

@@ -1,0 +1,100 @@
+/* Between users' row-major arrays and panels, and the transposition that gives backward its copy of the weights. */
+
+#define FNN_GATHER_FROM(source) \
+    FNN_INLINE void NAME(gather_##source)(int64_t rows, int64_t columns, const int64_t *index, \
+                                          const source *from, int64_t from_row, real *to, int64_t panel_stride, int64_t to_first) \
+    { \
+        const int64_t padded = NAME(padded)(columns); \
+        for (int64_t r = 0; r < rows; r++) { \
+            const source *row = from + (index ? index[r] : r) * from_row; \
+            /* Rows come from anywhere in memory: ask for the one after the next while this one is copied. */ \
+            const source *ahead = from + (index && r + 2 < rows ? index[r + 2] : r) * from_row; \
+            for (int64_t column = 0; column < padded; column += FNN_PANEL) { \
+                const int64_t width = padded - column < FNN_PANEL ? padded - column : FNN_PANEL; \
+                const int64_t copied = columns - column < width ? columns - column : width; \
+                real *line = to + column / FNN_PANEL * panel_stride + (to_first + r) * width; \
+                for (int64_t j = 0; j < copied; j += 64 / (int64_t)sizeof(source)) FNN_PREFETCH(ahead + column + j); \
+                FNN_INDEPENDENT \
+                for (int64_t j = 0; j < copied; j++) line[j] = (real)row[column + j]; \
+                for (int64_t j = copied; j < width; j++) line[j] = 0; \
+            } \
+        } \
+    }
+FNN_GATHER_FROM(float)
+FNN_GATHER_FROM(double)
+#undef FNN_GATHER_FROM
+
+static void NAME(gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
+                         int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first)
+{
+    if (source_itemsize == sizeof(float))
+        NAME(gather_float)(rows, columns, index, from, from_row, to, panel_stride, to_first);
+    else
+        NAME(gather_double)(rows, columns, index, from, from_row, to, panel_stride, to_first);
+}
+
+static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on_, double off_,
+                          void *to_, int64_t panel_stride, int64_t to_first)
+{
+    const real on = (real)on_, off = (real)off_;
+    real *to = to_;
+    const int64_t padded = NAME(padded)(outputs);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t label = classes[index ? index[r] : r], hot = outputs > 1 ? label : (label == 1 ? 0 : -1);
+        for (int64_t column = 0; column < padded; column += FNN_PANEL) {
+            const int64_t width = padded - column < FNN_PANEL ? padded - column : FNN_PANEL;
+            real *line = to + column / FNN_PANEL * panel_stride + (to_first + r) * width;
+            FNN_INDEPENDENT
+            for (int64_t j = 0; j < width; j++) line[j] = column + j == hot ? on : (column + j < outputs ? off : 0);
+        }
+    }
+}
+
+static void NAME(store_rows)(int64_t rows, int64_t columns, const void *from_, int64_t panel_stride, int64_t from_first,
+                             void *to, int64_t to_row)
+{
+    const real *from = from_;
+    const int64_t padded = NAME(padded)(columns);
+    for (int64_t r = 0; r < rows; r++) {
+        real *row = (real *)to + r * to_row;
+        for (int64_t column = 0; column < padded; column += FNN_PANEL) {
+            const int64_t width = padded - column < FNN_PANEL ? padded - column : FNN_PANEL;
+            const int64_t copied = columns - column < width ? columns - column : width;
+            const real *line = from + column / FNN_PANEL * panel_stride + (from_first + r) * width;
+            FNN_INDEPENDENT
+            for (int64_t j = 0; j < copied; j++) row[column + j] = line[j];
+        }
+    }
+}
+
+/* A square of FNN_LANES rows: log2(lanes) times, line i and line i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
+FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
+{
+    vec x[FNN_LANES], y[FNN_LANES];
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
+    FNN_UNROLL
+    for (int span = 1; span < FNN_LANES; span *= 2) {
+        FNN_UNROLL
+        for (int i = 0; i < FNN_LANES / 2; i++) {
+            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_LANES / 2]);
+            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_LANES / 2]);
+        }
+        FNN_UNROLL
+        for (int i = 0; i < FNN_LANES; i++) x[i] = y[i];
+    }
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
+}
+
+static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_, int64_t to_row)
+{
+    const real *from = from_;
+    real *to = to_;
+    const int64_t square_rows = rows - rows % FNN_LANES, square_columns = columns - columns % FNN_LANES;
+    for (int64_t i = 0; i < square_rows; i += FNN_LANES)
+        for (int64_t j = 0; j < square_columns; j += FNN_LANES)
+            NAME(transpose_square)(from + i * from_row + j, from_row, to + j * to_row + i, to_row);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = i < square_rows ? square_columns : 0; j < columns; j++) to[j * to_row + i] = from[i * from_row + j];
+}

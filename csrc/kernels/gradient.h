@@ -1,0 +1,100 @@
+/* What happens to a gradient between the product that makes it and the optimiser.
+ * Sums run in FNN_LANES double accumulators, joined by a fixed tree: no overflow of squares in float32, and the same
+ * bits whoever calls. */
+
+FNN_INLINE double NAME(total)(double lanes[FNN_LANES])
+{
+    for (int half = FNN_LANES / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+static void NAME(axpy)(int64_t n, double scale, const void *y_, void *x_)
+{
+    const real *y = y_, factor = (real)scale;
+    real *x = x_;
+    FNN_INDEPENDENT
+    for (int64_t i = 0; i < FNN_WHOLE(n); i++) x[i] += factor * y[i];
+}
+
+static void NAME(clip)(int64_t n, void *g_, double limit_)
+{
+    const real limit = (real)limit_;
+    real *g = g_;
+    for (int64_t i = 0; i < FNN_WHOLE(n); i++) g[i] = g[i] < -limit ? -limit : (g[i] > limit ? limit : g[i]);
+}
+
+static void NAME(scale)(int64_t n, double factor_, void *g_)
+{
+    const real factor = (real)factor_;
+    real *g = g_;
+    for (int64_t i = 0; i < FNN_WHOLE(n); i++) g[i] *= factor;
+}
+
+static double NAME(square_sum)(int64_t n, const void *g_)
+{
+    const real *g = g_;
+    double sum[FNN_LANES] = {0};
+    for (int64_t i = 0; i < n; i += FNN_LANES)
+        FNN_EACH_LANE sum[lane] += (double)g[i + lane] * g[i + lane];
+    return NAME(total)(sum);
+}
+
+/* Without l1, what most fits have: squares in real lanes, which over the few thousand elements of a call loses no digit
+ * that the loss shows, and costs half. */
+static double NAME(square_penalty)(int64_t n, const real *w, real *g, double l2, double inverse_weight)
+{
+    const real step = (real)(inverse_weight * l2);
+    real square[FNN_LANES] = {0};
+    double sum[FNN_LANES];
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        FNN_INDEPENDENT
+        for (int lane = 0; lane < FNN_LANES; lane++) {
+            const real x = w[i + lane];
+            g[i + lane] += step * x;
+            square[lane] += x * x;
+        }
+    }
+    for (int lane = 0; lane < FNN_LANES; lane++) sum[lane] = square[lane];
+    return inverse_weight * 0.5 * l2 * NAME(total)(sum);
+}
+
+static double NAME(penalty)(int64_t n, const void *w_, void *g_, double l1, double l2, double inverse_weight)
+{
+    if (l1 == 0) return NAME(square_penalty)(n, w_, g_, l2, inverse_weight);
+    const real *w = w_, step1 = (real)(inverse_weight * l1), step2 = (real)(inverse_weight * l2);
+    real *g = g_;
+    double absolute[FNN_LANES] = {0}, square[FNN_LANES] = {0};
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        FNN_EACH_LANE {
+            const real x = w[i + lane], sign = x > 0 ? (real)1 : (x < 0 ? (real)-1 : x);
+            g[i + lane] += step2 * x + step1 * sign;
+            absolute[lane] += real_abs(x);
+            square[lane] += (double)x * x;
+        }
+    }
+    return inverse_weight * (l1 * NAME(total)(absolute) + 0.5 * l2 * NAME(total)(square));
+}
+
+FNN_INLINE void NAME(column_sum_of)(int vectors, int64_t rows, const real *x, int accumulate, real *s)
+{
+    vec sum[FNN_MAX_VECTORS];
+    FNN_UNROLL
+    for (int j = 0; j < vectors; j++) sum[j] = accumulate ? NAME(load)(s + j * FNN_LANES) : NAME(zero)();
+    for (int64_t r = 0; r < rows; r++, x += vectors * FNN_LANES) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) sum[j] = NAME(add)(sum[j], NAME(load)(x + j * FNN_LANES));
+    }
+    FNN_UNROLL
+    for (int j = 0; j < vectors; j++) NAME(store)(s + j * FNN_LANES, sum[j]);
+}
+
+static void NAME(column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s)
+{
+    switch (width / FNN_LANES) { /* a constant count of vectors keeps the sums in registers */
+    case 1: NAME(column_sum_of)(1, rows, x, accumulate, s); break;
+    case 2: NAME(column_sum_of)(2, rows, x, accumulate, s); break;
+    case 3: NAME(column_sum_of)(3, rows, x, accumulate, s); break;
+    case 4: NAME(column_sum_of)(4, rows, x, accumulate, s); break;
+    }
+}

@@ -1,0 +1,156 @@
+/* exp, expm1, log, log1p, tanh, logistic and the normal distribution as branch-free functions of one real, so that
+ * a loop over them becomes vector code. Errors (units in the last place, measured against a longer format)
+ * stand at each function, float / double. NaN stays NaN; results below the smallest normal number are 0.
+ *
+ * The polynomials are Chebyshev fits of the named function on the named interval, highest power first. */
+
+FNN_INLINE bits NAME(to_bits)(real x) { bits b; memcpy(&b, &x, sizeof b); return b; }
+FNN_INLINE real NAME(from_bits)(bits b) { real x; memcpy(&x, &b, sizeof x); return x; }
+
+FNN_INLINE real NAME(polynomial)(real x, const real *coefficient, int count)
+{
+    real y = coefficient[0];
+    FNN_UNROLL
+    for (int i = 1; i < count; i++) y = y * x + coefficient[i];
+    return y;
+}
+#define FNN_POLYNOMIAL(x, coefficient) NAME(polynomial)(x, coefficient, sizeof coefficient / sizeof *coefficient)
+
+#if FNN_REAL_BITS == 32
+#define FNN_MANTISSA 23
+#define FNN_BIAS 127
+#define FNN_ROUND 12582912.0f /* 1.5 * 2^23: adding it leaves the nearest integer in the low bits */
+#define FNN_LN2_HIGH 0.693359375f
+#define FNN_LN2_LOW -2.12194440e-4f
+#define FNN_LOG_MAX 88.7228317f
+#define FNN_LOG_MIN -87.3365402f
+#define FNN_SQRT_HALF_BITS 0x3f3504f3u
+/* (exp(r) - 1 - r) / r^2 on |r| <= log(2) / 2 */
+static const real NAME(exp_fit)[] = {1.392625083e-3f, 8.363232884e-3f, 4.166655421e-2f, 0.1666657667f, 0.5f};
+/* (2 atanh(s) - 2 s) / s^3 in s^2, for arguments of the logarithm within sqrt(2) of 1 */
+static const real NAME(log_fit)[] = {0.29581486f, 0.3998874668f, 0.6666668512f};
+/* the same for arguments in 1..2 */
+static const real NAME(log1p_fit)[] = {0.2322432922f, 0.217065758f, 0.2859235799f, 0.3999970633f, 0.6666666732f};
+/* (1 + 2 a) exp(a^2) erfc(a) in (a - 2.5) / (a + 2.5), 0 <= a */
+#define FNN_ERFC_CENTRE 2.5f
+static const real NAME(erfc_fit)[] = {-6.601327424e-5f, 4.047881424e-4f, 4.685819146e-4f, -4.178661442e-3f,
+                                      9.421644424e-4f, 3.267637264e-2f, -0.1029688944f, 0.1576446308f,
+                                      -9.90244476e-2f, -0.1223574914f, 1.264838184f};
+#else
+#define FNN_MANTISSA 52
+#define FNN_BIAS 1023
+#define FNN_ROUND 6755399441055744.0
+#define FNN_LN2_HIGH 0.693147180369123816490
+#define FNN_LN2_LOW 1.90821492927058770002e-10
+#define FNN_LOG_MAX 709.782712893383973
+#define FNN_LOG_MIN -708.396418532264106
+#define FNN_SQRT_HALF_BITS 0x3fe6a09e667f3bcdu
+static const real NAME(exp_fit)[] = {
+    2.5100472505694996e-8, 2.76202015910315488e-7, 2.75572682769056962e-6, 2.48015210578682052e-5,
+    1.9841269863171556e-4, 1.38888889173670806e-3, 8.3333333333300382e-3, 4.16666666666238205e-2,
+    0.166666666666666675, 0.500000000000000103};
+static const real NAME(log_fit)[] = {
+    0.146184620837969825, 0.153315586703233256, 0.181828940305432968, 0.222222110674193934,
+    0.285714286263885309, 0.399999999998985932, 0.666666666666666972};
+static const real NAME(log1p_fit)[] = {
+    0.161640456119435322, 0.0880073848614467388, 0.120010728095907125, 0.133141442096549362, 0.153855700649586231,
+    0.181817894361328582, 0.22222222717427863, 0.285714285671087572, 0.400000000000145827, 0.666666666666666586};
+#define FNN_ERFC_CENTRE 3.75
+static const real NAME(erfc_fit)[] = {
+    -2.72939413952729644e-9, -1.95279016854533431e-9, 3.25649908691141693e-8, 1.87785011841077363e-8,
+    -2.49965380439699758e-7, -5.08169118699853312e-8, 1.74385774121268311e-6, -9.79297529031664589e-7,
+    -1.14396152601304221e-5, 2.23875927252993241e-5, 5.16473712387425112e-5, -2.90155365639449856e-4,
+    2.93714087772270203e-4, 1.75562616922766622e-3, -9.74657962081508906e-3, 2.83622773713700467e-2,
+    -5.86933985844918478e-2, 9.23043211643561597e-2, -0.108803930141939147, 8.227673848999159e-2,
+    3.58541548546630691e-3, -0.140240598585545209, 1.23751263083782758};
+#endif
+
+/* x = k log 2 + r with |r| <= log(2) / 2: returns exp(r) - 1, and k in the low bits of *k. */
+FNN_INLINE real NAME(exp_reduced)(real x, bits *k)
+{
+    const real shifted = x * (real)1.44269504088896340736 + FNN_ROUND;
+    const real whole = shifted - FNN_ROUND;
+    const real r = x - whole * FNN_LN2_HIGH - whole * FNN_LN2_LOW;
+    *k = NAME(to_bits)(shifted);
+    return r + r * r * FNN_POLYNOMIAL(r, NAME(exp_fit));
+}
+
+/* e^x, 1.1 / 1.0 ulp. */
+FNN_INLINE real NAME(exp)(real x)
+{
+    bits k;
+    const real power = 1 + NAME(exp_reduced)(x, &k);
+    real y = NAME(from_bits)(NAME(to_bits)(power) + (k << FNN_MANTISSA));
+    y = x < FNN_LOG_MIN ? 0 : y;
+    y = x > FNN_LOG_MAX ? (real)INFINITY : y;
+    return x == x ? y : x;
+}
+
+/* e^x - 1, 2 ulp also near 0. Below -40 it is -1 in either format. */
+FNN_INLINE real NAME(expm1)(real x)
+{
+    bits k;
+    const real reduced = NAME(exp_reduced)(x < -40 ? -40 : x, &k);
+    /* Half of 2^k, because 2^k itself overflows for the largest x. */
+    const real half = NAME(from_bits)((k + (FNN_BIAS - 1)) << FNN_MANTISSA);
+    const real y = 2 * (half * reduced + (half - (real)0.5));
+    return x > FNN_LOG_MAX ? (real)INFINITY : y;
+}
+
+/* log x, 1 ulp; -inf for 0, NaN below. Subnormal x counts as the smallest normal number. */
+FNN_INLINE real NAME(log)(real x)
+{
+    const real smallest = NAME(from_bits)((bits)1 << FNN_MANTISSA);
+    const bits b = NAME(to_bits)(x < smallest ? smallest : x) + (((bits)FNN_BIAS << FNN_MANTISSA) - FNN_SQRT_HALF_BITS);
+    /* The exponent as a real without an integer conversion (AVX2 has none for 64 bits): 1.5 * 2^mantissa + b / 2^mantissa. */
+    const real k = NAME(from_bits)((b >> FNN_MANTISSA) + NAME(to_bits)(FNN_ROUND)) - (FNN_ROUND + FNN_BIAS);
+    const real f = NAME(from_bits)((b & (((bits)1 << FNN_MANTISSA) - 1)) + FNN_SQRT_HALF_BITS) - 1;
+    const real s = f / (2 + f), z = s * s;
+    real y = k * FNN_LN2_HIGH + (f - (s * (f - z * FNN_POLYNOMIAL(z, NAME(log_fit))) - k * FNN_LN2_LOW));
+    y = x > 0 ? y : (x == 0 ? -(real)INFINITY : (real)NAN);
+    return x < (real)INFINITY ? y : x;
+}
+
+/* log(1 + x) for 0 <= x <= 1, 1 ulp. */
+FNN_INLINE real NAME(log1p)(real x)
+{
+    const real s = x / (2 + x), z = s * s;
+    return x - s * (x - z * FNN_POLYNOMIAL(z, NAME(log1p_fit)));
+}
+
+/* tanh x = -m / (m + 2) with m = expm1(-2 |x|), 3 ulp. */
+FNN_INLINE real NAME(tanh)(real x)
+{
+    const real m = NAME(expm1)(-2 * real_abs(x));
+    return real_copysign(m / (m + 2), x);
+}
+
+/* 1 / (1 + e^-x), 2 ulp. */
+FNN_INLINE real NAME(logistic)(real x) { return 1 / (1 + NAME(exp)(-x)); }
+
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), 2 ulp. */
+FNN_INLINE real NAME(softplus)(real x) { return (x < 0 ? 0 : x) + NAME(log1p)(NAME(exp)(-real_abs(x))); }
+
+/* Phi(z), the normal distribution function, and its density: absolute error 1e-7 / 2e-16, relative error of the lower
+ * tail growing as z^2. After Shepherd and Laframboise (1981): a smooth function times e^-a^2 / (1 + 2 a). */
+FNN_INLINE real NAME(normal_distribution)(real z, real *density)
+{
+    const real scaled = real_abs(z) * (real)0.707106781186547524401;
+    const real a = scaled > 30 ? 30 : scaled; /* the tail is 0 from here on */
+    const real power = NAME(exp)(-a * a);
+    const real fit = FNN_POLYNOMIAL((a - FNN_ERFC_CENTRE) / (a + FNN_ERFC_CENTRE), NAME(erfc_fit));
+    const real tail = (real)0.5 * power * fit / (1 + 2 * a);
+    *density = (real)0.398942280401432677940 * power;
+    return z < 0 ? tail : 1 - tail;
+}
+
+#undef FNN_POLYNOMIAL
+#undef FNN_MANTISSA
+#undef FNN_BIAS
+#undef FNN_ROUND
+#undef FNN_LN2_HIGH
+#undef FNN_LN2_LOW
+#undef FNN_LOG_MAX
+#undef FNN_LOG_MIN
+#undef FNN_SQRT_HALF_BITS
+#undef FNN_ERFC_CENTRE

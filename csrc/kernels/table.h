@@ -1,0 +1,71 @@
+/* Every kernel for one real type, and the table of them; included twice by tables.h. */
+#include "../simd/vector.h"
+#include "math.h"
+#include "rows.h"
+
+#include "activation.h"
+#include "gather.h"
+#include "gemm.h"
+#include "gradient.h"
+#include "loss.h"
+#include "norm.h"
+#include "peak.h"
+#include "random.h"
+#include "update.h"
+
+#define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
+#define FNN_GEMM_ENTRY(vectors, rows) [vectors][rows] = NAME(gemm_##rows##x##vectors),
+#define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
+const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
+    .isa = FNN_STRING(FNN_ISA),
+    .itemsize = sizeof(real),
+    .lanes = FNN_LANES,
+    .vectors = FNN_VECTORS,
+    .panel = FNN_PANEL,
+    .tile_rows = {FNN_TILES(FNN_TILE_ROWS)},
+    .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
+    .activation = {
+#define FNN_ACTIVATION(name, ...) NAME(activation_##name),
+#include "../activations.def"
+#undef FNN_ACTIVATION
+    },
+    .activation_grad = {
+#define FNN_ACTIVATION(name, ...) NAME(activation_grad_##name),
+#include "../activations.def"
+#undef FNN_ACTIVATION
+    },
+    .loss = {
+#define FNN_LOSS(name, ...) NAME(loss_##name),
+#include "../losses.def"
+#undef FNN_LOSS
+    },
+    .update = {
+#define FNN_OPTIMIZER(name, ...) NAME(update_##name),
+#include "../optimizers.def"
+#undef FNN_OPTIMIZER
+    },
+    .axpy = NAME(axpy),
+    .column_sum = NAME(column_sum),
+    .penalty = NAME(penalty),
+    .clip = NAME(clip),
+    .square_sum = NAME(square_sum),
+    .scale = NAME(scale),
+    .transpose = NAME(transpose),
+    .softmax = NAME(softmax),
+    .dropout = NAME(dropout),
+    .rrelu = NAME(rrelu),
+    .rrelu_grad = NAME(rrelu_grad),
+    .batch_norm = NAME(batch_norm),
+    .batch_norm_inference = NAME(batch_norm_inference),
+    .batch_norm_grad = NAME(batch_norm_grad),
+    .layer_norm = NAME(layer_norm),
+    .layer_norm_grad = NAME(layer_norm_grad),
+    .layer_norm_grad_parameters = NAME(layer_norm_grad_parameters),
+    .gather = NAME(gather),
+    .one_hot = NAME(one_hot),
+    .store = NAME(store_rows),
+    .peak = NAME(peak),
+};
+#undef FNN_TILE_ROWS
+#undef FNN_GEMM_ENTRY
+#undef FNN_GEMM_ENTRIES

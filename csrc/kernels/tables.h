@@ -1,0 +1,58 @@
+/* The two tables of an instruction set. An isa file defines FNN_ISA, includes a header of simd/ and then this. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../fastnn.h"
+#include "../simd/compiler.h"
+#include "philox.h"
+
+/* Independent sums of the peak probe, side-by-side random counters, and rows summed before going over to double. */
+enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32 };
+
+#include "words.h"
+
+#define FNN_TABLE_(isa, suffix) fnn_##isa##_##suffix
+#define FNN_TABLE(isa, suffix) FNN_TABLE_(isa, suffix)
+#define FNN_STRING_(x) #x
+#define FNN_STRING(x) FNN_STRING_(x)
+#define NAME(name) FNN_JOIN(name, FNN_SUFFIX)
+/* n, shown to the compiler to be a multiple of the lanes: no scalar tail, hence no second rounding of any element. */
+#define FNN_WHOLE(n) ((n) & -(int64_t)FNN_LANES)
+#define FNN_PANEL (FNN_VECTORS * FNN_LANES)
+
+/* A loop over one vector's lanes that becomes one vector's operations. */
+#define FNN_EACH_LANE FNN_LANE_LOOP for (signed_bits lane = 0; lane < FNN_LANES; lane++)
+
+#define FNN_REAL_BITS 32
+#define FNN_SUFFIX f32
+#define FNN_LANES (FNN_VECTOR_BYTES / 4)
+#define real float
+#define bits uint32_t
+#define signed_bits int32_t
+#define real_abs fabsf
+#define real_sqrt sqrtf
+#define real_copysign copysignf
+#include "table.h"
+#undef FNN_REAL_BITS
+#undef FNN_SUFFIX
+#undef FNN_LANES
+#undef real
+#undef bits
+#undef signed_bits
+#undef real_abs
+#undef real_sqrt
+#undef real_copysign
+#undef vec
+#undef strip
+
+#define FNN_REAL_BITS 64
+#define FNN_SUFFIX f64
+#define FNN_LANES (FNN_VECTOR_BYTES / 8)
+#define real double
+#define bits uint64_t
+#define signed_bits int64_t
+#define real_abs fabs
+#define real_sqrt sqrt
+#define real_copysign copysign
+#include "table.h"

@@ -1,0 +1,4 @@
+/* AArch64 Advanced SIMD: 32 registers of 16 bytes. 6 x 4 sums, 4 of b; the factor is a lane of a register. */
+#define FNN_VECTOR_BYTES 16
+#define FNN_VECTORS 4
+#define FNN_TILES(TILE) TILE(1, 16) TILE(2, 12) TILE(3, 8) TILE(4, 6)

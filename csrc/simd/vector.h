@@ -1,0 +1,101 @@
+/* One vector of `real`: the only place that knows how a compiler spells SIMD.
+ *
+ * Included by kernels/table.h once per real type. A compiler without GNU vector extensions (MSVC) gets an array in a
+ * struct: correct, and as fast as its autovectoriser. */
+#define vec NAME(vec)
+
+#ifdef FNN_GNU_VECTORS
+
+typedef real vec __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef signed_bits NAME(lane_mask) __attribute__((vector_size(FNN_VECTOR_BYTES)));
+/* The same in memory: aligned like its elements, and allowed to alias them. */
+typedef real NAME(unaligned_vec) __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef signed_bits NAME(unaligned_mask) __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+FNN_INLINE vec NAME(load)(const real *from) { return *(const NAME(unaligned_vec) *)from; }
+FNN_INLINE void NAME(store)(real *to, vec value) { *(NAME(unaligned_vec) *)to = value; }
+FNN_INLINE vec NAME(broadcast)(real x) { return (vec){0} + x; }
+FNN_INLINE vec NAME(add)(vec a, vec b) { return a + b; }
+FNN_INLINE vec NAME(subtract)(vec a, vec b) { return a - b; }
+FNN_INLINE vec NAME(multiply)(vec a, vec b) { return a * b; }
+/* sum + factor * b; one rounding where the instruction set has fused multiply-add. */
+FNN_INLINE vec NAME(add_scaled)(vec sum, real factor, vec b) { return sum + factor * b; }
+FNN_INLINE vec NAME(max)(vec a, vec b)
+{
+    const NAME(lane_mask) greater = a > b;
+    return (vec)((greater & (NAME(lane_mask))a) | (~greater & (NAME(lane_mask))b));
+}
+/* Lanes below count from a, the others from b. */
+FNN_INLINE vec NAME(first_lanes)(signed_bits count, vec a, vec b)
+{
+    static const signed_bits number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const NAME(lane_mask) below = *(const NAME(unaligned_mask) *)number < count;
+    return (vec)((below & (NAME(lane_mask))a) | (~below & (NAME(lane_mask))b));
+}
+
+#else
+
+typedef struct { real lane[FNN_LANES]; } vec;
+
+#define FNN_LANEWISE(name, parameters, expression) \
+    FNN_INLINE vec NAME(name) parameters \
+    { \
+        vec result; \
+        for (int i = 0; i < FNN_LANES; i++) result.lane[i] = expression; \
+        return result; \
+    }
+FNN_LANEWISE(load, (const real *from), from[i])
+FNN_LANEWISE(broadcast, (real x), x)
+FNN_LANEWISE(add, (vec a, vec b), a.lane[i] + b.lane[i])
+FNN_LANEWISE(subtract, (vec a, vec b), a.lane[i] - b.lane[i])
+FNN_LANEWISE(multiply, (vec a, vec b), a.lane[i] * b.lane[i])
+FNN_LANEWISE(add_scaled, (vec sum, real factor, vec b), sum.lane[i] + factor * b.lane[i])
+FNN_LANEWISE(max, (vec a, vec b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
+FNN_LANEWISE(first_lanes, (signed_bits count, vec a, vec b), i < count ? a.lane[i] : b.lane[i])
+#undef FNN_LANEWISE
+FNN_INLINE void NAME(store)(real *to, vec value) { memcpy(to, &value, sizeof value); }
+
+#endif
+
+FNN_INLINE vec NAME(zero)(void) { return NAME(broadcast)(0); }
+
+#undef FNN_LOW
+#undef FNN_HIGH
+/* (a0 b0 a1 b1 ...): the lower and the upper halves of a and b, interleaved. */
+#if FNN_LANES == 16
+#define FNN_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define FNN_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif FNN_LANES == 8
+#define FNN_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define FNN_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#elif FNN_LANES == 4
+#define FNN_LOW 0, 4, 1, 5
+#define FNN_HIGH 2, 6, 3, 7
+#else
+#define FNN_LOW 0, 2
+#define FNN_HIGH 1, 3
+#endif
+
+#ifdef FNN_SHUFFLES
+FNN_INLINE vec NAME(interleave_low)(vec a, vec b) { return __builtin_shufflevector(a, b, FNN_LOW); }
+FNN_INLINE vec NAME(interleave_high)(vec a, vec b) { return __builtin_shufflevector(a, b, FNN_HIGH); }
+#else
+FNN_INLINE vec NAME(shuffle)(vec a, vec b, const int *index)
+{
+    real both[2 * FNN_LANES], result[FNN_LANES];
+    NAME(store)(both, a);
+    NAME(store)(both + FNN_LANES, b);
+    for (int lane = 0; lane < FNN_LANES; lane++) result[lane] = both[index[lane]];
+    return NAME(load)(result);
+}
+FNN_INLINE vec NAME(interleave_low)(vec a, vec b)
+{
+    static const int index[] = {FNN_LOW};
+    return NAME(shuffle)(a, b, index);
+}
+FNN_INLINE vec NAME(interleave_high)(vec a, vec b)
+{
+    static const int index[] = {FNN_HIGH};
+    return NAME(shuffle)(a, b, index);
+}
+#endif
