@@ -1,0 +1,290 @@
+"""The three products of a dense layer as loops over register tiles.
+
+Forward and input gradient run over column panels outside and rows inside, so that a panel of weights stays in the
+cache; weight gradients run over (block of inputs, panel of outputs) tasks, each summing over all rows in order.
+"""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, fnn_gemm, fnn_kernels, fnn_step, panel_width, panels, share,
+)
+
+from fastnn.native._activation import activation_id
+from fastnn.native._update import OPTIMIZERS
+
+cdef enum:
+    ROW_BLOCK = 48   # rows whose fresh outputs (12 KB a panel) are still in L1 when the activation reads them
+
+
+cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, int64_t rows) noexcept nogil:
+    """Rows of C in tiles of nearly equal height; `g` describes the first row and is left behind the last."""
+    cdef int64_t tallest = k.tile_rows[vectors]
+    cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, start = 0
+    for tile in range(tiles):
+        height = rows * (tile + 1) // tiles - start
+        k.gemm[vectors][height](g)
+        start += height
+        g.a = at(k, g.a, height * g.a_row)
+        g.tail = at(k, g.tail, height * g.tail_row)
+        g.c = at(k, g.c, height * g.c_row)
+        if g.init != NULL:
+            g.init = at(k, g.init, height * g.init_row)
+
+
+cdef inline void rows_of_panels(const fnn_kernels *k, const Step *step, const char *x, int64_t columns, fnn_gemm *g) noexcept nogil:
+    """Sets up A as the rows of a panel matrix, reduced over its columns: whole panels, then the narrower last one."""
+    g.a = x
+    g.a_step = 1
+    g.a_row = k.panel
+    g.a_block = step.capacity * k.panel
+    g.blocks = columns // k.panel
+    g.depth = k.panel
+    g.tail_depth = columns - g.blocks * k.panel
+    g.tail_row = panel_width(k, columns, g.blocks) if g.tail_depth > 0 else 0
+    g.tail = at(k, x, g.blocks * g.a_block)
+
+
+cdef inline void shares(
+    const fnn_kernels *k, const Step *step, int64_t columns, bint by_columns, int64_t *first_panel,
+    int64_t *last_panel, int64_t *first_row, int64_t *last_row,
+) noexcept nogil:
+    first_panel[0], last_panel[0], first_row[0], last_row[0] = 0, panels(k, columns), 0, step.n
+    if by_columns:
+        last_panel[0] = share(panels(k, columns), step.thread + 1, step.threads)
+        first_panel[0] = share(panels(k, columns), step.thread, step.threads)
+    else:
+        first_row[0] = share(step.n, step.thread, step.threads)
+        last_row[0] = share(step.n, step.thread + 1, step.threads)
+
+
+cdef void dense(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], activation = op.number[3]
+    cdef int64_t p, width, r, block, first_panel, last_panel, first_row, last_row
+    cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    cdef fnn_gemm rows, g
+    rows_of_panels(k, step, op.buffer[0], inputs, &rows)
+    shares(k, step, outputs, op.number[2] != 0, &first_panel, &last_panel, &first_row, &last_row)
+    for p in range(first_panel, last_panel):
+        width = panel_width(k, outputs, p)
+        g = rows
+        g.a = at(k, g.a, first_row * g.a_row)
+        g.tail = at(k, g.tail, first_row * g.tail_row)
+        g.b = at(k, op.buffer[1], p * inputs * k.panel)
+        g.b_row = width
+        g.init = at(k, op.buffer[2], p * k.panel)
+        g.init_row = 0
+        g.c_row = width
+        g.c = at(k, z, p * step.capacity * k.panel + first_row * width)
+        r = first_row
+        while r < last_row:
+            block = min(<int64_t> ROW_BLOCK, last_row - r)
+            multiply(k, &g, width // k.lanes, block)
+            if activation >= 0:
+                k.activation[activation](
+                    block * width,
+                    at(k, z, p * step.capacity * k.panel + r * width),
+                    at(k, op.buffer[3], p * step.capacity * k.panel + r * width),
+                    op.scalar,
+                )
+            r += block
+
+
+cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], activation = op.number[3]
+    cdef int64_t p, width, r, block, first_panel, last_panel, first_row, last_row, offset
+    cdef fnn_gemm rows, g
+    rows_of_panels(k, step, op.buffer[0], outputs, &rows)
+    shares(k, step, inputs, op.number[2] != 0, &first_panel, &last_panel, &first_row, &last_row)
+    for p in range(first_panel, last_panel):
+        width = panel_width(k, inputs, p)
+        g = rows
+        g.a = at(k, g.a, first_row * g.a_row)
+        g.tail = at(k, g.tail, first_row * g.tail_row)
+        g.b = at(k, op.buffer[1], p * outputs * k.panel)
+        g.b_row = width
+        g.init = NULL
+        g.init_row = 0
+        g.c_row = width
+        g.c = at(k, op.buffer[2], p * step.capacity * k.panel + first_row * width)
+        r = first_row
+        while r < last_row:
+            block = min(<int64_t> ROW_BLOCK, last_row - r)
+            multiply(k, &g, width // k.lanes, block)
+            if activation >= 0:
+                offset = p * step.capacity * k.panel + r * width
+                k.activation_grad[activation](
+                    block * width, at(k, op.buffer[2], offset), at(k, op.buffer[3], offset),
+                    at(k, op.buffer[2], offset), op.scalar,
+                )
+            r += block
+
+
+cdef inline void weight_gradient(
+    const Step *step, const char *x, const char *dz, int64_t inputs, int64_t outputs, int64_t block, int64_t p,
+    char *dW, bint accumulate,
+) noexcept nogil:
+    """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, outputs, p)
+    cdef fnn_gemm g
+    g.a = at(k, x, block * step.capacity * k.panel)
+    g.a_row = 1
+    g.a_step = panel_width(k, inputs, block)
+    g.a_block = 0
+    g.blocks = 1
+    g.depth = step.n
+    g.tail = g.a
+    g.tail_row = 0
+    g.tail_depth = 0
+    g.b = at(k, dz, p * step.capacity * k.panel)
+    g.b_row = width
+    g.init = dW if accumulate else NULL
+    g.init_row = width
+    g.c = dW
+    g.c_row = width
+    multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
+
+
+cdef inline int64_t block_offset(const fnn_kernels *k, int64_t rows, int64_t columns, int64_t block, int64_t p) noexcept nogil:
+    """Where rows [block * panel, ...) of panel p of a (rows, columns) matrix start."""
+    return p * rows * k.panel + block * k.panel * panel_width(k, columns, p)
+
+
+cdef inline void locate(
+    const fnn_kernels *k, int64_t inputs, int64_t outputs, int64_t task, bint by_panel, int64_t *block, int64_t *p
+) noexcept nogil:
+    """The (block of inputs, panel) of a task. Neighbouring tasks share a block, so that threads get equal parts of every
+    panel, the narrow last one too; or a panel, where a thread shall own its columns."""
+    if by_panel:
+        p[0] = task // panels(k, inputs)
+        block[0] = task - p[0] * panels(k, inputs)
+    else:
+        block[0] = task // panels(k, outputs)
+        p[0] = task - block[0] * panels(k, outputs)
+
+
+cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef int64_t tasks = panels(k, inputs) * panels(k, outputs)
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+        locate(k, inputs, outputs, task, False, &block, &p)
+        weight_gradient(
+            step, op.buffer[0], op.buffer[1], inputs, outputs, block, p,
+            at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0,
+        )
+        if block == 0:
+            k.column_sum(
+                step.n, panel_width(k, outputs, p), at(k, op.buffer[1], p * step.capacity * k.panel),
+                step.chunk > 0, at(k, op.buffer[3], p * k.panel),
+            )
+
+
+cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
+    """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef int64_t width, height, offset, tasks = panels(k, inputs) * panels(k, outputs), optimizer = op.number[2]
+    cdef double l1 = op.scalar[0], l2 = op.scalar[1]
+    cdef fnn_step s
+    s.rate = step.corrected_rate
+    s.clip = op.scalar[2]
+    s.p = &op.scalar[4]
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+        locate(k, inputs, outputs, task, op.number[3] != 0, &block, &p)
+        width = panel_width(k, outputs, p)
+        height = min(k.panel, inputs - block * k.panel)
+        offset = block_offset(k, inputs, outputs, block, p)
+        weight_gradient(step, op.buffer[0], op.buffer[1], inputs, outputs, block, p, step.scratch, False)
+        if op.buffer[8] != NULL:
+            (<double *> op.buffer[8])[task] = k.penalty(
+                height * width, at(k, op.buffer[2], offset), step.scratch, l1, l2, step.inverse_weight
+            )
+        s.shrink = 1.0 - step.rate * op.scalar[3]
+        k.update[optimizer](
+            height * width, at(k, op.buffer[2], offset), step.scratch,
+            at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s,
+        )
+        if op.buffer[9] != NULL:
+            k.transpose(
+                height, min(k.panel, outputs - p * k.panel), at(k, op.buffer[2], offset), width,
+                at(k, op.buffer[9], block_offset(k, outputs, inputs, p, block)), panel_width(k, inputs, block),
+            )
+        if block == 0:
+            k.column_sum(
+                step.n, width, at(k, op.buffer[1], p * step.capacity * k.panel), False, step.scratch
+            )
+            s.shrink = 1.0
+            k.update[optimizer](
+                width, at(k, op.buffer[3], p * k.panel), step.scratch,
+                at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
+            )
+
+
+cdef void transpose(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t rows = op.number[0], columns = op.number[1], task, block, p
+    cdef int64_t tasks = panels(k, rows) * panels(k, columns)
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+        locate(k, rows, columns, task, False, &block, &p)
+        k.transpose(
+            min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel),
+            at(k, op.buffer[0], block_offset(k, rows, columns, block, p)), panel_width(k, columns, p),
+            at(k, op.buffer[1], block_offset(k, columns, rows, p, block)), panel_width(k, rows, block),
+        )
+
+
+def _activation(op):
+    activation = op.attributes["activation"]
+    return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
+
+
+def bind_dense(op, layout):
+    x, W, b = op.inputs
+    activation, parameters = _activation(op)
+    numbers = [*layout.shape(W), int(op.split == "columns"), activation]
+    return [x, W, b, op.outputs[0], op.outputs[1] if len(op.outputs) > 1 else None], numbers, parameters
+
+
+def bind_dense_grad_input(op, layout):
+    dz, WT = op.inputs[:2]
+    activation, parameters = _activation(op)
+    numbers = [*layout.shape(WT)[::-1], int(op.split == "columns"), activation]
+    return [dz, WT, op.outputs[0], op.inputs[2] if len(op.inputs) > 2 else None], numbers, parameters
+
+
+def bind_dense_grad_weights(op, layout):
+    return [*op.inputs, *op.outputs], list(layout.shape(op.outputs[0])), []
+
+
+def bind_dense_update(op, layout):
+    x, dz, W, b, *states = op.inputs
+    attributes, extra = op.attributes, list(op.outputs[len(op.inputs) - 2 :])
+    n = attributes["states"]
+    penalty = extra.pop(0) if attributes["penalty"] else None
+    if penalty is not None:
+        layout.partials(penalty, layout.tasks(W))
+    pad = [None] * (2 - n)
+    buffers = [x, dz, W, b, *states[:n], *pad, *states[n:], *pad, penalty, extra[0] if attributes["transposed"] else None]
+    optimizer, *constants = attributes["optimizer"]
+    clip = INFINITY if attributes["clip"] is None else attributes["clip"]
+    scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]
+    numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False))]
+    return buffers, numbers, scalars
+
+
+def bind_transpose(op, layout):
+    return [op.inputs[0], op.outputs[0]], list(layout.shape(op.inputs[0])), []
+
+
+OPS = {
+    "dense": (<size_t> &dense, bind_dense),
+    "dense_grad_input": (<size_t> &dense_grad_input, bind_dense_grad_input),
+    "dense_grad_weights": (<size_t> &dense_grad_weights, bind_dense_grad_weights),
+    "dense_update": (<size_t> &dense_update, bind_dense_update),
+    "transpose": (<size_t> &transpose, bind_transpose),
+}

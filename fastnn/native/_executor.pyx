@@ -1,0 +1,432 @@
+"""Runs the ops of a program: many batches in one call, without the GIL, inside one OpenMP region."""
+
+from cython.parallel cimport parallel
+from libc.math cimport pow, sqrt
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
+
+import numpy as np
+
+from fastnn.native.kernels cimport (
+    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_compiler,
+    fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_name, fnn_kernels, fnn_kernels_for,
+    fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle,
+    fnn_team_size, fnn_thread_number, share,
+)
+
+cdef extern from * nogil:
+    """
+    #if defined(_WIN32)
+    #include <windows.h>
+    static double fnn_seconds(void) {
+        LARGE_INTEGER count, frequency;
+        QueryPerformanceCounter(&count);
+        QueryPerformanceFrequency(&frequency);
+        return (double)count.QuadPart / (double)frequency.QuadPart;
+    }
+    #else
+    #include <time.h>
+    static double fnn_seconds(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    }
+    #endif
+    """
+    double fnn_seconds()
+
+fnn_register_fork_handlers()
+
+
+cdef struct Run:
+    const Op *prepare
+    const Op *step
+    const Op *update
+    int64_t n_prepare, n_step, n_update
+    Step base
+    int64_t total            # rows in all
+    int64_t batch_size
+    int64_t first_batch
+    int64_t n_batches
+    const double *rates      # one a batch
+    double beta_1, beta_2    # Adam's, 0 for other optimisers
+    double deadline
+    int64_t scratch_size
+    double *row_loss
+    const double *penalties
+    int64_t n_penalties
+    fnn_barrier barrier
+    int64_t offset           # in and out: rows of the current batch that are done
+    int64_t chunk            # in and out
+    int64_t stop_after       # count of the chunk after which all threads stop
+    int64_t batches_done
+    double loss_sum
+
+
+cdef inline void run_ops(const Op *ops, int64_t n, const Step *step, fnn_barrier *barrier, bint skip) noexcept nogil:
+    """`skip` leaves out the barrier before the first op: the caller has just waited."""
+    cdef int64_t i
+    for i in range(n):
+        if ops[i].barrier and step.threads > 1 and not (skip and i == 0):
+            fnn_barrier_wait(barrier, step.threads)
+        ops[i].run(&ops[i], step)
+
+
+cdef inline void wait(Run *run, const Step *step) noexcept nogil:
+    if step.threads > 1:
+        fnn_barrier_wait(&run.barrier, step.threads)
+
+
+cdef inline double inverse_weight(const Step *step, int64_t start, int64_t rows) noexcept nogil:
+    cdef double total = <double> rows
+    cdef int64_t r
+    if step.weight != NULL:
+        total = 0.0
+        for r in range(start, start + rows):
+            total += step.weight[step.order[r] if step.order != NULL else r]
+    return 1.0 / total if total > 0.0 else 0.0
+
+
+cdef double batch_loss(const Run *run, int64_t rows, double inverse) noexcept nogil:
+    cdef double total = 0.0
+    cdef int64_t i
+    for i in range(rows):
+        total += run.row_loss[i]
+    return total * inverse
+
+
+cdef double penalty(const Run *run) noexcept nogil:
+    cdef double total = 0.0
+    cdef int64_t i
+    for i in range(run.n_penalties):
+        total += run.penalties[i]
+    return total
+
+
+cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t *count) noexcept nogil:
+    """The chunks of one batch from run.offset on; False when time is over before the last. Ends with a barrier."""
+    cdef int64_t offset = run.offset, chunk = run.chunk
+    cdef int64_t n_chunks = (rows - offset + step.capacity - 1) // step.capacity
+    while offset < rows:
+        step.n = min(step.capacity, rows - offset)
+        step.first = start + offset
+        step.row = offset
+        step.chunk = chunk
+        run_ops(run.step, run.n_step, step, &run.barrier, False)
+        offset += step.n
+        chunk += 1
+        if step.thread == 0 and offset < rows and fnn_seconds() > run.deadline:
+            run.stop_after = count[0]
+        wait(run, step)
+        count[0] += 1
+        if run.stop_after == count[0] - 1 and offset < rows:
+            if step.thread == 0:
+                run.offset = offset
+                run.chunk = chunk
+            return False
+    return True
+
+
+cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
+    cdef Step step = run.base
+    cdef int64_t b, start, rows, count = 0
+    cdef double loss = 0.0
+    cdef uint64_t mode = fnn_flush_denormals()
+    step.thread = thread
+    step.threads = threads
+    step.scratch = run.base.scratch + thread * run.scratch_size
+    run_ops(run.prepare, run.n_prepare, &step, &run.barrier, False)
+    wait(run, &step)
+    for b in range(run.n_batches):
+        start = (run.first_batch + b) * run.batch_size
+        rows = min(run.batch_size, run.total - start)
+        step.t = run.base.t + b + 1
+        step.rate = run.rates[b] if run.rates != NULL else 0.0
+        step.corrected_rate = step.rate
+        if run.beta_2 > 0.0:
+            step.corrected_rate *= sqrt(1.0 - pow(run.beta_2, step.t)) / (1.0 - pow(run.beta_1, step.t))
+        step.inverse_weight = inverse_weight(&step, start, rows)
+        if not run_chunks(run, &step, start, rows, &count):
+            break
+        run_ops(run.update, run.n_update, &step, &run.barrier, True)
+        if thread == 0:
+            loss = batch_loss(run, rows, step.inverse_weight)
+            if b + 1 < run.n_batches and fnn_seconds() > run.deadline:
+                run.stop_after = count
+            run.offset = 0
+            run.chunk = 0
+        wait(run, &step)
+        count += 1
+        if thread == 0:
+            run.loss_sum += (loss + penalty(run)) * <double> rows
+            run.batches_done += 1
+        if run.stop_after == count - 1:
+            break
+    fnn_restore_float_mode(mode)
+
+
+cdef void run_all(Run *run, int threads) noexcept nogil:
+    run.stop_after = -1
+    memset(&run.barrier, 0, sizeof(fnn_barrier))
+    if threads == 1:
+        run_thread(run, 0, 1)
+        return
+    with parallel(num_threads=threads):
+        run_thread(run, fnn_thread_number(), fnn_team_size())
+
+
+cdef struct Forward:
+    const Op *ops            # one copy of the step's ops for each thread
+    int64_t n_ops
+    Step base
+    int64_t total
+
+
+cdef void forward_thread(const Forward *forward, int thread, int threads) noexcept nogil:
+    """This thread's share of the chunks, in an arena of its own."""
+    cdef Step step = forward.base
+    cdef int64_t chunks = (forward.total + step.capacity - 1) // step.capacity, c
+    cdef uint64_t mode = fnn_flush_denormals()
+    for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
+        step.first = c * step.capacity
+        step.n = min(step.capacity, forward.total - step.first)
+        run_ops(forward.ops + thread * forward.n_ops, forward.n_ops, &step, NULL, False)
+    fnn_restore_float_mode(mode)
+
+
+cdef void forward_all(const Forward *forward, int threads) noexcept nogil:
+    if threads == 1:
+        forward_thread(forward, 0, 1)
+        return
+    with parallel(num_threads=threads):
+        forward_thread(forward, fnn_thread_number(), fnn_team_size())
+
+
+cdef class Source:
+    """The caller's arrays as pointers; keeps them alive.
+
+    X: dense (n, features) float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64 indices.
+    """
+
+    cdef Step step
+    cdef object arrays
+    cdef readonly int64_t n
+
+    def __init__(self, X, y=None, sample_weight=None):
+        cdef const int64_t[::1] integers
+        cdef const double[::1] weights
+        memset(&self.step, 0, sizeof(Step))
+        self.arrays = (X, y, sample_weight)
+        if isinstance(X, tuple):
+            data, indices, indptr = X
+            self.n = len(indptr) - 1
+            self.step.X_start = <const int64_t *> <uintptr_t> indptr.ctypes.data
+            self.step.X_column = <const int64_t *> <uintptr_t> indices.ctypes.data
+        else:
+            data = X
+            self.n = X.shape[0]
+            self.step.X_row = X.shape[1]
+        self.step.X = <const char *> <uintptr_t> data.ctypes.data
+        self.step.X_itemsize = data.itemsize
+        if y is not None and y.ndim == 1:
+            integers = y
+            self.step.classes = &integers[0] if len(y) else NULL
+        elif y is not None:
+            self.step.y = <const char *> <uintptr_t> y.ctypes.data
+            self.step.y_itemsize = y.itemsize
+        if sample_weight is not None:
+            weights = sample_weight
+            self.step.weight = &weights[0] if len(sample_weight) else NULL
+
+
+cdef class Program:
+    """Ops bound to kernels, with buffers as (arena, offset): immutable, shared by any number of runs."""
+
+    cdef const fnn_kernels *kernels
+    cdef bytearray memory
+    cdef Op *ops
+    cdef object arenas
+    cdef int64_t n_prepare, n_step, n_update
+    cdef double beta_1, beta_2
+
+    def __init__(self, isa, int64_t itemsize, sections, optimizer=None):
+        """`sections`: three lists (prepare, step, update) of (address, barrier, buffers, numbers, scalars), where
+        buffers are (arena, offset) pairs or None."""
+        self.kernels = fnn_kernels_for(isa.encode(), itemsize)
+        if self.kernels == NULL:
+            raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names()}")
+        ops = [op for section in sections for op in section]
+        self.n_prepare, self.n_step, self.n_update = map(len, sections)
+        self.memory = bytearray(sizeof(Op) * max(1, len(ops)))
+        self.ops = <Op *> <char *> self.memory
+        self.arenas = np.full((len(ops), BUFFERS), -1, dtype=np.int64)
+        self.beta_1, self.beta_2 = optimizer[1:3] if optimizer and optimizer[0] == "adam" else (0.0, 0.0)
+        for i, op in enumerate(ops):
+            self.fill(i, op)
+
+    cdef fill(self, int64_t i, description):
+        address, barrier, buffers, numbers, scalars = description
+        if len(buffers) > BUFFERS or len(numbers) > NUMBERS or len(scalars) > SCALARS:
+            raise ValueError(f"op {i} has more operands than the executor's Op holds")
+        self.ops[i].run = <RunOp> <uintptr_t> address
+        self.ops[i].barrier = barrier
+        for j, buffer in enumerate(buffers):
+            if buffer is not None:
+                self.arenas[i, j] = buffer[0]
+                self.ops[i].buffer[j] = <char *> <uintptr_t> buffer[1]
+        for j, number in enumerate(numbers):
+            self.ops[i].number[j] = number
+        for j, scalar in enumerate(scalars):
+            self.ops[i].scalar[j] = scalar
+
+    def resolve(self, bases):
+        """A copy of the ops with pointers into the arenas that start at the addresses `bases`."""
+        cdef bytearray copy = bytearray(self.memory)
+        cdef Op *ops = <Op *> <char *> copy
+        cdef const int64_t[:, ::1] arenas = self.arenas
+        cdef uintptr_t[8] base
+        cdef int64_t i, j
+        for i, address in enumerate(bases):
+            base[i] = address
+        for i in range(arenas.shape[0]):
+            for j in range(BUFFERS):
+                if arenas[i, j] >= 0:
+                    ops[i].buffer[j] += base[arenas[i, j]]
+        return copy
+
+    def run(
+        self, bytearray ops, Source source, *, order, int64_t capacity, int64_t batch_size, int64_t first_batch,
+        int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
+        int64_t scratch_size, row_loss,        penalties, int64_t offset, int64_t chunk,
+    ):
+        """Runs batches first_batch ... of the source; returns (batches done, sum of batch loss * rows, offset, chunk)."""
+        cdef Run run
+        cdef const int64_t[::1] order_view
+        cdef const double[::1] rates_view
+        cdef double[::1] loss_view = row_loss
+        cdef const double[::1] penalties_view = penalties
+        memset(&run, 0, sizeof(Run))
+        run.base = source.step
+        self.describe(&run.base, capacity, seed)
+        run.prepare = <Op *> <char *> ops
+        run.step = run.prepare + self.n_prepare
+        run.update = run.step + self.n_step
+        run.n_prepare, run.n_step, run.n_update = self.n_prepare, self.n_step, self.n_update
+        run.base.t = step
+        run.base.scratch = <char *> scratch
+        run.scratch_size = scratch_size
+        run.total, run.batch_size = source.n, batch_size
+        run.first_batch, run.n_batches = first_batch, n_batches
+        run.beta_1, run.beta_2 = self.beta_1, self.beta_2
+        run.offset, run.chunk = offset, chunk
+        run.row_loss = &loss_view[0]
+        run.n_penalties = len(penalties)
+        if run.n_penalties:
+            run.penalties = &penalties_view[0]
+        if order is not None:
+            order_view = order
+            run.base.order = &order_view[0]
+        if rates is not None:
+            rates_view = rates
+            run.rates = &rates_view[0]
+        if first_batch < 0 or n_batches < 0 or (first_batch + n_batches - 1) * batch_size >= source.n > 0:
+            raise ValueError(f"batches {first_batch}..{first_batch + n_batches} of {batch_size} exceed {source.n} rows")
+        if rates is not None and len(rates) < n_batches:
+            raise ValueError(f"expected a learning rate for each of {n_batches} batches, got {len(rates)}")
+        with nogil:
+            run.deadline = fnn_seconds() + seconds
+            run_all(&run, threads)
+        return run.batches_done, run.loss_sum, run.offset, run.chunk
+
+    def forward(self, list ops, Source source, output, *, int64_t capacity, uint64_t seed=0):
+        """Runs the step over all rows, one resolved copy of the ops (and so one arena) for each thread."""
+        cdef Forward forward
+        cdef bytearray copies = bytearray(b"").join(ops)
+        cdef int threads = len(ops)
+        forward.base = source.step
+        self.describe(&forward.base, capacity, seed)
+        forward.base.output = <char *> <uintptr_t> output.ctypes.data
+        forward.ops = <Op *> <char *> copies
+        forward.n_ops = self.n_step
+        forward.total = source.n
+        with nogil:
+            forward_all(&forward, threads)
+
+    cdef void describe(self, Step *step, int64_t capacity, uint64_t seed):
+        step.kernels = self.kernels
+        step.capacity = capacity
+        step.seed = seed
+        step.thread = 0
+        step.threads = 1
+
+
+def geometry(isa, int64_t itemsize):
+    """(lanes, panel) of an instruction set's kernels."""
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
+    if k == NULL:
+        raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names()}")
+    return k.lanes, k.panel
+
+
+def pack(isa, matrix, panels):
+    """Writes a C-contiguous (rows, columns) matrix into a panel matrix (a flat array of the same real type)."""
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), matrix.itemsize)
+    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1]
+    k.gather(
+        rows, columns, NULL, <const void *> <uintptr_t> matrix.ctypes.data, columns, matrix.itemsize,
+        <void *> <uintptr_t> panels.ctypes.data, rows * k.panel, 0,
+    )
+
+
+def unpack(isa, panels, matrix):
+    """The reverse of pack."""
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), matrix.itemsize)
+    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1]
+    k.store(
+        rows, columns, <const void *> <uintptr_t> panels.ctypes.data, rows * k.panel, 0,
+        <void *> <uintptr_t> matrix.ctypes.data, columns,
+    )
+
+
+def shuffle(uint64_t seed, epoch, int64_t[::1] order):
+    """Fills `order` with the permutation of an epoch."""
+    if order.shape[0]:
+        fnn_shuffle(order.shape[0], seed, epoch & 0xFFFFFFFF, &order[0])
+
+
+def peak(isa, int64_t itemsize, int64_t repeats):
+    """Floating-point operations done by the arithmetic probe; time it to get the peak of one core."""
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
+    cdef double sink = 0.0, done
+    with nogil:
+        done = k.peak(repeats, &sink)
+    return done
+
+
+def isa_names():
+    """Instruction sets this build has and this CPU runs, slowest first."""
+    names, i = [], 0
+    while fnn_isa_name(i) != NULL:
+        names.append(fnn_isa_name(i).decode())
+        i += 1
+    return names
+
+
+def best_isa():
+    """The instruction set in use: the best one, or the one FASTNN_ISA names."""
+    cdef const fnn_kernels *k = fnn_kernels_for(NULL, 4)
+    return None if k == NULL else k.isa.decode()
+
+
+def has_openmp():
+    return bool(fnn_has_openmp())
+
+
+def max_threads():
+    """How many threads a parallel region may have now: 1 inside another region, or in a forked child that cannot use
+    OpenMP."""
+    return 1 if fnn_in_parallel() or fnn_must_run_serially() else fnn_max_threads()
+
+
+def compiler():
+    return fnn_compiler().decode()

@@ -1,0 +1,46 @@
+"""The loss of each row and its gradient; rows are shared between threads."""
+
+from libc.stdint cimport int64_t
+
+from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_loss, share
+
+cdef extern from *:
+    """
+    static const char *fnn_loss_names[] = {
+    #define FNN_LOSS(name, ...) #name,
+    #include "losses.def"
+    #undef FNN_LOSS
+        0
+    };
+    """
+    const char *fnn_loss_names[]
+
+LOSSES = {}
+while fnn_loss_names[len(LOSSES)] != NULL:
+    LOSSES[fnn_loss_names[len(LOSSES)].decode()] = len(LOSSES)
+
+
+cdef void loss(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef fnn_loss l
+    l.first = share(step.n, step.thread, step.threads)
+    l.rows = share(step.n, step.thread + 1, step.threads) - l.first
+    l.outputs = op.number[0]
+    l.panel_stride = step.capacity * k.panel
+    l.z = op.buffer[0]
+    l.t = op.buffer[1]
+    l.w = op.buffer[2]
+    l.inverse_weight = step.inverse_weight
+    l.dz = op.buffer[3]
+    l.row_loss = (<double *> op.buffer[4]) + step.row
+    l.p = op.scalar
+    k.loss[op.number[1]](&l)
+
+
+def bind_loss(op, layout):
+    name, *parameters = op.attributes["loss"]
+    z, t, *w = op.inputs
+    return [z, t, *(w or [None]), *op.outputs], [layout.columns(z), LOSSES[name]], parameters
+
+
+OPS = {"loss": (<size_t> &loss, bind_loss)}

@@ -1,0 +1,201 @@
+"""csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+
+cdef extern from "fastnn.h" nogil:
+    ctypedef struct fnn_gemm:
+        const void *a
+        const void *tail
+        int64_t a_row, a_step, a_block, blocks, depth
+        int64_t tail_row, tail_depth
+        const void *b
+        int64_t b_row
+        const void *init
+        int64_t init_row
+        void *c
+        int64_t c_row
+
+    ctypedef void (*fnn_gemm_kernel)(const fnn_gemm *g) noexcept nogil
+    ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
+    ctypedef void (*fnn_activation_grad_kernel)(
+        int64_t n, const void *dy, const void *s, void *dz, const double *p
+    ) noexcept nogil
+
+    ctypedef struct fnn_loss:
+        int64_t first, rows, outputs, panel_stride
+        const void *z
+        const void *t
+        const void *w
+        double inverse_weight
+        void *dz
+        double *row_loss
+        const double *p
+
+    ctypedef void (*fnn_loss_kernel)(const fnn_loss *l) noexcept nogil
+
+    ctypedef struct fnn_step:
+        double rate, shrink, clip
+        const double *p
+
+    ctypedef void (*fnn_update_kernel)(
+        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
+    ) noexcept nogil
+
+    ctypedef struct fnn_kernels:
+        const char *isa
+        int64_t itemsize, lanes, vectors, panel
+        int64_t tile_rows[5]
+        fnn_gemm_kernel gemm[5][17]
+        fnn_activation_kernel activation[64]
+        fnn_activation_grad_kernel activation_grad[64]
+        fnn_loss_kernel loss[64]
+        fnn_update_kernel update[64]
+        void (*axpy)(int64_t n, double scale, const void *y, void *x) noexcept nogil
+        void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s) noexcept nogil
+        double (*penalty)(
+            int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight
+        ) noexcept nogil
+        void (*clip)(int64_t n, void *g, double limit) noexcept nogil
+        double (*square_sum)(int64_t n, const void *g) noexcept nogil
+        void (*scale)(int64_t n, double factor, void *g) noexcept nogil
+        void (*transpose)(
+            int64_t rows, int64_t columns, const void *source, int64_t from_row, void *to, int64_t to_row
+        ) noexcept nogil
+        void (*softmax)(
+            int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y
+        ) noexcept nogil
+        void (*dropout)(
+            int64_t rows, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
+            uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
+        ) noexcept nogil
+        void (*rrelu)(
+            int64_t rows, int64_t width, const void *z, void *y, double lower, double upper,
+            uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
+        ) noexcept nogil
+        void (*rrelu_grad)(
+            int64_t rows, int64_t width, const void *dy, const void *z, void *dz, double lower, double upper,
+            uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
+        ) noexcept nogil
+        void (*batch_norm)(
+            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
+            double momentum, void *y, void *mean, void *rstd, void *running_mean, void *running_var,
+        ) noexcept nogil
+        void (*batch_norm_inference)(
+            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
+            const void *running_mean, const void *running_var, double epsilon, void *y,
+        ) noexcept nogil
+        void (*batch_norm_grad)(
+            int64_t rows, int64_t width, const void *dy, const void *x, const void *gamma, const void *mean,
+            const void *rstd, void *dx, void *dgamma, void *dbeta,
+        ) noexcept nogil
+        void (*layer_norm)(
+            int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *x, const void *gamma,
+            const void *beta, double epsilon, void *y, void *mean, void *rstd,
+        ) noexcept nogil
+        void (*layer_norm_grad)(
+            int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *dy, const void *x,
+            const void *gamma, const void *mean, const void *rstd, void *dx,
+        ) noexcept nogil
+        void (*layer_norm_grad_parameters)(
+            int64_t rows, int64_t width, const void *dy, const void *x, const void *mean, const void *rstd,
+            int accumulate, void *dgamma, void *dbeta,
+        ) noexcept nogil
+        void (*gather)(
+            int64_t rows, int64_t columns, const int64_t *index, const void *source, int64_t from_row,
+            int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first,
+        ) noexcept nogil
+        void (*one_hot)(
+            int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on, double off,
+            void *to, int64_t panel_stride, int64_t to_first,
+        ) noexcept nogil
+        void (*store)(
+            int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
+            int64_t to_row,
+        ) noexcept nogil
+        double (*peak)(int64_t repeats, double *sink) noexcept nogil
+
+    const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
+    const char *fnn_isa_name(int i)
+    uint64_t fnn_flush_denormals()
+    void fnn_restore_float_mode(uint64_t state)
+    void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
+    void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order)
+
+    ctypedef struct fnn_barrier:
+        pass
+
+    void fnn_barrier_wait(fnn_barrier *b, int threads)
+    int fnn_has_openmp()
+    int fnn_max_threads()
+    int fnn_in_parallel()
+    int fnn_thread_number()
+    int fnn_team_size()
+    void fnn_register_fork_handlers()
+    int fnn_must_run_serially()
+    const char *fnn_compiler()
+
+
+cdef enum:
+    BUFFERS = 12
+    NUMBERS = 8
+    SCALARS = 8
+
+
+# What an op sees of the run: the chunk of rows, the optimiser's step, the caller's arrays, and which thread it is.
+cdef struct Step:
+    const fnn_kernels *kernels
+    int64_t n                # rows of this chunk
+    int64_t first            # the chunk's first position in the order of all rows
+    int64_t row              # its first position in the batch
+    int64_t chunk            # 0 for the first chunk of a batch
+    int64_t capacity         # rows that batch buffers have room for
+    int64_t t                # optimiser step, from 1
+    double rate              # learning rate of this step
+    double corrected_rate    # with Adam's bias corrections, where the optimiser is Adam
+    double inverse_weight    # 1 / sum of the batch's sample weights, 0 where that is 0
+    uint64_t seed
+    int thread
+    int threads
+    char *scratch            # this thread's: one panel x panel block
+    const int64_t *order     # NULL: rows in sequence
+    const char *X            # dense rows, or the data of CSR rows
+    int64_t X_itemsize
+    int64_t X_row
+    const int64_t *X_start   # CSR: where each row starts; NULL for dense rows
+    const int64_t *X_column  # CSR: column of each value
+    const int64_t *classes   # class indices, or NULL
+    const char *y            # target rows
+    int64_t y_itemsize
+    const double *weight     # NULL: all 1
+    char *output
+
+
+cdef struct Op:
+    void (*run)(const Op *op, const Step *step) noexcept nogil
+    int barrier
+    char *buffer[BUFFERS]
+    int64_t number[NUMBERS]
+    double scalar[SCALARS]
+
+
+ctypedef void (*Run)(const Op *op, const Step *step) noexcept nogil
+
+
+cdef inline int64_t panels(const fnn_kernels *k, int64_t columns) noexcept nogil:
+    return (columns + k.panel - 1) // k.panel
+
+
+cdef inline int64_t panel_width(const fnn_kernels *k, int64_t columns, int64_t p) noexcept nogil:
+    """Columns of panel p with its padding."""
+    cdef int64_t rest = columns - p * k.panel
+    return k.panel if rest >= k.panel else (rest + k.lanes - 1) // k.lanes * k.lanes
+
+
+cdef inline char *at(const fnn_kernels *k, const void *base, int64_t element) noexcept nogil:
+    return <char *> base + element * k.itemsize
+
+
+cdef inline int64_t share(int64_t n, int thread, int threads) noexcept nogil:
+    """Where the thread's share of n items starts; the next thread's start is its end."""
+    return n * thread // threads

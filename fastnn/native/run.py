@@ -1,0 +1,302 @@
+"""The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from fastnn import memory
+from fastnn.native import _activation, _dense, _executor, _gather, _loss, _norm, _random, _update
+from fastnn.native.threads import threads_for
+
+OPS = {
+    **_activation.OPS,
+    **_dense.OPS,
+    **_gather.OPS,
+    **_loss.OPS,
+    **_norm.OPS,
+    **_random.OPS,
+    **_update.OPS,
+}
+
+FIXED, BATCH, LOSS = range(3)  # arenas
+ALIGNMENT = 64
+
+
+def aligned(size):
+    """A zeroed byte array of `size` that starts at a multiple of 64."""
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+class Layout:
+    """Where the buffers of a plan lie for one instruction set, real type and number of rows."""
+
+    def __init__(self, plan, isa, dtype, rows, reuse):
+        self.plan, self.dtype, self.rows = plan, dtype, rows
+        self.lanes, self.panel = _executor.geometry(isa, dtype.itemsize)
+        self.partial_sizes = {}
+        self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
+        self.offsets, self.fixed_size = {}, 0
+        batch = {}
+        for buffer in plan.buffers.values():
+            if buffer.role == "batch":
+                batch[buffer.name] = rows * self.padded(buffer.size) * dtype.itemsize
+            elif buffer.role == "row":
+                batch[buffer.name] = rows * dtype.itemsize
+            elif buffer.role == "row_loss":
+                self.offsets[buffer.name] = (LOSS, 0)
+            elif buffer.role != "source":
+                self._place(buffer)
+        self.penalties = self._span(plan.penalties)
+        spans = memory.lifetimes(plan.step + plan.update, reuse) if reuse else dict.fromkeys(batch, (0, 0))
+        offsets, self.batch_size = memory.allocate(batch, spans)
+        self.offsets |= {name: (BATCH, offset) for name, offset in offsets.items()}
+
+    def _bind(self, op):
+        address, bind = OPS[op.kind]
+        return address, op.barrier, *bind(op, self)
+
+    def _place(self, buffer):
+        count = self.partial_sizes.get(buffer.name)
+        size = 8 * count if count else self.elements(buffer.name) * self.dtype.itemsize
+        alignment = 8 if buffer.role == "partial" else ALIGNMENT
+        offset = -(-self.fixed_size // alignment) * alignment
+        self.offsets[buffer.name] = (FIXED, offset)
+        self.fixed_size = offset + size
+
+    def _span(self, names):
+        """Bytes from the first to the last of partial buffers that were declared one after another."""
+        if not names:
+            return 0, 0
+        last = self.offsets[names[-1]][1]
+        return self.offsets[names[0]][1], last + 8 * self.partial_sizes[names[-1]]
+
+    def padded(self, columns):
+        return -(-columns // self.lanes) * self.lanes
+
+    def shape(self, name):
+        """(rows, columns) of a buffer; a vector is a single row."""
+        shape = self.plan.buffers[name].shape
+        if self.has_rows(name):
+            return (self.rows, *shape)
+        return shape if len(shape) == 2 else (1, *shape)
+
+    def has_rows(self, name):
+        return self.plan.buffers[name].role == "batch"
+
+    def columns(self, name):
+        return self.plan.buffers[name].size
+
+    def elements(self, name):
+        rows, columns = self.shape(name)
+        return rows * self.padded(columns)
+
+    def tasks(self, name):
+        """Number of blocks that a parameter is cut into."""
+        rows, columns = self.shape(name)
+        return -(-rows // self.panel) * -(-columns // self.panel)
+
+    def partials(self, name, count):
+        """Declares how many partial sums a buffer holds."""
+        self.partial_sizes[name] = count
+
+    def sections(self):
+        """The bound ops with buffers as (arena, offset)."""
+        return [
+            [
+                (address, barrier, [None if name is None else self.offsets[name] for name in names], numbers, scalars)
+                for address, barrier, names, numbers, scalars in section
+            ]
+            for section in self.bound
+        ]
+
+
+@lru_cache(maxsize=64)
+def compiled(plan, isa, dtype, rows, keep):
+    """Layout and program of a plan; both immutable, so that predictions need not make them anew."""
+    reuse = None if keep else "op" if plan.purpose == "predict" else "phase"
+    layout = Layout(plan, isa, dtype, rows, reuse)
+    optimizer = next((op.attributes["optimizer"] for op in plan.update if "optimizer" in op.attributes), None)
+    return layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer)
+
+
+class Runner:
+    """Runs a plan over rows of data with the compiled kernels.
+
+    Parameters
+    ----------
+    plan : Plan
+    dtype : float32 or float64
+    rows : int
+        Capacity of a chunk: batches with more rows are run chunk by chunk.
+    n_threads : int
+        At most so many; small steps use fewer.
+    seed : int
+        64-bit key of shuffles and random masks.
+    isa : str or None
+        Instruction set; None is the best one, or the one FASTNN_ISA names.
+    keep : bool
+        Gives every batch buffer a place of its own, so that `get` can read it after a call.
+    """
+
+    def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
+        self.plan, self.dtype, self.rows = plan, np.dtype(dtype), int(rows)
+        self.isa = isa or _executor.best_isa()
+        if self.isa is None:
+            raise ValueError(
+                f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
+            )
+        self.seed, self.limit = seed, n_threads
+        self.order, self.source, self._cursor = None, None, (0, 0)
+        self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        self.fixed = aligned(self.layout.fixed_size)
+        first, last = self.layout.penalties
+        self._penalties = self.fixed[first:last].view(np.float64)
+        self._ops = None
+        for name, value in plan.initial.items():
+            self.set(name, np.full(plan.buffers[name].shape, value))
+
+    def _view(self, name):
+        arena, offset = self.layout.offsets[name]
+        size = self.layout.elements(name) * self.dtype.itemsize
+        return (self.fixed if arena == FIXED else self._batch)[offset : offset + size].view(self.dtype)
+
+    def set(self, name, array):
+        """Copies an array of natural shape into a parameter, statistic, state or gradient."""
+        shape = self.layout.shape(name)
+        matrix = np.ascontiguousarray(np.asarray(array, self.dtype).reshape(shape))
+        _executor.pack(self.isa, matrix, self._view(name))
+
+    def get(self, name):
+        """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
+        matrix = np.empty(self.layout.shape(name), self.dtype)
+        _executor.unpack(self.isa, self._view(name), matrix)
+        return matrix if self.layout.has_rows(name) else matrix.reshape(self.plan.buffers[name].shape)
+
+    def bind(self, X, y=None, sample_weight=None):
+        """Sets the rows to run over.
+
+        Parameters
+        ----------
+        X : (n, features) float32 or float64 array, C-contiguous, or a CSR matrix
+        y : (n,) int64 classes, or (n, outputs) float32 or float64 array, C-contiguous
+        sample_weight : (n,) float64 array
+        """
+        self.source = _source(self.plan, X, y, sample_weight)
+        self.order, self._cursor = None, (0, 0)
+
+    def shuffle(self, epoch):
+        """Sets the order of rows to the permutation of an epoch."""
+        if self.order is None:
+            self.order = np.empty(self.source.n, np.int64)
+        _executor.shuffle(self.seed, epoch, self.order)
+
+    def _run(self, batch_size, first_batch, n_batches, step, rates, seconds):
+        rows = min(batch_size, self.source.n)
+        threads = threads_for(2 * self.plan.multiply_adds * min(rows, self.rows), self.limit)
+        self._prepare_arenas(threads, rows)
+        done, loss_sum, *cursor = self.program.run(
+            self._ops, self.source, order=self.order, capacity=self.rows, batch_size=batch_size,
+            first_batch=first_batch, n_batches=n_batches, step=step, rates=rates, seconds=seconds, seed=self.seed,
+            threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1], row_loss=self._row_loss, penalties=self._penalties,
+            offset=self._cursor[0], chunk=self._cursor[1],
+        )  # fmt: skip
+        self._cursor = tuple(cursor)
+        return done, loss_sum
+
+    def _prepare_arenas(self, threads, rows):
+        if self._ops is not None and len(self._scratch) >= threads and len(self._row_loss) >= rows:
+            return
+        self._batch = aligned(self.layout.batch_size)
+        block = self.layout.panel * self.layout.panel * self.dtype.itemsize
+        self._scratch = aligned(threads * block).reshape(threads, block)
+        self._scratch_address = self._scratch.ctypes.data
+        self._row_loss = np.zeros(rows)
+        bases = [array.ctypes.data for array in (self.fixed, self._batch, self._row_loss)]
+        self._ops = self.program.resolve(bases)
+
+    def train(self, batch_size, first_batch, n_batches, step, rates, seconds):
+        """Runs batches first_batch, first_batch + 1, ...; comes back early after `seconds`.
+
+        Parameters
+        ----------
+        batch_size, first_batch, n_batches : int
+        step : int
+            Optimiser steps done before.
+        rates : (n_batches,) float64 array
+            Learning rates, the first for `first_batch`.
+        seconds : float
+
+        Returns
+        -------
+        batches_done : int
+            May be 0 when time ran out inside a batch; the next call goes on from there.
+        loss_sum : float
+            Sum over those batches of batch loss * batch rows.
+        """
+        return self._run(batch_size, first_batch, n_batches, step, rates, seconds)
+
+    def loss_and_gradient(self):
+        """Loss of all bound rows as one batch, penalty included; gradients are left in their buffers."""
+        return self._whole()
+
+    def evaluate(self):
+        """Mean loss of all bound rows, weighted, without penalty."""
+        return self._whole()
+
+    def _whole(self):
+        self._cursor = (0, 0)
+        while True:
+            done, loss_sum = self._run(self.source.n, 0, 1, 0, None, 0.1)
+            if done:
+                return loss_sum / self.source.n
+
+    def forward(self, X):
+        """Output of the plan for each row of X, (n, outputs). May be called from several threads at once."""
+        source = _source(self.plan, X)
+        output = np.empty((source.n, self.plan.buffers[self.plan.output].size), self.dtype)
+        threads = threads_for(2 * self.plan.multiply_adds * source.n, self.limit)
+        threads = max(1, min(threads, -(-source.n // self.rows)))
+        size = -(-self.layout.batch_size // ALIGNMENT) * ALIGNMENT
+        arena = aligned(threads * size)
+        bases = [(self.fixed.ctypes.data, arena.ctypes.data + thread * size, 0) for thread in range(threads)]
+        self.program.forward([self.program.resolve(base) for base in bases], source, output, capacity=self.rows)
+        return output
+
+
+def _source(plan, X, y=None, sample_weight=None):
+    """The caller's arrays for the executor, which reads them without looking: so this is where they are looked at."""
+    n, features = X.shape
+    expected = plan.buffers["X"].size
+    if features != expected:
+        raise ValueError(f"X: expected {expected} features, got {features}")
+    if sparse.issparse(X):
+        X = _csr(X)
+    else:
+        X = _real("X", X)
+    if y is not None:
+        target = plan.buffers["y"].shape
+        if y.shape != (n, *target):
+            raise ValueError(f"y: expected shape {(n, *target)}, got {y.shape}")
+        y = _real("y", y) if target else np.ascontiguousarray(y, np.int64)
+    if sample_weight is not None:
+        sample_weight = np.ascontiguousarray(sample_weight, np.float64)
+        if sample_weight.shape != (n,):
+            raise ValueError(f"sample_weight: expected shape {(n,)}, got {sample_weight.shape}")
+    return _executor.Source(X, y, sample_weight)
+
+
+def _real(name, array):
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name}: expected float32 or float64, got {array.dtype}")
+    return np.require(array, requirements=["C", "A"])
+
+
+def _csr(X):
+    data, indices, indptr = _real("X.data", X.data), np.asarray(X.indices, np.int64), np.asarray(X.indptr, np.int64)
+    inside = indptr[0] == 0 and (np.diff(indptr) >= 0).all() and indptr[-1] <= min(len(data), len(indices))
+    if not inside or (len(indices) and not 0 <= indices.min() <= indices.max() < X.shape[1]):
+        raise ValueError("X: the CSR matrix points outside itself; see its check_format(full_check=True)")
+    return data, np.ascontiguousarray(indices), np.ascontiguousarray(indptr)

@@ -1,0 +1,73 @@
+"""No op writes outside its buffers: every gap between them still holds its canary after a batch."""
+
+import numpy as np
+import pytest
+
+from fastnn import memory
+from fastnn.native import Runner, _executor
+from fastnn.native import run as native_run
+from tests.native.networks import data, draw, lowered, random_network
+
+GAP = 256
+CANARY = 0xA5
+
+
+@pytest.fixture
+def canaries(monkeypatch):
+    """Spreads the buffers of every layout; returns the layouts made."""
+    layouts, place, allocate = [], native_run.Layout._place, memory.allocate
+
+    def place_with_gap(layout, buffer):
+        if not layouts or layouts[-1] is not layout:
+            layouts.append(layout)
+        partial = layout.plan.buffers[buffer.name].role == "partial"
+        layout.fixed_size += 0 if partial and layout.partial_sizes else GAP
+        place(layout, buffer)
+
+    def allocate_with_gaps(sizes, spans):
+        return allocate({name: size + GAP for name, size in sizes.items()}, spans)
+
+    monkeypatch.setattr(native_run.Layout, "_place", place_with_gap)
+    monkeypatch.setattr(memory, "allocate", allocate_with_gaps)
+    native_run.compiled.cache_clear()
+    yield layouts
+    native_run.compiled.cache_clear()
+
+
+def free_bytes(layout, arena, size):
+    """Mask of the bytes of an arena that belong to no buffer."""
+    free = np.ones(size, bool)
+    for name, (where, offset) in layout.offsets.items():
+        if where == arena:
+            role = layout.plan.buffers[name].role
+            if role == "partial":
+                length = 8 * layout.partial_sizes[name]
+            else:
+                length = (layout.rows if role == "row" else layout.elements(name)) * layout.dtype.itemsize
+            free[offset : offset + length] = False
+    return free
+
+
+@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(25))
+def test_gaps_are_untouched(canaries, seed, dtype, isa):
+    rng = np.random.default_rng(seed)
+    net = random_network(rng)
+    rows = int(rng.integers(1, 40))
+    plan = lowered(net, weighted=True, l1=0.1, l2=0.1, whole_batch=bool(seed % 2), rows=rows)
+    X, y, w = data(rng, net, rows, dtype, weighted=True)
+    runner = Runner(plan, dtype=dtype, rows=rows, n_threads=2, isa=isa, keep=True)
+    runner.bind(X, y, w)
+    runner.train(rows, 0, 1, 0, np.array([0.0]), 1e9)
+    layout = canaries[-1]
+    arenas = {native_run.FIXED: runner.fixed, native_run.BATCH: runner._batch}
+    free = {arena: free_bytes(layout, arena, len(array)) for arena, array in arenas.items()}
+    for arena, array in arenas.items():
+        array[free[arena]] = CANARY
+    for name, value in draw(rng, plan).items():
+        runner.set(name, value)
+    runner.train(rows, 0, 1, 0, np.array([0.01]), 1e9)
+    for arena, array in arenas.items():
+        assert (array[free[arena]] == CANARY).all(), f"an op wrote outside its buffers in arena {arena}"
+        assert free[arena].sum() >= GAP

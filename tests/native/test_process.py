@@ -1,0 +1,122 @@
+"""The compiled core as a guest in a process: forks, floating-point modes, other OpenMP regions, refusals."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from fastnn.native import _executor, effective_threads
+from fastnn.native import threads as native_threads
+
+FIT = """
+import os
+import numpy as np
+from fastnn.native import Runner
+from fastnn.native import run as native_run
+from tests.native.networks import data, draw, lowered, network
+
+native_run.threads_for = lambda operations, limit: limit
+
+def fit():
+    rng = np.random.default_rng(0)
+    net = network(30, (64, 32), 3)
+    plan = lowered(net, one_hot=True, whole_batch=True)
+    runner = Runner(plan, dtype=np.float32, rows=32, n_threads=3)
+    for name, value in draw(rng, plan).items():
+        runner.set(name, value)
+    X, y, _ = data(rng, net, 320, np.float32, one_hot=True)
+    runner.bind(X, y)
+    runner.train(32, 0, 10, 0, np.full(10, 0.01), 1e9)
+    return runner.get("dense0.W").tobytes()
+"""
+
+
+def run(script, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FIT + textwrap.dedent(script)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_trains_like_its_parent():
+    result = run("""
+        expected = fit()
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if fit() == expected else 3)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert fit() == expected
+    """)
+    assert result.returncode == 0, result.stderr
+
+
+def test_denormals_survive_outside():
+    result = run("""
+        fit()
+        tiny = np.float32(np.finfo(np.float32).smallest_subnormal)
+        assert tiny > 0 and tiny * np.float32(2) > tiny
+    """)
+    assert result.returncode == 0, result.stderr
+
+
+def test_fits_in_many_threads_at_once():
+    result = run("""
+        from concurrent.futures import ThreadPoolExecutor
+        expected = fit()
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: fit(), range(40))) == {expected}
+    """)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("isa", _executor.isa_names())
+def test_the_environment_chooses_the_instruction_set(isa):
+    result = run(f"from fastnn.native import _executor; fit(); assert _executor.best_isa() == {isa!r}", FASTNN_ISA=isa)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_unknown_instruction_set_is_refused():
+    result = run("fit()", FASTNN_ISA="avx1024")
+    assert "FASTNN_ISA names an instruction set that is not here" in result.stderr
+    with pytest.raises(ValueError, match="is not available here; choose one of"):
+        _executor.geometry("avx1024", 4)
+
+
+def test_threads_are_limited():
+    assert effective_threads(3) in (1, 3)
+    assert effective_threads(1) == 1
+    assert effective_threads(-1) == effective_threads(None) or "OMP_NUM_THREADS" in os.environ
+    with pytest.raises(ValueError, match="must not be 0"):
+        effective_threads(0)
+    assert native_threads.threads_for(100, 8) == 1, "a small step is not worth a second thread"
+    assert native_threads.threads_for(10**9, 8) == 8
+
+
+def test_the_peak_probe_counts_its_work():
+    for isa in _executor.isa_names():
+        lanes, _ = _executor.geometry(isa, 4)
+        done = _executor.peak(isa, 4, 1000)
+        assert done > 0
+        assert done % (2 * 1000 * lanes) == 0
+
+
+def test_flat_arrays_come_back_from_panels():
+    for isa in _executor.isa_names():
+        lanes, _ = _executor.geometry(isa, 8)
+        for rows, columns in ((1, 1), (3, 70), (65, 129)):
+            matrix = np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
+            panels = np.full(rows * -(-columns // lanes) * lanes, np.nan)
+            _executor.pack(isa, matrix, panels)
+            back = np.empty_like(matrix)
+            _executor.unpack(isa, panels, back)
+            np.testing.assert_array_equal(back, matrix)
+            assert np.isfinite(panels).all(), "pads hold zeros"

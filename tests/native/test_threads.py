@@ -1,0 +1,61 @@
+"""The same bits for any number of threads."""
+
+import numpy as np
+import pytest
+
+from fastnn.native import Runner, _executor
+from fastnn.native import run as native_run
+from tests.native.networks import data, draw, lowered, random_network
+
+
+@pytest.fixture(autouse=True)
+def any_work_deserves_threads(monkeypatch):
+    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+
+
+def train(plan, batch, X, y, w, values, dtype, threads, isa):
+    runner = Runner(plan, dtype=dtype, rows=min(batch, 24), n_threads=threads, seed=3, isa=isa)
+    runner.bind(X, y, w)
+    for name, value in values.items():
+        runner.set(name, value)
+    n_batches, losses = -(-len(X) // batch), []
+    for epoch in range(2):
+        runner.shuffle(epoch)
+        losses.append(runner.train(batch, 0, n_batches, epoch * n_batches, np.full(n_batches, 0.01), 1e9))
+    return losses, {name: runner.get(name) for name in plan.parameters + plan.statistics + plan.states}
+
+
+@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(12))
+def test_training_has_the_same_bits(seed, dtype, isa):
+    rng = np.random.default_rng(seed)
+    net = random_network(rng)
+    clip = {"clip_norm": 0.5} if seed % 3 == 0 else {"clip_value": 0.01} if seed % 3 == 1 else {}
+    plan = lowered(net, l1=0.01, l2=0.01, weighted=True, whole_batch=bool(seed % 2), rows=24, **clip)
+    batch = 24 if plan.needs_whole_batch or seed % 2 else 60
+    X, y, w = data(rng, net, 130, dtype, weighted=True)
+    values = draw(rng, plan)
+    losses, expected = train(plan, batch, X, y, w, values, dtype, 1, isa)
+    for threads in (2, 3, 4):
+        other_losses, actual = train(plan, batch, X, y, w, values, dtype, threads, isa)
+        assert other_losses == losses
+        for name, value in expected.items():
+            assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
+
+
+@pytest.mark.parametrize("isa", _executor.isa_names())
+def test_predictions_have_the_same_bits(isa):
+    rng = np.random.default_rng(1)
+    net = random_network(rng)
+    plan = lowered(net, "predict")
+    X, _, _ = data(rng, net, 333, np.float32)
+    values = draw(rng, plan)
+    outputs = []
+    for threads, rows in ((1, 333), (2, 32), (3, 17), (4, 1)):
+        runner = Runner(plan, dtype=np.float32, rows=rows, n_threads=threads, isa=isa)
+        for name, value in values.items():
+            runner.set(name, value)
+        outputs.append(runner.forward(X))
+    for output in outputs[1:]:
+        assert np.array_equal(output, outputs[0])
