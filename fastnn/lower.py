@@ -94,7 +94,8 @@ def lower(
     if purpose != "evaluate":
         _backward(builder, forward, z, dz)
         _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value)
-    plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=whole_batch and clip_norm is None)
+    update = whole_batch and purpose == "train" and clip_norm is None
+    plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update)
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows)
     return passes.place_barriers(plan)

@@ -96,15 +96,23 @@ def split_wide_layers(plan, rows):
 
     With rows split, every thread reads all weights and the lines of freshly updated weights travel between cores:
     in out > rows (in + out) is where that costs more than one more barrier (53 -> 63 % of peak on a 784-256 layer).
+    The layer's update then gives each thread the same columns.
     """
+    wide = set()
+    for op in plan.step:
+        if op.kind == "dense":
+            features, units = plan.buffers[op.inputs[1]].shape
+            if features * units > rows * (features + units):
+                wide.add(op.inputs[1])
 
     def choose(op):
-        if op.kind != "dense":
-            return op
-        features, units = plan.buffers[op.inputs[1]].shape
-        return op.with_(split="columns") if features * units > rows * (features + units) else op
+        if op.kind == "dense" and op.inputs[1] in wide:
+            return op.with_(split="columns")
+        if op.kind == "dense_update" and op.inputs[2] in wide:
+            return op.with_(attributes=op.attributes | {"own_columns": True})
+        return op
 
-    return plan.with_(step=tuple(choose(op) for op in plan.step))
+    return plan.with_(step=tuple(map(choose, plan.step)), update=tuple(map(choose, plan.update)))
 
 
 def place_barriers(plan):

@@ -22,6 +22,7 @@ partial    ``()``                                  partial sums in float64, comb
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 
 ROLES = (
@@ -116,7 +117,7 @@ class Plan:
         """All ops in order of execution."""
         return self.prepare + self.step + self.update
 
-    @property
+    @cached_property
     def multiply_adds(self):
         """Multiply-adds of one row through the whole plan."""
         return sum(op.multiply_adds for op in self.ops)

@@ -267,7 +267,8 @@ class Runner:
 
     def _row_loss(self, buffers, first, rows):
         weight_sum = self._weight_sum(first, rows)
-        return float(buffers[self.plan.row_loss].sum()) / weight_sum if weight_sum else 0.0
+        with np.errstate(all="ignore"):  # of a diverging fit, see _execute
+            return float(buffers[self.plan.row_loss].sum()) / weight_sum if weight_sum else 0.0
 
     def _batch_loss(self, buffers, first, rows):
         return self._row_loss(buffers, first, rows) + sum(float(buffers[p]) for p in self.plan.penalties)

@@ -1,0 +1,23 @@
+"""fastnn: neural networks with fit and predict, on a compiled core.
+
+The estimators take scikit-learn's parameters and keep its contract; activations, losses, optimisers, initialisers and
+schedules are given by name or as specs from the modules of those names.
+"""
+
+from fastnn import activations, initializers, layers, losses, optimizers, schedules
+from fastnn.config import show_config
+from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.gradient_check import check_gradient
+
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "activations",
+    "check_gradient",
+    "initializers",
+    "layers",
+    "losses",
+    "optimizers",
+    "schedules",
+    "show_config",
+]

@@ -1,0 +1,226 @@
+"""One fit of one estimator: plans and runners made, training run, fitted attributes gathered."""
+
+import hashlib
+import warnings
+
+import numpy as np
+
+from fastnn import training
+from fastnn.estimators import network as networks
+from fastnn.estimators.callbacks import Watch
+from fastnn.estimators.held_out import HeldOut
+from fastnn.estimators.validation import largest
+
+
+class Fit:
+    """Trains a network for an estimator and leaves the result in its fitted attributes.
+
+    Parameters
+    ----------
+    estimator : estimator
+    network : Network
+    progress : Progress
+        Moved forward; becomes the estimator's own at the end.
+    weights : dict of str to ndarray
+        Where training starts.
+    dtype : numpy dtype
+        Of the fitted weights.
+    rows : Rows
+        To train on.
+    held_out : Rows or None
+        To score on.
+    incremental : bool
+        One epoch of `partial_fit`.
+    """
+
+    def __init__(self, estimator, network, progress, weights, dtype, rows, held_out, incremental):
+        self.estimator, self.network, self.progress, self.weights = estimator, network, progress, weights
+        self.dtype, self.rows, self.incremental = dtype, rows, incremental
+        self.lbfgs = estimator.solver == "lbfgs"
+        self.early_stopping = estimator.early_stopping and not self.lbfgs
+        self.n_threads = training.thread_limit(estimator.backend, estimator.n_jobs)
+        self.target_options = estimator._target_options(network)
+        self.weighted = rows.loss_weight is not None
+        self.held_out = held_out
+        self.n_iter, self.epochs_before = None, len(progress.history.get("loss", ()))
+
+    def run(self, data):
+        """Trains and sets the fitted attributes; `data` is what callbacks are shown: X, y, sample_weight."""
+        e = self.estimator
+        total = 1 if self.incremental else e.max_iter
+        self.watch = Watch(e, total=total, progress=self.progress, attributes=self.attributes, **data)
+        try:
+            # A diverging fit overflows; the loss is looked at, so NumPy need not say it too.
+            with np.errstate(over="ignore", invalid="ignore"):
+                (self._run_lbfgs if self.lbfgs else self._run_epochs)(total)
+            weights = self._final_weights()
+            if not all(np.isfinite(array).all() for array in weights.values()):
+                rates = self.progress.history.get("learning_rate")
+                raise training.Divergence(self.n_iter, rates[-1] if rates else None)
+        except training.Divergence as divergence:
+            raise ValueError(self._explain(divergence)) from None
+        finally:
+            self.watch.close()
+        self._settle(weights)
+        fitted = self.attributes(weights)
+        for attribute in networks.ATTRIBUTES:
+            if attribute not in fitted:
+                vars(e).pop(attribute, None)
+        vars(e).update(fitted)
+        self.watch.finish()
+
+    def _runner(self, lowered, rows, dtype=None):
+        make = training.runner_class(self.estimator.backend)
+        return make(lowered, dtype=dtype or self.dtype, rows=rows, n_threads=self.n_threads, seed=self.progress.seed)
+
+    def _validator(self):
+        if self.held_out is None:
+            return None
+        return HeldOut(self.estimator, self.held_out, self.network, self.target_options, self._runner, self.attributes)
+
+    def _penalty(self):
+        e = self.estimator
+        return {"l1": e.alpha * e.l1_ratio, "l2": e.alpha * (1.0 - e.l1_ratio)}
+
+    def _lower(self, purpose, batch_size, **options):
+        """The plan for batches of this size, and the rows of its chunks."""
+        rows = networks.capacity(batch_size, networks.mixes_rows(self.network))
+        lowered = networks.plan(
+            self.network,
+            purpose,
+            weighted=self.weighted,
+            whole_batch=purpose == "train" and rows >= batch_size,
+            rows=batch_size if self.n_threads > 1 else None,
+            **self.target_options,
+            **self._penalty(),
+            **options,
+        )
+        return lowered, rows
+
+    def _load(self, lowered, rows, dtype=None):
+        self.plan, self.runner = lowered, self._runner(lowered, rows, dtype)
+        networks.load(self.runner, lowered, self.weights)
+        self.runner.bind(*self.rows.bound)
+
+    def _hooks(self):
+        talkative = self.estimator.verbose and self.estimator.verbose != "bar"
+        return {
+            "validate": self._validator(),
+            "before": self.watch.before,
+            "after": self.watch.after,
+            "say": print if talkative else None,
+        }
+
+    def _run_epochs(self, max_iter):
+        e, progress = self.estimator, self.progress
+        optimizer = networks.optimizer(e)
+        control = training.Control(
+            rows=self.rows.X.shape[0],
+            batch_size=self._batch_size(optimizer),
+            max_iter=max_iter,
+            shuffle=e.shuffle,
+            tol=e.tol,
+            patience=e.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            incremental=self.incremental,
+        )
+        clipping = {"clip_norm": e.clip_norm, "clip_value": e.clip_value}
+        self._load(*self._lower("train", control.batch_size, optimizer=optimizer, **clipping))
+        if progress.states is None or progress.optimizer != optimizer:
+            progress.optimizer, progress.step = optimizer, 0
+        else:
+            for name, state in progress.states.items():
+                self.runner.set(name, state)
+        rates = training.Rates(networks.schedule(e), e.learning_rate_init, control, progress)
+        self.n_iter = training.run_epochs(self.runner, self.plan, progress, control, rates, **self._hooks())
+
+    def _batch_size(self, optimizer):
+        n, given = self.rows.X.shape[0], self.estimator.batch_size
+        if optimizer.full_batch:
+            return n
+        if given == "auto":
+            return min(200, n)
+        if given > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+            )
+        return min(int(given), n)
+
+    def _run_lbfgs(self, max_iter):
+        e, n = self.estimator, self.rows.X.shape[0]
+        control = training.Control(rows=n, batch_size=n, max_iter=max_iter, tol=e.tol)
+        self.gradient_runner()
+        self.n_iter = training.run_lbfgs(self.runner, self.plan, self.progress, control, e.max_fun, **self._hooks())
+
+    def gradient_runner(self):
+        """Plan and runner for the loss of all rows and its gradient, in float64 whatever the weights' type.
+
+        Line searches and finite differences need differences of nearly equal losses.
+        """
+        self._load(*self._lower("gradient", self.rows.X.shape[0]), dtype=np.dtype(np.float64))
+        return self.plan, self.runner
+
+    def _final_weights(self):
+        if self.early_stopping and self.progress.best is not None:
+            return self.progress.best
+        return training.weights_of(self.runner, self.plan)
+
+    def _settle(self, shown):
+        """Keeps what a continuation needs, where there can be one, and drops the rest."""
+        progress, keep = self.progress, self.incremental or self.estimator.warm_start
+        progress.states = progress.last = None
+        if keep and not self.lbfgs:
+            progress.states = {name: self.runner.get(name) for name in self.plan.states}
+            if shown is progress.best:
+                last = training.weights_of(self.runner, self.plan)
+                if all(np.isfinite(array).all() for array in last.values()):
+                    progress.last, progress.shown = last, digest(shown)
+                else:
+                    progress.states = None
+        if progress.states is None:
+            progress.step, progress.optimizer, progress.rate = 0, None, None
+        progress.best = None
+
+    def attributes(self, weights=None):
+        """The fitted attributes, for these weights or those of this moment."""
+        progress, network = self.progress, self.network
+        history = progress.history
+        if weights is None:
+            weights = training.weights_of(self.runner, self.plan)
+        curve = history.get("loss", [])
+        return {
+            **networks.to_attributes(weights, self.dtype),
+            "n_layers_": len(networks.dense_layers(network)) + 1,
+            "n_outputs_": network.layers[-1].units,
+            "out_activation_": network.output_activation,
+            "n_iter_": len(curve) - self.epochs_before if self.n_iter is None else self.n_iter,
+            "t_": progress.samples,
+            "history_": history,
+            "loss_curve_": curve,
+            "loss_": curve[-1] if curve else np.nan,
+            "best_loss_": None if self.early_stopping else progress.best_loss,
+            "validation_scores_": history["validation_score"] if self.early_stopping else None,
+            "best_validation_score_": progress.best_score if self.early_stopping else None,
+            "_network": network,
+            "_progress": progress,
+        }
+
+    def _explain(self, divergence):
+        rate = divergence.learning_rate
+        where = f"It happened in epoch {divergence.iteration} at learning rate {rate:g}" if rate else (
+            f"It happened after {divergence.iteration} iterations of L-BFGS"
+        )  # fmt: skip
+        way_out = "scale X, for instance with StandardScaler"
+        way_out += ", lower learning_rate_init or set clip_norm=1" if rate else ", or choose solver='adam'"
+        return (
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+            f"preprocessed. {where}; the largest |X| is {largest(self.rows.X):.3g}. Way out: {way_out}."
+        )
+
+
+def digest(weights):
+    """A fingerprint of weights by name, to see whether a user has changed them."""
+    h = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        h.update(np.ascontiguousarray(weights[name]))
+    return h.digest()

@@ -1,0 +1,61 @@
+"""Score and loss on held-out rows, epoch by epoch."""
+
+import numpy as np
+from sklearn.metrics import check_scoring
+
+from fastnn.estimators import network as networks
+from fastnn.estimators.validation import fitted_copy
+
+
+class HeldOut:
+    """``held_out(weights) -> (score, loss)`` for the rows it was made with.
+
+    Parameters
+    ----------
+    estimator : estimator being fitted
+    rows : Rows
+        Held out.
+    network : Network
+    target_options : dict
+        How targets are coded: arguments of `lower`.
+    runner : callable
+        ``runner(plan, rows)`` makes a Runner.
+    attributes : callable
+        ``attributes(weights)`` gives the fitted attributes for weights by name.
+    """
+
+    def __init__(self, estimator, rows, network, target_options, runner, attributes):
+        self.estimator, self.rows, self.network, self.attributes = estimator, rows, network, attributes
+        n = rows.X.shape[0]
+        if rows.weight is not None and not rows.weight.sum():
+            raise ValueError(
+                "The sample weights of the validation rows are all zero; no score can be computed from them"
+            )
+        weighted = rows.loss_weight is not None
+        self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options)
+        self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(n))
+        self.loss_runner.bind(*rows.bound)
+        self.scorer = None
+        if estimator.scoring is not None:
+            self.scorer = check_scoring(estimator, scoring=estimator.scoring)
+        else:
+            self.plan = networks.plan(network, "predict")
+            self.runner = runner(self.plan, networks.prediction_capacity(n))
+
+    def __call__(self, weights):
+        networks.load(self.loss_runner, self.loss_plan, weights)
+        loss = float(self.loss_runner.evaluate())
+        if not np.isfinite(loss):
+            return np.nan, loss  # scorers raise errors on outputs that are not numbers
+        return (self._own_score(weights) if self.scorer is None else self._scored(weights)), loss
+
+    def _own_score(self, weights):
+        networks.load(self.runner, self.plan, weights)
+        return float(self.estimator._score_outputs(self.runner.forward(self.rows.X), self.rows, self.network))
+
+    def _scored(self, weights):
+        view = fitted_copy(self.estimator, self.attributes(weights))
+        # The rows are plain arrays by now; with names on the view, predict would ask for them.
+        vars(view).pop("feature_names_in_", None)
+        options = {} if self.rows.weight is None else {"sample_weight": self.rows.weight}
+        return float(self.scorer(view, self.rows.X, self.rows.y, **options))

@@ -1,0 +1,153 @@
+"""Checks of what users pass, and the rows of a fit: training part and held-out part."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+
+def check_hidden_layer_sizes(estimator):
+    """Hidden layer sizes as a tuple of ints; an int means one layer, an empty list none."""
+    given = estimator.hidden_layer_sizes
+    sizes = list(given) if hasattr(given, "__iter__") else [given]
+    for size in sizes:
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool):
+            raise ValueError(
+                f"hidden_layer_sizes must hold whole numbers, one for each hidden layer, got {size!r} in {given!r}"
+            )
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return tuple(int(size) for size in sizes)
+
+
+def check_combination(estimator, network_is_random):
+    """Refuses parameters that contradict each other."""
+    name = type(estimator).__name__
+    if estimator.solver == "lbfgs":
+        if network_is_random:
+            raise ValueError(
+                f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout or rrelu is random; "
+                "choose solver='adam', or leave the randomness out"
+            )
+        if estimator.clip_norm is not None or estimator.clip_value is not None:
+            raise ValueError(
+                f"{name}: solver='lbfgs' chooses its own step length; leave out clip_norm and clip_value, which "
+                "belong to the other solvers"
+            )
+
+
+# How scikit-learn shall check X: the two real types the backends read, dense rows one after the other.
+X_OPTIONS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32), "order": "C"}
+
+
+def as_rows(X):
+    """Validated X as a backend reads it: C-ordered and aligned, or CSR with each entry once. X stays as it is."""
+    if sparse.issparse(X):
+        rows = X.tocsr()
+        rows = sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        return rows
+    return X if X.flags.aligned and X.flags.c_contiguous else np.array(X, order="C")
+
+
+def check_X(estimator, X):
+    """X for prediction or validation."""
+    return as_rows(validate_data(estimator, X, **X_OPTIONS, reset=False))
+
+
+def check_weight(sample_weight, X):
+    """Sample weights as contiguous float64, or None."""
+    if sample_weight is None:
+        return None
+    return np.ascontiguousarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+
+
+@dataclass
+class Rows:
+    """Rows as a backend binds them, with what scores need.
+
+    Attributes
+    ----------
+    X : ndarray or CSR
+    y : ndarray
+        As the user counts: labels or values.
+    target : ndarray
+        As the loss counts: class indices, 0/1 columns or values.
+    weight : ndarray or None
+        Sample weights.
+    loss_weight : ndarray or None
+        Sample weights times class weights.
+    """
+
+    X: object
+    y: object
+    target: np.ndarray
+    weight: np.ndarray | None = None
+    loss_weight: np.ndarray | None = None
+
+    def take(self, index):
+        """The rows of an index array."""
+
+        def part(array):
+            return None if array is None else array[index]
+
+        return Rows(self.X[index], part(self.y), part(self.target), part(self.weight), part(self.loss_weight))
+
+    @property
+    def bound(self):
+        """Arguments of ``Runner.bind``."""
+        return self.X, self.target, self.loss_weight
+
+
+def split(n_rows, fraction, labels, strict, seed):
+    """Index arrays of a training and a validation part, stratified by `labels` if given.
+
+    Labels that are too rare to be on both sides are an error if `strict`, else the split is not stratified.
+    """
+    index, options = np.arange(n_rows), {"test_size": fraction, "random_state": seed & 0xFFFFFFFF}
+    try:
+        train, held_out = train_test_split(index, stratify=labels, **options)
+    except ValueError:
+        if labels is None or strict:
+            raise
+        train, held_out = train_test_split(index, **options)
+    if len(held_out) < 2:
+        raise ValueError(
+            f"The validation set is too small. Increase 'validation_fraction' or the size of your dataset: "
+            f"{fraction:g} of {n_rows} rows leaves {len(held_out)}, and a score needs 2."
+        )
+    return train, held_out
+
+
+def check_validation_data(estimator, X_val, y_val, sample_weight_val):
+    """The user's own validation rows as (X, y, sample_weight) with X and weights checked, or None."""
+    name = type(estimator).__name__
+    if X_val is None and y_val is None:
+        if sample_weight_val is not None:
+            raise ValueError(f"{name}.fit: sample_weight_val is given without X_val and y_val")
+        return None
+    for given, missing, value in (("X_val", "y_val", y_val), ("y_val", "X_val", X_val)):
+        if value is None:
+            raise ValueError(f"{name}.fit: {given} is provided, but {missing} was not provided.")
+    X_val = check_X(estimator, X_val)
+    check_consistent_length(X_val, y_val)
+    return X_val, y_val, check_weight(sample_weight_val, X_val)
+
+
+def largest(X):
+    """Largest absolute value in X, for error messages."""
+    values = X.data if sparse.issparse(X) else X
+    return float(np.max(np.abs(values), initial=0.0))
+
+
+def fitted_copy(estimator, attributes):
+    """A shallow copy of the estimator with these fitted attributes."""
+    twin = copy.copy(estimator)
+    vars(twin).update(attributes)
+    return twin

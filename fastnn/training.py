@@ -1,0 +1,458 @@
+"""The course of a fit: epochs, learning rates, patience, L-BFGS. A backend's Runner does all the arithmetic on rows.
+
+A fit is a `Progress` (counters, curves, the best weights so far) that `run_epochs` or `run_lbfgs` moves forward. What
+is to be watched from outside (validation scores, callbacks, messages) comes in as plain callables.
+"""
+
+import functools
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+
+SLICE = 0.1  # seconds in one call of a backend: Python then sees Ctrl-C well within 0.2 s
+
+
+@functools.cache
+def runner_class(backend):
+    """The Runner of a backend, "native" or "numpy"; NumPy's with one warning where the compiled core cannot load."""
+    if backend == "native":
+        try:
+            from fastnn.native import Runner
+        except ImportError as cause:
+            warnings.warn(
+                f"fastnn's compiled core cannot be loaded ({cause}); NumPy computes instead, which is slower. "
+                "Install fastnn anew where there is a C compiler, or choose backend='numpy'.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        else:
+            return Runner
+    from fastnn.reference.run import Runner
+
+    return Runner
+
+
+def thread_limit(backend, n_jobs):
+    """The largest number of threads a Runner of this backend may use."""
+    runner = runner_class(backend)
+    if not runner.__module__.startswith("fastnn.native"):
+        return 1
+    from fastnn.native import effective_threads
+
+    return effective_threads(n_jobs)
+
+
+class Divergence(ArithmeticError):
+    """The loss or the weights are no longer finite numbers.
+
+    Parameters
+    ----------
+    iteration : int
+        Epoch or iteration, counted from 1 within the fit.
+    learning_rate : float or None
+        The last learning rate used; None for L-BFGS.
+    """
+
+    def __init__(self, iteration, learning_rate):
+        super().__init__(iteration, learning_rate)
+        self.iteration, self.learning_rate = iteration, learning_rate
+
+
+@dataclass
+class Progress:
+    """How far a model's training has come; with the weights, all that is needed to go on as if it had never stopped.
+
+    Attributes
+    ----------
+    seed : int
+        64 bits; key of the counter-based generator (shuffles, masks) and of the validation split.
+    epoch, step, samples : int
+        Epochs begun, optimiser steps done and rows seen.
+    rate : float or None
+        What adaptive learning rates have come down to; None before the first reduction.
+    stalled : int
+        Epochs in a row without improvement.
+    best_loss, best_score : float
+        Lowest training loss and highest validation score.
+    history : dict of str to list
+        One number per epoch: loss, validation_loss, validation_score, learning_rate, seconds.
+    best : dict of str to ndarray, or None
+        The weights of `best_score`.
+    optimizer : optimiser spec or None
+        The rule that `states` belong to.
+    states : dict of str to ndarray, or None
+        The optimiser's memory; None where it was not kept.
+    last : dict of str to ndarray, or None
+        Weights after the last epoch, where early stopping made the model show earlier ones.
+    shown : bytes or None
+        Fingerprint of those shown instead of `last`.
+    """
+
+    seed: int
+    epoch: int = 0
+    step: int = 0
+    samples: int = 0
+    rate: float | None = None
+    stalled: int = 0
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    history: dict = field(default_factory=dict)
+    best: dict | None = None
+    optimizer: Any = None
+    states: dict | None = None
+    last: dict | None = None
+    shown: bytes | None = None
+
+    def copy(self):
+        """A copy with lists of its own, so that a fit that fails leaves this one as it was."""
+        return replace(self, history={key: list(values) for key, values in self.history.items()})
+
+    def curves(self, keys):
+        """The lists of `history` under these keys, new ones filled up with NaN; all other keys are dropped."""
+        length = len(self.history.get("loss", ()))
+        self.history = {
+            key: [math.nan] * (length - len(self.history.get(key, ()))) + self.history.get(key, []) for key in keys
+        }
+        return tuple(self.history.values())
+
+    def level(self):
+        """Cuts the curves to the same length, after an interruption in the middle of an epoch's bookkeeping."""
+        shortest = min(map(len, self.history.values()), default=0)
+        for values in self.history.values():
+            del values[shortest:]
+
+
+@dataclass(frozen=True)
+class Control:
+    """When a fit stops and how it takes its rows.
+
+    Attributes
+    ----------
+    rows, batch_size : int
+    max_iter : int
+    shuffle : bool
+    tol : float
+        Improvements by less do not count.
+    patience : int or inf
+        The fit stops at the first epoch after more than this many epochs in a row without improvement.
+    early_stopping : bool
+        Whether improvement is that of the validation score and the best weights are kept, not of the training loss.
+    incremental : bool
+        One epoch of a training that goes on elsewhere: reaching `max_iter` is no event.
+    """
+
+    rows: int
+    batch_size: int
+    max_iter: int
+    shuffle: bool = True
+    tol: float = 1e-4
+    patience: float = 10
+    early_stopping: bool = False
+    incremental: bool = False
+
+    @property
+    def n_batches(self):
+        return -(-self.rows // self.batch_size)
+
+
+class Rates:
+    """The learning rate of every batch of the coming epoch.
+
+    Parameters
+    ----------
+    schedule : schedule spec
+    base : float
+    control : Control
+    progress : Progress
+    """
+
+    def __init__(self, schedule, base, control, progress):
+        self.schedule, self.base, self.control, self.progress = schedule, float(base), control, progress
+        # A schedule with an end spans this fit; one without goes on with the life of the model.
+        self.origin = progress.step if schedule.needs_total and not control.incremental else 0
+        self.by_rows = schedule.name == "invscaling"
+        self.fixed = None
+        if schedule.name in ("constant", "adaptive"):
+            self._fix()
+
+    def _fix(self):
+        self.fixed = np.full(self.control.n_batches, self.current)
+
+    @property
+    def current(self):
+        """The base rate after reductions."""
+        return self.base if self.progress.rate is None else self.progress.rate
+
+    def epoch(self):
+        """Float64 array, one rate a batch."""
+        if self.fixed is not None:
+            return self.fixed
+        n, control = self.control.n_batches, self.control
+        if self.by_rows:
+            # Counting rows as steps keeps to the rows really seen, also where partial_fit brings batches of any size.
+            return np.full(n, self.schedule.rates(self.current, self.progress.samples, 1, 1, samples_per_epoch=1)[0])
+        first = self.progress.step - self.origin
+        return self.schedule.rates(self.current, first, n, n, control.max_iter * n, control.rows)
+
+    def reduce(self):
+        """Divides an adaptive rate; returns the new one, or None when it is too small or not adaptive at all."""
+        if not self.schedule.adaptive or self.current <= _adaptive(self.schedule).minimum:
+            return None
+        self.progress.rate = self.current / _adaptive(self.schedule).divisor
+        if self.fixed is not None:
+            self._fix()
+        return self.progress.rate
+
+
+def _adaptive(schedule):
+    return schedule if hasattr(schedule, "divisor") else _adaptive(schedule.then)
+
+
+def weights_of(runner, plan):
+    """Parameters and statistics by name, as a backend holds them now."""
+    return {name: runner.get(name) for name in plan.parameters + plan.statistics}
+
+
+def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=None, after=None, say=None):
+    """Trains epoch by epoch until patience, a callback, Ctrl-C or `max_iter` ends it.
+
+    Parameters
+    ----------
+    runner : Runner
+        Of a "train" plan, bound to the training rows, holding weights and optimiser state.
+    plan : Plan
+    progress : Progress
+        Moved forward in place.
+    control : Control
+    rates : Rates
+    validate : callable, optional
+        ``validate(weights) -> (score, loss)`` on held-out rows.
+    before, after : callable, optional
+        ``before()`` at the start of an epoch, ``after(iteration) -> stop`` at its end.
+    say : callable, optional
+        Takes the lines of a talkative fit.
+
+    Returns
+    -------
+    int
+        Epochs completed.
+
+    Raises
+    ------
+    Divergence
+        When the loss is not finite and there are no better weights to go back to.
+    """
+    n_batches, batch_size, rows = control.n_batches, control.batch_size, control.rows
+    shuffle = control.shuffle and n_batches > 1  # one batch of all rows is the same in any order
+    keys = ("loss", "learning_rate", "seconds") + (("validation_score", "validation_loss") if validate else ())
+    losses, learning_rates, seconds, *held_out = progress.curves(keys)
+    train, next_rates, iteration = runner.train, rates.epoch, 0
+    try:
+        while iteration < control.max_iter:
+            if before is not None:
+                before()
+            start = perf_counter()
+            if shuffle:
+                runner.shuffle(progress.epoch)
+            progress.epoch += 1
+            batch_rates = next_rates()
+            done, total = train(batch_size, 0, n_batches, progress.step, batch_rates, SLICE)
+            progress.step += done
+            while done < n_batches:
+                more, part = train(batch_size, done, n_batches - done, progress.step, batch_rates[done:], SLICE)
+                done, total, progress.step = done + more, total + part, progress.step + more
+            iteration += 1
+            progress.samples += rows
+            loss = total / rows
+            losses.append(loss)
+            learning_rates.append(float(batch_rates[-1]))
+            if say is not None:
+                say(f"Iteration {iteration}, loss = {loss:.8f}")
+            finite = math.isfinite(loss)
+            if validate is not None:
+                _validate(runner, plan, progress, control, validate if finite else None, held_out, say)
+            seconds.append(perf_counter() - start)
+            if not finite:
+                _diverged(progress, control, iteration, learning_rates[-1])
+                break
+            if not control.early_stopping:
+                progress.stalled = progress.stalled + 1 if loss > progress.best_loss - control.tol else 0
+                if loss < progress.best_loss:
+                    progress.best_loss = loss
+            if after is not None and after(iteration):
+                break
+            if progress.stalled > control.patience and _out_of_patience(progress, control, rates, say):
+                break
+        else:
+            if not control.incremental:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({control.max_iter}) reached and the optimization "
+                    "hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        progress.level()
+    return iteration
+
+
+def _validate(runner, plan, progress, control, validate, held_out, say):
+    """Scores the weights of this epoch (NaN without `validate`) and keeps the best ones for early stopping."""
+    score = loss = math.nan
+    if validate is not None:
+        weights = weights_of(runner, plan)
+        score, loss = validate(weights)
+    for curve, value in zip(held_out, (score, loss), strict=True):
+        curve.append(value)
+    if say is not None:
+        say(f"Validation score: {score:f}")
+    if control.early_stopping:
+        progress.stalled = 0 if score >= progress.best_score + control.tol else progress.stalled + 1
+        if score > progress.best_score:
+            progress.best_score, progress.best = score, weights
+
+
+def _diverged(progress, control, iteration, learning_rate):
+    """Stops at a loss that is not finite: with a warning where better weights were kept, else with an error."""
+    if not control.early_stopping or progress.best is None:
+        raise Divergence(iteration, learning_rate)
+    warnings.warn(
+        f"The loss of epoch {iteration} is not finite (learning rate {learning_rate:g}); training stops with the "
+        "weights of the best validation score.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+def _out_of_patience(progress, control, rates, say):
+    """Stops, or lowers an adaptive rate and goes on."""
+    what = "Validation score" if control.early_stopping else "Training loss"
+    message = f"{what} did not improve more than tol={control.tol:f} for {control.patience:d} consecutive epochs."
+    rate = rates.reduce()
+    if rate is not None:
+        progress.stalled = 0
+        message += f" Setting learning rate to {rate:f}"
+    else:
+        message += " Learning rate too small. Stopping." if rates.schedule.adaptive else " Stopping."
+    if say is not None:
+        say(message)
+    return rate is None
+
+
+def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before=None, after=None, say=None):
+    """Minimises the penalised loss of all bound rows by L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995).
+
+    Parameters
+    ----------
+    runner : Runner
+        Of a "gradient" plan in float64, bound to the rows, holding the starting weights; holds the result afterwards.
+    plan, progress, control
+        As for `run_epochs`; only `max_iter` and `tol` (on the largest gradient component) matter of `control`.
+    max_fun : int
+        Limit of loss evaluations.
+    validate, before, after, say
+        As for `run_epochs`, per iteration.
+
+    Returns
+    -------
+    int
+        Iterations completed.
+    """
+    keys = ("loss", "seconds") + (("validation_score", "validation_loss") if validate else ())
+    losses, seconds, *held_out = progress.curves(keys)
+    vector = _Vector(runner, plan)
+    best, iteration, start = vector.read(), 0, perf_counter()
+
+    def loss_and_gradient(x):
+        vector.write(x)
+        return runner.loss_and_gradient(), vector.read_gradient()
+
+    def iterated(intermediate_result):
+        nonlocal best, iteration, start
+        iteration += 1
+        best = intermediate_result.x.copy()
+        losses.append(float(intermediate_result.fun))
+        progress.best_loss = min(progress.best_loss, losses[-1])
+        if say is not None:
+            say(f"Iteration {iteration}, loss = {losses[-1]:.8f}")
+        vector.write(best)
+        if validate is not None:
+            _validate(runner, plan, progress, control, validate, held_out, say)
+        now = perf_counter()
+        seconds.append(now - start)
+        start = now
+        if after is not None and after(iteration):
+            raise StopIteration
+        if before is not None and iteration < control.max_iter:
+            before()
+
+    if before is not None:
+        before()
+    stopped = False
+    try:
+        options = {"maxiter": control.max_iter, "maxfun": max_fun, "gtol": control.tol}
+        result = minimize(loss_and_gradient, best, jac=True, method="L-BFGS-B", callback=iterated, options=options)
+        best = result.x
+        stopped = result.status == 99  # scipy's status after StopIteration
+        loss = float(result.fun)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        progress.level()
+        result, loss = None, losses[-1] if losses else math.nan
+    vector.write(best)
+    if plan.statistics:
+        runner.loss_and_gradient()  # leaves the statistics of the final weights
+    if result is not None:
+        if not (math.isfinite(loss) and np.isfinite(best).all()):
+            raise Divergence(iteration, None)
+        if not losses:
+            losses.append(loss)
+            for curve in (seconds, *held_out):
+                curve.append(math.nan)
+        if result.status != 0 and not stopped:
+            _not_converged(result, min(result.nit, control.max_iter), control.max_iter)
+        progress.best_loss = min(progress.best_loss, loss)
+    return iteration
+
+
+def _not_converged(result, iterations, max_iter):
+    message = f"lbfgs failed to converge after {iterations} iteration(s) (status={result.status}):\n{result.message}\n"
+    if iterations == max_iter:
+        message += f"\nMore iterations may help (max_iter={max_iter})."
+    message += "\nScaling the columns of X to similar ranges may help too, for instance with StandardScaler."
+    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+
+
+class _Vector:
+    """The trained parameters of a runner as one float64 vector."""
+
+    def __init__(self, runner, plan):
+        self.runner, self.slices, stop = runner, [], 0
+        for name in plan.parameters:
+            shape = plan.buffers[name].shape
+            start, stop = stop, stop + plan.buffers[name].size
+            self.slices.append((name, plan.gradients[name], slice(start, stop), shape))
+        self.size = stop
+
+    def read(self):
+        x = np.empty(self.size)
+        for name, _, part, _ in self.slices:
+            x[part] = self.runner.get(name).ravel()
+        return x
+
+    def write(self, x):
+        for name, _, part, shape in self.slices:
+            self.runner.set(name, x[part].reshape(shape))
+
+    def read_gradient(self):
+        gradient = np.empty(self.size)
+        for _, name, part, _ in self.slices:
+            gradient[part] = self.runner.get(name).ravel()
+        return gradient

@@ -1,0 +1,280 @@
+"""Bad input: a result or a clear error, never a crash, never a changed argument."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_iris
+
+from fastnn import MLPClassifier, MLPRegressor
+from fastnn.activations import LeakyReLU
+from fastnn.losses import Huber
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+SMALL = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+BIG = np.finfo(np.float64).max
+
+
+def with_value(value):
+    changed = X.copy()
+    changed[3, 1] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (X[:0], "0 sample"),
+        (X[:, :0], "0 feature"),
+        (X[:, 0], "2D array|2D container"),
+        (X.reshape(50, 3, 4), "dim|Expected"),
+        (X[:100], "inconsistent numbers of samples"),
+        (with_value(np.nan), "NaN"),
+        (with_value(np.inf), "infinity"),
+        (X + 1j, "Complex"),
+        (np.array([["a", "b"]] * 150), "could not convert string to float|unsupported"),
+        (np.array([[{}, {}]] * 150, dtype=object), "must be|argument|unsupported"),
+        (None, "Expected 2D|None"),
+        (sparse.csr_array(with_value(np.nan)), "NaN"),
+    ],
+)
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_bad_X_is_an_error(Estimator, bad, message, backend):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Estimator(**SMALL, backend=backend).fit(bad, Y)
+    model = Estimator(**SMALL, backend=backend).fit(X, Y)
+    if bad is not None and np.shape(bad) != (100, 4):
+        with pytest.raises((ValueError, TypeError)):
+            model.predict(bad)
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_another_number_of_features(Estimator, backend):
+    model = Estimator(**SMALL, backend=backend).fit(X, Y)
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        model.predict(X[:, :3])
+
+
+@pytest.mark.parametrize("y", [[], None, Y[:3], Y + 0.5, np.full(150, np.nan), [[1, 2], [3, 4]] * 75])
+def test_bad_labels(y, backend):
+    with pytest.raises((ValueError, TypeError)):
+        MLPClassifier(**SMALL, backend=backend).fit(X, y)
+
+
+@pytest.mark.parametrize("y", [[], None, Y[:3], np.full(150, np.inf), ["a"] * 150, Y + 1j])
+def test_bad_targets(y, backend):
+    with pytest.raises((ValueError, TypeError)):
+        MLPRegressor(**SMALL, backend=backend).fit(X, y)
+
+
+def test_negative_poisson_targets(backend):
+    with pytest.raises(ValueError, match="loss='poisson' expects y >= 0, got a minimum of -2"):
+        MLPRegressor("poisson", **SMALL, backend=backend).fit(X, Y - 2.0)
+
+
+@pytest.mark.parametrize("weight", [np.zeros(150), np.ones(149), np.full(150, np.nan), np.ones((150, 2))])
+def test_bad_sample_weights(weight, backend):
+    with pytest.raises(ValueError, match=r"[Ww]eight|NaN"):
+        MLPRegressor(**SMALL, backend=backend).fit(X, Y, sample_weight=weight)
+
+
+def forms(X):
+    """The same numbers in every shape of memory."""
+    column_major, strided, reversed_rows = np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X[::-1].copy()[::-1]
+    read_only = X.copy()
+    read_only.flags.writeable = False
+    raw = np.zeros(X.nbytes + 1, np.uint8)
+    misaligned = raw[1:].view(np.float64).reshape(X.shape)
+    misaligned[:] = X
+    return {
+        "list": X.tolist(),
+        "column_major": column_major,
+        "strided": strided,
+        "reversed": reversed_rows,
+        "read_only": read_only,
+        "misaligned": misaligned,
+        "big_endian": X.astype(">f8"),
+        "object": X.astype(object),
+        "csr": sparse.csr_array(X),
+        "csc": sparse.csc_matrix(X),
+        "int64_index": _long_index(sparse.csr_array(X)),
+        "duplicates": _duplicated(X),
+    }
+
+
+def _long_index(matrix):
+    matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
+    return matrix
+
+
+def _duplicated(X):
+    half = sparse.coo_array(X / 2)
+    data, row, column = (np.concatenate([part, part]) for part in (half.data, *half.coords))
+    order = np.argsort(row, kind="stable")
+    indptr = np.searchsorted(row[order], np.arange(len(X) + 1))
+    return sparse.csr_array((data[order], column[order], indptr), shape=X.shape)
+
+
+@pytest.mark.parametrize("form", forms(X))
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_every_form_of_memory_gives_the_same_model(Estimator, form, backend):
+    data = forms(X)[form]
+    before = copy.deepcopy(data)
+    parameters = {**SMALL, "batch_size": 32, "max_iter": 5, "backend": backend}
+    model, plain = Estimator(**parameters).fit(data, Y), Estimator(**parameters).fit(X, Y)
+    np.testing.assert_allclose(model.coefs_[0], plain.coefs_[0], rtol=1e-12)
+    np.testing.assert_allclose(model.predict(data), plain.predict(X), rtol=1e-9)
+    if sparse.issparse(data):
+        assert (data != before).nnz == 0
+        assert data.data.shape == before.data.shape
+    else:
+        np.testing.assert_array_equal(data, before)
+
+
+def test_memory_mapped(tmp_path, backend):
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = MLPClassifier(**SMALL, backend=backend).fit(mapped, Y)
+    np.testing.assert_array_equal(model.predict(mapped), model.predict(X))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.float16, np.bool_, np.longdouble])
+def test_other_types_become_float64(dtype, backend):
+    model = MLPRegressor(**SMALL, backend=backend).fit(X.astype(dtype), Y)
+    assert model.coefs_[0].dtype == np.float64
+    assert model.predict(X.astype(dtype)).dtype == np.float64
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_precision(precision, dtype, solver, backend):
+    model = MLPRegressor(**SMALL, precision=precision, solver=solver, backend=backend).fit(X.astype(dtype), Y)
+    assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype(precision)}
+    assert model.predict(X).dtype == precision
+
+
+def test_huge_values(backend):
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPRegressor(**SMALL, backend=backend).fit(np.full((9, 2), BIG), np.zeros(9))
+    model = MLPRegressor(**SMALL, backend=backend).fit(X, Y)
+    assert model.predict(np.full((2, 4), BIG)).shape == (2,)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPRegressor(**SMALL, precision="float32", backend=backend).fit(np.full((9, 2), 1e200), np.zeros(9))
+
+
+def test_values_too_small_to_matter(backend):
+    model = MLPClassifier(**SMALL, backend=backend).fit(X * 1e-310, Y)
+    assert np.isfinite(model.predict_proba(X * 1e-310)).all()
+
+
+def test_one_row_one_feature_one_class(backend):
+    model = MLPClassifier(**SMALL, backend=backend).fit([[1.0]], ["only"])
+    assert model.predict([[0.0], [9.0]]).tolist() == ["only", "only"]
+    model = MLPRegressor(**SMALL, backend=backend).fit([[1.0]], [2.0])
+    assert model.predict([[1.0]]).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be > 0, got \[3, 0\]"),
+        ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must hold whole numbers"),
+        ({"activation": "sigmoid"}, "The 'activation' parameter of MLPRegressor must be"),
+        ({"activation": ["relu"]}, "activation has 1 entries for 2 hidden layers"),
+        ({"activation": ["relu", "softmax"]}, r"activation\[1\]: expected one of"),
+        ({"activation": LeakyReLU}, "activation"),
+        ({"solver": "newton"}, "The 'solver' parameter"),
+        ({"loss": "hinge"}, "The 'loss' parameter"),
+        ({"loss": "huber", "alpha": -1}, "The 'alpha' parameter"),
+        ({"l1_ratio": 1.5}, "The 'l1_ratio' parameter"),
+        ({"dropout": 1.0}, "The 'dropout' parameter"),
+        ({"dropout": [0.1]}, "dropout has 1 entries for 2 hidden layers"),
+        ({"dropout": [0.1, 1.0]}, r"dropout must lie in \[0, 1\)"),
+        ({"normalization": "group"}, "The 'normalization' parameter"),
+        ({"init": "xavier"}, "The 'init' parameter"),
+        ({"learning_rate": "linear"}, "The 'learning_rate' parameter"),
+        ({"precision": "float16"}, "The 'precision' parameter"),
+        ({"backend": "cuda"}, "The 'backend' parameter"),
+        ({"n_jobs": 0}, "The 'n_jobs' parameter"),
+        ({"clip_norm": 0}, "The 'clip_norm' parameter"),
+        ({"scoring": "nonsense"}, "The 'scoring' parameter"),
+        ({"epoch_callback": 3}, "The 'epoch_callback' parameter"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "solver='lbfgs' needs the same loss in every evaluation"),
+        ({"solver": "lbfgs", "activation": "rrelu"}, "solver='lbfgs' needs the same loss in every evaluation"),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, "solver='lbfgs' chooses its own step length"),
+    ],
+)
+def test_bad_parameters(parameters, message, backend):
+    model = MLPRegressor(**({"hidden_layer_sizes": (4, 3), "max_iter": 2, "backend": backend} | parameters))
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
+
+
+def test_a_loss_of_the_other_kind_of_estimator(backend):
+    with pytest.raises(ValueError, match="this one belongs to a regressor"):
+        MLPClassifier(**SMALL, loss=Huber(), backend=backend).fit(X, Y)
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_a_fit_that_fails_leaves_the_model_as_it_was(Estimator, backend):
+    model = Estimator(**SMALL, backend=backend).fit(X, Y)
+    before, predicted = pickle.dumps(model), model.predict(X)
+    bad = [(np.full((150, 2), 1.7e308), Y == 1), (X[:, :3], Y[:3]), (X[:, :3], np.full(150, np.nan))]
+    for rows, y in bad:
+        with pytest.raises(ValueError):
+            model.fit(rows, y)
+        assert pickle.dumps(model) == before
+    np.testing.assert_array_equal(model.predict(X), predicted)
+
+
+def test_validation_rows_without_weight(backend):
+    with pytest.raises(ValueError, match="sample weights of the validation rows are all zero"):
+        model = MLPClassifier(**SMALL, early_stopping=True, backend=backend)
+        model.fit(X, Y, sample_weight=np.r_[1.0, 1.0, np.zeros(148)])
+
+
+def test_label_smoothing_without_a_target(backend):
+    with pytest.raises(ValueError, match=r"label_smoothing=0\.1 needs a loss with targets"):
+        MLPClassifier(**SMALL, loss="hinge", label_smoothing=0.1, backend=backend).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        ({"X_val": X}, "X_val is provided, but y_val was not provided"),
+        ({"y_val": Y}, "y_val is provided, but X_val was not provided"),
+        ({"sample_weight_val": np.ones(150)}, "sample_weight_val is given without X_val"),
+        ({"X_val": X, "y_val": Y[:9]}, "inconsistent numbers of samples"),
+        ({"X_val": X[:, :3], "y_val": Y}, "X has 3 features"),
+        ({"X_val": X, "y_val": Y + 1}, "classes not in"),
+    ],
+)
+def test_bad_validation_data(validation, message, backend):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**SMALL, backend=backend).fit(X, Y, **validation)
+
+
+def test_validation_data_with_other_columns(backend):
+    with pytest.raises(ValueError, match=r"y_val has shape \(150, 2\), y has 3 columns"):
+        model = MLPRegressor(**SMALL, backend=backend)
+        model.fit(X, np.zeros((150, 3)), X_val=X, y_val=np.zeros((150, 2)))
+
+
+def test_balanced_class_weights_need_all_data(backend):
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all data at once"):
+        MLPClassifier(**SMALL, class_weight="balanced", backend=backend).partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_partial_fit_keeps_the_kind_of_target(backend):
+    model = MLPClassifier(**SMALL, backend=backend).partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"expected y of shape \(n_samples,\)|Mix|classes"):
+        model.partial_fit(X, np.ones((150, 2), int))
+    model = MLPRegressor(**SMALL, backend=backend).fit(X, np.zeros((150, 2)))
+    with pytest.raises(ValueError, match="training cannot go on from the fitted weights"):
+        model.partial_fit(X, Y)

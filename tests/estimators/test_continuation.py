@@ -1,0 +1,183 @@
+"""Pickles, warm starts, partial_fit: training that was interrupted equals training that was not, bit for bit."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+
+from fastnn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+SETTINGS = {
+    "adam": {},
+    "adam_float32": {"precision": "float32"},
+    "sgd_adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1},
+    "sgd_invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
+    "exponential": {"learning_rate": "exponential"},
+    "rmsprop": {"solver": "rmsprop"},
+    "dropout": {"dropout": 0.3, "input_dropout": 0.1},
+    "rrelu": {"activation": "rrelu"},
+    "batch_norm": {"normalization": "batch"},
+    "early_stopping": {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 100},
+}
+
+
+def arrays(estimator):
+    named = ("coefs_", "intercepts_", "running_means_", "running_variances_")
+    return [array for name in named for array in getattr(estimator, name, [])]
+
+
+def assert_same(a, b):
+    for x, y in zip(arrays(a), arrays(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert a.loss_curve_ == b.loss_curve_
+    assert a.validation_scores_ == b.validation_scores_
+    assert a.best_loss_ == b.best_loss_
+    assert a.t_ == b.t_
+
+
+def through_pickle(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_warm_start_equals_one_fit(Estimator, setting, backend):
+    parameters = {"hidden_layer_sizes": (7, 6), "batch_size": 32, "random_state": 5, "backend": backend}
+    parameters |= {"learning_rate_init": 0.02} | SETTINGS[setting]
+    whole = Estimator(**parameters, max_iter=10).fit(X, Y)
+    parts = Estimator(**parameters, max_iter=5, warm_start=True).fit(X, Y)
+    parts = through_pickle(parts).fit(X, Y)
+    assert_same(parts, whole)
+
+
+@pytest.mark.parametrize("setting", [name for name in SETTINGS if name != "early_stopping"])
+def test_partial_fit_equals_fit(setting, backend):
+    parameters = {"hidden_layer_sizes": 7, "batch_size": 32, "random_state": 5, "backend": backend} | SETTINGS[setting]
+    whole = MLPClassifier(**parameters, max_iter=10).fit(X, Y)
+    parts = MLPClassifier(**parameters)
+    for _ in range(5):
+        parts.partial_fit(X, Y, classes=[0, 1, 2])
+    parts = through_pickle(parts)
+    for _ in range(5):
+        parts.partial_fit(X, Y)
+    assert parts.n_iter_ == 1
+    assert_same(parts, whole)
+
+
+def test_early_stopping_goes_on_from_the_last_weights_and_keeps_the_best(backend):
+    parameters = {"early_stopping": True, "random_state": 1, "n_iter_no_change": 3, "tol": 0.5, "backend": backend}
+    model = MLPClassifier(**parameters, learning_rate_init=0.05, warm_start=True).fit(X, Y)
+    assert model.n_iter_ < 20
+    best = max(model.validation_scores_)
+    model.fit(X, Y)
+    assert model.best_validation_score_ == max(model.validation_scores_) >= best
+
+
+def test_changed_weights_are_what_training_goes_on_from(backend):
+    parameters = {"early_stopping": True, "random_state": 1, "max_iter": 3, "backend": backend}
+    model = MLPClassifier(**parameters, warm_start=True).fit(X, Y)
+    for array in model.coefs_:
+        array[:] = 0.0
+    model.fit(X, Y)
+    assert np.abs(model.coefs_[0]).max() < 0.02
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_size_of_a_pickle(warm_start, backend):
+    digits, y = load_digits(return_X_y=True)
+    parameters = {"max_iter": 5, "early_stopping": True, "warm_start": warm_start, "backend": backend}
+    model = MLPClassifier((256, 128), **parameters).fit(digits[:400], y[:400])
+    size = len(pickle.dumps(model)) / sum(array.nbytes for array in model.coefs_ + model.intercepts_)
+    assert size < (4.2 if warm_start else 1.2)
+
+
+def test_partial_fit_after_fit_starts_a_fresh_optimiser(backend):
+    model = MLPClassifier(random_state=0, max_iter=20, backend=backend).fit(X, Y)
+    before = model.loss_
+    assert model._progress.states is None
+    model.partial_fit(X, Y)
+    assert model._progress.states
+    assert model.loss_ < before + 1e-2
+    assert len(model.loss_curve_) == 21
+    model.fit(X, Y)
+    assert model._progress.states is None
+    assert len(model.loss_curve_) == 20
+
+
+def test_predictions_survive_a_pickle(backend):
+    model = MLPClassifier(random_state=0, max_iter=20, normalization="batch", backend=backend).fit(X, Y)
+    np.testing.assert_array_equal(through_pickle(model).predict_proba(X), model.predict_proba(X))
+
+
+def test_predictions_follow_changed_weights(backend):
+    model = MLPClassifier((5,), random_state=0, max_iter=20, backend=backend).fit(X, Y)
+    model.coefs_[-1][:, 2] = 0.0
+    model.intercepts_[-1][:] = [0, 0, 1e3]
+    assert (model.predict(X) == 2).all()
+    model.coefs_ = [model.coefs_[0][:, :3], model.coefs_[1][:3]]
+    model.intercepts_[0] = model.intercepts_[0][:3]
+    assert model.predict_proba(X).shape == (150, 3)
+
+
+def test_weights_that_do_not_fit_each_other(backend):
+    model = MLPClassifier((5,), max_iter=2, backend=backend).fit(X, Y)
+    model.coefs_[0] = model.coefs_[0][:, :3]
+    with pytest.raises(ValueError, match=r"intercepts_\[0\]: expected shape \(3,\), got shape \(5,\)"):
+        model.predict(X)
+
+
+def test_warm_start_with_another_network(backend):
+    model = MLPClassifier((5,), max_iter=2, warm_start=True, backend=backend).fit(X, Y)
+    with pytest.raises(ValueError, match=r"coefs_\[0\] should have shape \(4, 6\) but has shape \(4, 5\)"):
+        model.set_params(hidden_layer_sizes=(6,)).fit(X, Y)
+
+
+def test_another_optimiser_starts_with_its_own_state(backend):
+    model = MLPClassifier((5,), max_iter=2, warm_start=True, random_state=0, backend=backend).fit(X, Y)
+    model.set_params(solver="sgd").fit(X, Y)
+    assert set(model._progress.states) == {f"dense{i}.{p}.state0" for i in (0, 1) for p in "Wb"}
+
+
+def test_the_seed_is_drawn_after_the_weights_and_kept(backend):
+    state = np.random.RandomState(0)
+    model = MLPClassifier((5,), max_iter=2, warm_start=True, random_state=state, backend=backend).fit(X, Y)
+    seed, position = model._progress.seed, state.get_state()[2]
+    model.fit(X, Y)
+    assert model._progress.seed == seed
+    assert state.get_state()[2] == position
+
+
+def test_a_failed_continuation_changes_nothing(backend):
+    model = MLPClassifier((5,), max_iter=3, warm_start=True, random_state=0, backend=backend).fit(X, Y)
+    kept = pickle.dumps(model)
+    with pytest.raises(ValueError, match="non-finite"):
+        model.partial_fit(np.full((4, 4), 1e308), [0, 1, 2, 0])
+    assert pickle.dumps(model) == kept
+
+
+def test_history_starts_anew_with_a_fresh_fit_and_clones(backend):
+    model = MLPClassifier((5,), max_iter=3, random_state=0, backend=backend).fit(X, Y)
+    first = [array.copy() for array in arrays(model)]
+    model.fit(X, Y)
+    assert len(model.history_["loss"]) == 3
+    assert not hasattr(clone(model), "history_")
+    for a, b in zip(arrays(model), first, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_lbfgs_warm_start_goes_on(backend):
+    parameters = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "max_iter": 5, "random_state": 0}
+    model = MLPRegressor(**parameters, warm_start=True, backend=backend)
+    model.fit(X, Y)
+    first = model.loss_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, Y)
+    assert model.loss_ < first
+    assert len(model.loss_curve_) == 10

@@ -1,0 +1,96 @@
+"""check_gradient: agrees with backpropagation, notices errors, changes nothing."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, make_multilabel_classification
+
+from fastnn import MLPClassifier, MLPRegressor, check_gradient
+from fastnn.gradient_check import GradientCheck
+from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
+
+X, Y = load_iris(return_X_y=True)
+X, Y = X[::5], Y[::5]
+SMALL = {"hidden_layer_sizes": (6, 5), "activation": "tanh", "random_state": 0}
+
+
+@pytest.mark.parametrize("loss", CLASSIFIER_LOSSES)
+def test_classifier_losses(loss, backend):
+    model = MLPClassifier(**SMALL, loss=loss, alpha=0.5, l1_ratio=0.2, class_weight="balanced", backend=backend)
+    assert check_gradient(model, X, Y, sample_weight=np.linspace(0, 2, 30)).worst < 1e-6
+
+
+@pytest.mark.parametrize("loss", REGRESSOR_LOSSES)
+def test_regressor_losses(loss, backend):
+    model = MLPRegressor(loss, **SMALL, backend=backend)
+    assert check_gradient(model, X, np.column_stack([Y, X[:, 0]])).worst < 1e-6
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"activation": "relu"},
+        {"activation": "rrelu", "dropout": 0.3},
+        {"normalization": "batch", "input_dropout": 0.2},
+        {"normalization": "layer", "activation": ["gelu", "mish"]},
+        {"hidden_layer_sizes": (), "label_smoothing": 0.1},
+        {"precision": "float32"},
+        {"solver": "lbfgs"},
+    ],
+)
+def test_networks(parameters, backend):
+    model = MLPClassifier(**SMALL | parameters, backend=backend)
+    assert check_gradient(model, X, Y).worst < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_fitted_estimator_is_checked_at_its_weights_and_not_changed(solver, backend):
+    model = MLPClassifier(**SMALL, solver=solver, max_iter=40, backend=backend).fit(X, Y)
+    before = pickle.dumps(model)
+    result = check_gradient(model, X, Y)
+    assert result.worst < 1e-6
+    assert list(result) == [f"{name}[{i}]" for i in range(3) for name in ("coefs_", "intercepts_")]
+    assert pickle.dumps(model) == before
+    unfitted = MLPClassifier(**SMALL, backend=backend)
+    check_gradient(unfitted, X, Y)
+    assert set(vars(unfitted)) == set(unfitted.get_params())
+
+
+def test_multilabel(backend):
+    rows, labels = make_multilabel_classification(n_samples=20, n_features=4, random_state=0)
+    assert check_gradient(MLPClassifier(**SMALL, backend=backend), rows, labels).worst < 1e-6
+
+
+def test_an_error_in_the_gradient_is_seen(monkeypatch, backend):
+    from fastnn import training
+
+    Runner = training.runner_class(backend)
+
+    class Wrong(Runner):
+        def get(self, name):
+            return super().get(name) * (1.001 if name == "dense1.W.gradient" else 1)
+
+    monkeypatch.setattr(training, "runner_class", lambda backend: Wrong)
+    result = check_gradient(MLPClassifier(**SMALL, backend=backend), X, Y)
+    assert result.worst == result["coefs_[1]"] == pytest.approx(1e-3, rel=0.1)
+
+
+def test_a_large_net_is_sampled(backend):
+    model = MLPClassifier((100, 100), activation="tanh", random_state=0, backend=backend)
+    assert check_gradient(model, X, Y, max_entries=3).worst < 1e-6
+
+
+def test_straight_through_derivatives_are_refused(backend):
+    with pytest.raises(ValueError, match="'sign' is flat and trains with a straight-through derivative"):
+        check_gradient(MLPClassifier(**SMALL | {"activation": "sign"}, backend=backend), X, Y)
+
+
+def test_repr():
+    text = repr(GradientCheck({"coefs_[0]": 2e-9, "intercepts_[0]": 3e-8}))
+    assert text.splitlines()[1:] == [
+        "coefs_[0]            2.0e-09",
+        "intercepts_[0]       3.0e-08",
+        "worst                3.0e-08",
+    ]
