@@ -52,7 +52,8 @@ static int fnn_cpu_has_avx512(void)
 static const fnn_kernels *fnn_find(const char *isa, int i, int64_t itemsize)
 {
 #define FNN_ISA(name, available) \
-    if ((available) && (isa ? strcmp(isa, #name) == 0 : i-- == 0)) return itemsize == 4 ? &fnn_##name##_f32 : &fnn_##name##_f64;
+    if ((available) && (isa ? strcmp(isa, #name) == 0 : i-- == 0)) \
+        return itemsize == 4 ? &fnn_##name##_f32 : &fnn_##name##_f64;
 #include "isa.def"
 #undef FNN_ISA
     return NULL;

@@ -55,8 +55,8 @@ static int fnn_count_processors(void)
 }
 #endif
 
-/* A pause takes some 40 ns, so 2000 of them are 80 us: longer than any part of a step at which threads wait for each other
- * on an idle machine. With more threads than processors somebody waited for is not running: give way at once. */
+/* A pause takes some 40 ns, so 2000 of them are 80 us: longer than threads wait for each other within a step on an idle
+ * machine. With more threads than processors somebody waited for is not running: give way at once. */
 static int fnn_spins(int threads)
 {
     static int32_t processors;
@@ -101,8 +101,8 @@ int fnn_thread_number(void) { return 0; }
 int fnn_team_size(void) { return 1; }
 #endif
 
-/* GCC's OpenMP keeps its threads after a region; a forked child has none of them and would wait for them for ever. Letting
- * the threads go before the fork cures both sides. LLVM's runtime has fork handlers of its own. */
+/* GCC's OpenMP keeps its threads after a region; a forked child has none of them and would wait for them for ever.
+ * Letting the threads go before the fork cures both sides. LLVM's runtime has fork handlers of its own. */
 static int fnn_serial_child;
 int fnn_must_run_serially(void) { return fnn_serial_child; }
 

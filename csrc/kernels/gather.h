@@ -1,8 +1,8 @@
 /* Between users' row-major arrays and panels, and the transposition that gives backward its copy of the weights. */
 
 #define FNN_GATHER_FROM(source) \
-    FNN_INLINE void NAME(gather_##source)(int64_t rows, int64_t columns, const int64_t *index, \
-                                          const source *from, int64_t from_row, real *to, int64_t panel_stride, int64_t to_first) \
+    FNN_INLINE void NAME(gather_##source)(int64_t rows, int64_t columns, const int64_t *index, const source *from, \
+                                          int64_t from_row, real *to, int64_t panel_stride, int64_t to_first) \
     { \
         const int64_t padded = NAME(padded)(columns); \
         for (int64_t r = 0; r < rows; r++) { \
@@ -33,8 +33,8 @@ static void NAME(gather)(int64_t rows, int64_t columns, const int64_t *index, co
         NAME(gather_double)(rows, columns, index, from, from_row, to, panel_stride, to_first);
 }
 
-static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on_, double off_,
-                          void *to_, int64_t panel_stride, int64_t to_first)
+static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on_,
+                          double off_, void *to_, int64_t panel_stride, int64_t to_first)
 {
     const real on = (real)on_, off = (real)off_;
     real *to = to_;
@@ -67,7 +67,7 @@ static void NAME(store_rows)(int64_t rows, int64_t columns, const void *from_, i
     }
 }
 
-/* A square of FNN_LANES rows: log2(lanes) times, line i and line i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
+/* A square of FNN_LANES rows: log2(lanes) times, lines i and i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
 FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
 {
     vec x[FNN_LANES], y[FNN_LANES];
@@ -87,7 +87,8 @@ FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real 
     for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
 }
 
-static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_, int64_t to_row)
+static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_,
+                            int64_t to_row)
 {
     const real *from = from_;
     real *to = to_;
@@ -96,5 +97,6 @@ static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, in
         for (int64_t j = 0; j < square_columns; j += FNN_LANES)
             NAME(transpose_square)(from + i * from_row + j, from_row, to + j * to_row + i, to_row);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = i < square_rows ? square_columns : 0; j < columns; j++) to[j * to_row + i] = from[i * from_row + j];
+        for (int64_t j = i < square_rows ? square_columns : 0; j < columns; j++)
+            to[j * to_row + i] = from[i * from_row + j];
 }

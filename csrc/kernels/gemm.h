@@ -25,7 +25,8 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
         const real *base[(FNN_MAX_ROWS + 2) / 3];
         FNN_UNROLL
         for (int i = 0; i < rows; i += 3) base[i / 3] = a + i * a_row;
-        /* The next block starts somewhere else, often on another page: asking for its rows now is worth 6 to 8 % of peak. */
+        /* The next block starts somewhere else, often on another page: asking for its rows now is worth 6 to 8 points
+         * of the peak. */
         const real *next = block + 1 < g->blocks || !g->tail ? a + g->a_block : g->tail;
         FNN_UNROLL
         for (int i = 0; i < rows; i++) FNN_PREFETCH(next + i * a_row);

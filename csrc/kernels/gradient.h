@@ -40,22 +40,21 @@ static double NAME(square_sum)(int64_t n, const void *g_)
     return NAME(total)(sum);
 }
 
-/* Without l1, what most fits have: squares in real lanes, which over the few thousand elements of a call loses no digit
- * that the loss shows, and costs half. */
+/* Without l1, which most fits do without: squares in real lanes, which over the few thousand elements of a call lose no
+ * digit that the loss shows, and cost half. */
 static double NAME(square_penalty)(int64_t n, const real *w, real *g, double l2, double inverse_weight)
 {
     const real step = (real)(inverse_weight * l2);
-    real square[FNN_LANES] = {0};
+    real lanes[FNN_LANES];
     double sum[FNN_LANES];
+    vec square = NAME(zero)();
     for (int64_t i = 0; i < n; i += FNN_LANES) {
-        FNN_INDEPENDENT
-        for (int lane = 0; lane < FNN_LANES; lane++) {
-            const real x = w[i + lane];
-            g[i + lane] += step * x;
-            square[lane] += x * x;
-        }
+        const vec x = NAME(load)(w + i);
+        NAME(store)(g + i, NAME(add_scaled)(NAME(load)(g + i), step, x));
+        square = NAME(add)(square, NAME(multiply)(x, x));
     }
-    for (int lane = 0; lane < FNN_LANES; lane++) sum[lane] = square[lane];
+    NAME(store)(lanes, square);
+    for (int lane = 0; lane < FNN_LANES; lane++) sum[lane] = lanes[lane];
     return inverse_weight * 0.5 * l2 * NAME(total)(sum);
 }
 

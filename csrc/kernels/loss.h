@@ -3,7 +3,8 @@
  * and are cleared at the end. */
 
 /* Maximum of each of m rows over its real columns. */
-static void NAME(row_maxima)(int64_t first, int64_t m, int64_t columns, int64_t panel_stride, const real *z, real top[FNN_LANES])
+static void NAME(row_maxima)(int64_t first, int64_t m, int64_t columns, int64_t panel_stride, const real *z,
+                             real top[FNN_LANES])
 {
     const vec lowest = NAME(broadcast)(-(real)INFINITY);
     vec partial[FNN_LANES];
@@ -65,7 +66,8 @@ static void NAME(loss_softmax_log_loss)(const fnn_loss *l)
 {
     const real *z = l->z, *t = l->t;
     real *dz = l->dz;
-    real top[FNN_LANES], sum[FNN_LANES], targets[FNN_LANES], product[FNN_LANES], loss[FNN_LANES], scale[FNN_LANES] = {0};
+    real top[FNN_LANES], sum[FNN_LANES], targets[FNN_LANES], product[FNN_LANES];
+    real loss[FNN_LANES], scale[FNN_LANES] = {0};
     FNN_EACH_BLOCK(l->first, l->rows) {
         NAME(row_maxima)(first, m, l->outputs, l->panel_stride, z, top);
         FNN_ROW_SUMS(targets, l->outputs, l->panel_stride, NAME(load)(t + at));
@@ -80,8 +82,8 @@ static void NAME(loss_softmax_log_loss)(const fnn_loss *l)
         NAME(store_losses)(l, first, m, loss);
         FNN_EACH_STRIP(s, l->outputs, l->panel_stride) {
             FNN_EACH_VECTOR(s) {
-                const vec gradient = NAME(add_scaled)(NAME(multiply)(NAME(load)(dz + at), NAME(broadcast)(sum[i])), -scale[i],
-                                                      NAME(load)(t + at));
+                const vec scaled = NAME(multiply)(NAME(load)(dz + at), NAME(broadcast)(sum[i]));
+                const vec gradient = NAME(add_scaled)(scaled, -scale[i], NAME(load)(t + at));
                 NAME(store)(dz + at, NAME(first_lanes)((signed_bits)(s.columns - v), gradient, NAME(zero)()));
             }
         }
@@ -152,7 +154,8 @@ LOSS(perceptron)
                 const real *z = (const real *)l->z + s.at, *t = (const real *)l->t + s.at; \
                 real *d = dz + s.at, value[FNN_LANES * FNN_PANEL]; \
                 FNN_INDEPENDENT \
-                for (int64_t q = 0; q < FNN_WHOLE(m * s.width); q++) value[q] = NAME(element_##name)(z[q], t[q], a, d + q); \
+                for (int64_t q = 0; q < FNN_WHOLE(m * s.width); q++) \
+                    value[q] = NAME(element_##name)(z[q], t[q], a, d + q); \
                 FNN_EACH_VECTOR(s) { \
                     const signed_bits columns = (signed_bits)(s.columns - v); \
                     const vec gradient = NAME(multiply)(NAME(load)(dz + at), NAME(broadcast)(scale[i])); \

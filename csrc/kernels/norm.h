@@ -19,7 +19,7 @@
         } \
     } while (0)
 
-/* y = (x - mean) rstd gamma + beta, written as x * factor + offset with the mean taken off first: no cancellation. */
+/* y = (x - mean) (rstd gamma) + beta; the mean comes off first, or x * factor + offset would cancel. */
 FNN_INLINE void NAME(normalize)(int64_t rows, int64_t width, const real *x, const real *gamma, const real *beta,
                                 const real *mean, const real *rstd, real *y)
 {
@@ -32,8 +32,9 @@ FNN_INLINE void NAME(normalize)(int64_t rows, int64_t width, const real *x, cons
 }
 
 /* Ioffe and Szegedy (2015). y uses the biased variance, the running variance the unbiased one. */
-static void NAME(batch_norm)(int64_t rows, int64_t width, const void *x_, const void *gamma, const void *beta, double epsilon,
-                             double momentum, void *y, void *mean_, void *rstd_, void *running_mean_, void *running_var_)
+static void NAME(batch_norm)(int64_t rows, int64_t width, const void *x_, const void *gamma, const void *beta,
+                             double epsilon, double momentum, void *y, void *mean_, void *rstd_, void *running_mean_,
+                             void *running_var_)
 {
     const real *x = x_;
     real *mean = mean_, *rstd = rstd_, *running_mean = running_mean_, *running_var = running_var_;
@@ -100,7 +101,8 @@ static void NAME(layer_norm)(int64_t begin, int64_t rows, int64_t features, int6
         for (int64_t i = 0; i < m; i++) rstd[first + i] = factor[i] = 1 / real_sqrt(sum[i] / count + (real)epsilon);
         FNN_EACH_STRIP(s, features, panel_stride) {
             FNN_EACH_VECTOR(s) {
-                const vec scaled = NAME(multiply)(NAME(multiply)(CENTRED, NAME(broadcast)(factor[i])), NAME(load)(gamma + s.column + v));
+                const vec normal = NAME(multiply)(CENTRED, NAME(broadcast)(factor[i]));
+                const vec scaled = NAME(multiply)(normal, NAME(load)(gamma + s.column + v));
                 NAME(store)(y + at, NAME(add)(scaled, NAME(load)(beta + s.column + v)));
             }
         }
@@ -127,7 +129,8 @@ static void NAME(layer_norm_grad)(int64_t begin, int64_t rows, int64_t features,
         FNN_EACH_STRIP(s, features, panel_stride) {
             FNN_EACH_VECTOR(s) {
                 const vec level = NAME(subtract)(OF_GAMMA, NAME(broadcast)(sum[i]));
-                const vec gradient = NAME(multiply)(NAME(add_scaled)(level, product[i], CENTRED), NAME(broadcast)(rstd[first + i]));
+                const vec inner = NAME(add_scaled)(level, product[i], CENTRED);
+                const vec gradient = NAME(multiply)(inner, NAME(broadcast)(rstd[first + i]));
                 NAME(store)(dx + at, NAME(first_lanes)((signed_bits)(s.columns - v), gradient, NAME(zero)()));
             }
         }
@@ -136,8 +139,9 @@ static void NAME(layer_norm_grad)(int64_t begin, int64_t rows, int64_t features,
 #undef CENTRED
 }
 
-static void NAME(layer_norm_grad_parameters)(int64_t rows, int64_t width, const void *dy_, const void *x_, const void *mean_,
-                                             const void *rstd_, int accumulate, void *dgamma_, void *dbeta_)
+static void NAME(layer_norm_grad_parameters)(int64_t rows, int64_t width, const void *dy_, const void *x_,
+                                             const void *mean_, const void *rstd_, int accumulate, void *dgamma_,
+                                             void *dbeta_)
 {
     const real *dy = dy_, *x = x_, *mean = mean_, *rstd = rstd_;
     real *dgamma = dgamma_, *dbeta = dbeta_;

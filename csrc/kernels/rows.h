@@ -1,8 +1,8 @@
 /* Sums and maxima along rows that lie in panels, for blocks of up to FNN_LANES rows.
  *
- * A row is walked vector by vector into one vector of partial results. FNN_LANES such vectors, one a row, are then joined
- * together by interleaving: 2 shuffles a row instead of the 2 log2(lanes) of a horizontal sum, and the results lie side
- * by side, so that what follows (logarithms, divisions) is vector code down the rows. */
+ * A row is walked vector by vector into one vector of partial results. FNN_LANES such vectors, one a row, are then
+ * joined together by interleaving: 2 shuffles a row instead of the 2 log2(lanes) of a horizontal sum, and the results
+ * lie side by side, so that what follows (logarithms, divisions) is vector code down the rows. */
 
 /* A block's rows in one panel: they start at element `at` of the matrix and at column `column` of each row. */
 #define strip NAME(strip)
@@ -15,7 +15,8 @@ FNN_INLINE int64_t NAME(padded)(int64_t columns) { return (columns + FNN_LANES -
 FNN_INLINE strip NAME(strip_from)(int64_t column, int64_t columns, int64_t row, int64_t panel_stride)
 {
     const int64_t rest = NAME(padded)(columns) - column, width = rest < FNN_PANEL ? rest : FNN_PANEL;
-    strip s = {column / FNN_PANEL * panel_stride + row * width, column, width, columns - column < width ? columns - column : width};
+    const int64_t real_columns = columns - column < width ? columns - column : width;
+    strip s = {column / FNN_PANEL * panel_stride + row * width, column, width, real_columns};
     return s;
 }
 
@@ -35,15 +36,21 @@ FNN_INLINE void NAME(join_rows)(int maximum, const vec partial[FNN_LANES], real 
     }
     NAME(store)(result, x[0]);
 }
-static void NAME(sum_rows)(const vec partial[FNN_LANES], real result[FNN_LANES]) { NAME(join_rows)(0, partial, result); }
-static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES]) { NAME(join_rows)(1, partial, result); }
+static void NAME(sum_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
+{
+    NAME(join_rows)(0, partial, result);
+}
+static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
+{
+    NAME(join_rows)(1, partial, result);
+}
 
-/* Loops over blocks of rows (m of them from row `first`), the strips of a block, and the vectors of a strip's rows: row i,
- * columns v on, at element `at`. */
+/* Loops over blocks of rows (m of them from row `first`), the strips of a block, and the vectors of a strip's rows:
+ * row i, columns v on, at element `at`. */
 #ifndef FNN_EACH_BLOCK
 #define FNN_EACH_BLOCK(begin, rows) \
-    for (int64_t first = begin, m; first < (begin) + (rows) && (m = (begin) + (rows) - first, m = m < FNN_LANES ? m : FNN_LANES); \
-         first += FNN_LANES)
+    for (int64_t first = begin, end = first + (rows), m; \
+         first < end && (m = end - first < FNN_LANES ? end - first : FNN_LANES, 1); first += FNN_LANES)
 #define FNN_EACH_STRIP(s, all_columns, panel_stride) \
     for (strip s = NAME(strip_from)(0, all_columns, first, panel_stride); s.width > 0; \
          s = NAME(strip_from)(s.column + FNN_PANEL, all_columns, first, panel_stride))

@@ -43,7 +43,8 @@ FNN_INLINE void NAME(step_adam)(real *w, real g, real *state0, real *state1, rea
 /* `constants`: the optimiser's numbers, then 1 - the first and 1 - the second from place 3 on. An optimiser with one
  * state gets a spare vector's address for the second, which it never touches. */
 #define FNN_OPTIMIZER(name, count, states) \
-    static void NAME(update_##name)(int64_t n, void *w_, const void *g_, void *state0_, void *state1_, const fnn_step *step) \
+    static void NAME(update_##name)(int64_t n, void *w_, const void *g_, void *state0_, void *state1_, \
+                                    const fnn_step *step) \
     { \
         const real *g = g_, rate = (real)step->rate, shrink = (real)step->shrink, clip = (real)step->clip; \
         real *w = w_, *state0 = state0_, *state1 = states > 1 ? state1_ : state0_; \

@@ -1,6 +1,6 @@
 /* Random words for kernels/random.h, FNN_GROUPS Philox counters side by side; independent of the real type.
- * Counters sit in 64-bit lanes: the 32 x 32 -> 64 bit product every instruction set has works on these, and ignores what
- * is left in their upper halves. Three times as fast as what gcc 12 makes of the same loop over uint32_t. */
+ * Counters sit in 64-bit lanes: the 32 x 32 -> 64 bit product every instruction set has works on these, and ignores
+ * what is left in their upper halves. Three times as fast as what gcc 12 makes of the same loop over uint32_t. */
 
 #if defined(FNN_SHUFFLES) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 typedef uint64_t fnn_wide __attribute__((vector_size(FNN_VECTOR_BYTES)));
@@ -57,8 +57,8 @@ static inline void fnn_store_words(uint32_t *words, fnn_wide x0, fnn_wide x1, fn
 #endif
 
 /* words[4 * i + w] = word w of counter (c0[i], c1[i], step, stream). */
-static void fnn_random_words(const uint64_t c0[FNN_GROUPS], const uint64_t c1[FNN_GROUPS], uint32_t step, uint32_t stream,
-                             uint64_t seed, uint32_t words[4 * FNN_GROUPS])
+static void fnn_random_words(const uint64_t c0[FNN_GROUPS], const uint64_t c1[FNN_GROUPS], uint32_t step,
+                             uint32_t stream, uint64_t seed, uint32_t words[4 * FNN_GROUPS])
 {
     const fnn_wide none = {0}, factor0 = none + FNN_PHILOX_FACTOR0, factor1 = none + FNN_PHILOX_FACTOR1;
     for (int i = 0; i < FNN_GROUPS; i += FNN_WIDE_LANES) {

@@ -7,10 +7,9 @@
 #ifdef FNN_GNU_VECTORS
 
 typedef real vec __attribute__((vector_size(FNN_VECTOR_BYTES)));
-typedef signed_bits NAME(lane_mask) __attribute__((vector_size(FNN_VECTOR_BYTES)));
+typedef signed_bits NAME(mask) __attribute__((vector_size(FNN_VECTOR_BYTES)));
 /* The same in memory: aligned like its elements, and allowed to alias them. */
 typedef real NAME(unaligned_vec) __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
-typedef signed_bits NAME(unaligned_mask) __attribute__((vector_size(FNN_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 FNN_INLINE vec NAME(load)(const real *from) { return *(const NAME(unaligned_vec) *)from; }
 FNN_INLINE void NAME(store)(real *to, vec value) { *(NAME(unaligned_vec) *)to = value; }
@@ -22,15 +21,17 @@ FNN_INLINE vec NAME(multiply)(vec a, vec b) { return a * b; }
 FNN_INLINE vec NAME(add_scaled)(vec sum, real factor, vec b) { return sum + factor * b; }
 FNN_INLINE vec NAME(max)(vec a, vec b)
 {
-    const NAME(lane_mask) greater = a > b;
-    return (vec)((greater & (NAME(lane_mask))a) | (~greater & (NAME(lane_mask))b));
+    const NAME(mask) greater = a > b;
+    return (vec)((greater & (NAME(mask))a) | (~greater & (NAME(mask))b));
 }
 /* Lanes below count from a, the others from b. */
 FNN_INLINE vec NAME(first_lanes)(signed_bits count, vec a, vec b)
 {
     static const signed_bits number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const NAME(lane_mask) below = *(const NAME(unaligned_mask) *)number < count;
-    return (vec)((below & (NAME(lane_mask))a) | (~below & (NAME(lane_mask))b));
+    NAME(mask) below;
+    memcpy(&below, number, sizeof below);
+    below = below < count;
+    return (vec)((below & (NAME(mask))a) | (~below & (NAME(mask))b));
 }
 
 #else

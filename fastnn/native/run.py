@@ -200,8 +200,8 @@ class Runner:
         done, loss_sum, *cursor = self.program.run(
             self._ops, self.source, order=self.order, capacity=self.rows, batch_size=batch_size,
             first_batch=first_batch, n_batches=n_batches, step=step, rates=rates, seconds=seconds, seed=self.seed,
-            threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1], row_loss=self._row_loss, penalties=self._penalties,
-            offset=self._cursor[0], chunk=self._cursor[1],
+            threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
+            row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
         )  # fmt: skip
         self._cursor = tuple(cursor)
         return done, loss_sum

@@ -1,0 +1,43 @@
+"""`python -m fastnn`: what a newcomer runs first."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from fastnn import __main__ as demonstration
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_demonstration_succeeds_and_shows_scores_gradients_and_configuration(backend, capsys):
+    assert demonstration.main(["--quick", "--no-plot", "--backend", backend]) == 0
+    output = capsys.readouterr().out
+    for word in ("digits", "breast cancer", "diabetes", "Gradient", "scikit-learn", "instruction set"):
+        assert word in output
+
+
+def test_loss_curves_are_saved_where_asked(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="extra: plot")
+    path = tmp_path / "curves.png"
+    assert demonstration.main(["--quick", "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert str(path) in capsys.readouterr().out
+
+
+def test_implausible_score_is_a_failure(monkeypatch, capsys):
+    impossible = [dataclasses.replace(demonstration.TASKS[2], least=2.0)]
+    monkeypatch.setattr(demonstration, "TASKS", impossible)
+    assert demonstration.main(["--quick", "--no-plot"]) == 1
+    assert "FAILED: diabetes" in capsys.readouterr().err
+
+
+def test_wrong_gradient_is_a_failure(monkeypatch, capsys):
+    monkeypatch.setattr(demonstration, "GRADIENT_LIMIT", -1.0)
+    assert demonstration.main(["--quick", "--no-plot"]) == 1
+    assert "finite differences differ" in capsys.readouterr().err
+
+
+def test_module_runs_from_the_command_line():
+    run = subprocess.run([sys.executable, "-m", "fastnn", "--help"], capture_output=True, text=True, check=True)
+    assert "--quick" in run.stdout

@@ -1,0 +1,35 @@
+"""What the README promises to a reader who copies from it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def _blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def test_first_commands_install_and_run_then_install_and_test():
+    run, test = (block.splitlines() for block in _blocks("sh")[:2])
+    assert len(run) == len(test) == 1
+    assert run[0].endswith("python -m fastnn") and test[0].endswith("python -m pytest")
+
+
+def test_example_runs_and_predicts_well():
+    (example,) = _blocks("python")
+    assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
+    command = [sys.executable, "-W", "ignore", "-c", example]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert float(output.split()[-1]) > 0.9
+
+
+def test_rooms_on_the_map_exist():
+    (table,) = re.findall(r"^\| \| \|\n(.*?)\n\n", README, re.M | re.S)
+    for name in re.findall(r"`([\w/.]+)`", table):
+        name = name if "/" in name or name.endswith(".md") else f"fastnn/{name}"
+        if not name.endswith("fastnn.h") and "describe" not in name:
+            assert (ROOT / name).exists(), name
