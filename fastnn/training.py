@@ -265,8 +265,9 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
             done, total = train(batch_size, 0, n_batches, progress.step, batch_rates, SLICE)
             progress.step += done
             while done < n_batches:
-                more, part = train(batch_size, done, n_batches - done, progress.step, batch_rates[done:], SLICE)
-                done, total, progress.step = done + more, total + part, progress.step + more
+                left, rest = n_batches - done, batch_rates[done:]
+                more, total = train(batch_size, done, left, progress.step, rest, SLICE, total)
+                done, progress.step = done + more, progress.step + more
             iteration += 1
             progress.samples += rows
             loss = total / rows

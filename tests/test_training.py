@@ -3,7 +3,6 @@
 import math
 import sys
 import warnings
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -240,25 +239,3 @@ def test_a_core_that_cannot_load_is_said_once(monkeypatch):
         assert training.thread_limit("native", 4) == 1
     finally:
         training.runner_class.cache_clear()
-
-
-class Idle:
-    """Stands where a backend stands and does nothing, to see what is left."""
-
-    def shuffle(self, epoch):
-        pass
-
-    def train(self, batch_size, first_batch, n_batches, step, rates, seconds):
-        return n_batches, 60.0 / (step + 1)
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_python_takes_less_than_ten_microseconds_an_epoch():
-    settings, best = control(max_iter=1000, patience=math.inf), math.inf
-    for _ in range(5):
-        progress = Progress(7)
-        rates = Rates(schedules.Constant(), 1e-3, settings, progress)
-        start = perf_counter()
-        run_epochs(Idle(), None, progress, settings, rates)
-        best = min(best, (perf_counter() - start) / 1000)
-    assert best < 10e-6

@@ -106,7 +106,6 @@ cdef double penalty(const Run *run) noexcept nogil:
 cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t *count) noexcept nogil:
     """The chunks of one batch from run.offset on; False when time is over before the last. Ends with a barrier."""
     cdef int64_t offset = run.offset, chunk = run.chunk
-    cdef int64_t n_chunks = (rows - offset + step.capacity - 1) // step.capacity
     while offset < rows:
         step.n = min(step.capacity, rows - offset)
         step.first = start + offset
@@ -297,9 +296,10 @@ cdef class Program:
     def run(
         self, bytearray ops, Source source, *, order, int64_t capacity, int64_t batch_size, int64_t first_batch,
         int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
-        int64_t scratch_size, row_loss,        penalties, int64_t offset, int64_t chunk,
+        int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum,
     ):
-        """Runs batches first_batch ... of the source; returns (batches done, sum of batch loss * rows, offset, chunk)."""
+        """Runs batches first_batch ... of the source; returns (batches done, loss_sum + sum of batch loss * rows, offset,
+        chunk)."""
         cdef Run run
         cdef const int64_t[::1] order_view
         cdef const double[::1] rates_view
@@ -318,7 +318,7 @@ cdef class Program:
         run.total, run.batch_size = source.n, batch_size
         run.first_batch, run.n_batches = first_batch, n_batches
         run.beta_1, run.beta_2 = self.beta_1, self.beta_2
-        run.offset, run.chunk = offset, chunk
+        run.offset, run.chunk, run.loss_sum = offset, chunk, loss_sum
         run.row_loss = &loss_view[0]
         run.n_penalties = len(penalties)
         if run.n_penalties:

@@ -1,13 +1,14 @@
 """The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
 
 from functools import lru_cache
+from time import perf_counter
 
 import numpy as np
 from scipy import sparse
 
 from fastnn import memory
 from fastnn.native import _activation, _dense, _executor, _gather, _loss, _norm, _random, _update
-from fastnn.native.threads import threads_for
+from fastnn.native.threads import Pace, threads_for
 
 OPS = {
     **_activation.OPS,
@@ -149,7 +150,7 @@ class Runner:
                 f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
             )
         self.seed, self.limit = seed, n_threads
-        self.order, self.source, self._cursor = None, None, (0, 0)
+        self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
         self.fixed = aligned(self.layout.fixed_size)
         first, last = self.layout.penalties
@@ -193,17 +194,30 @@ class Runner:
             self.order = np.empty(self.source.n, np.int64)
         _executor.shuffle(self.seed, epoch, self.order)
 
-    def _run(self, batch_size, first_batch, n_batches, step, rates, seconds):
+    def _run(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0):
+        """Runs batches in calls of the executor, each on as many threads as have proved fastest."""
         rows = min(batch_size, self.source.n)
-        threads = threads_for(2 * self.plan.multiply_adds * min(rows, self.rows), self.limit)
-        self._prepare_arenas(threads, rows)
-        done, loss_sum, *cursor = self.program.run(
-            self._ops, self.source, order=self.order, capacity=self.rows, batch_size=batch_size,
-            first_batch=first_batch, n_batches=n_batches, step=step, rates=rates, seconds=seconds, seed=self.seed,
-            threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
-            row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
-        )  # fmt: skip
-        self._cursor = tuple(cursor)
+        if self._pace is None:
+            self._pace = Pace(threads_for(2 * self.plan.multiply_adds * min(rows, self.rows), self.limit))
+        self._prepare_arenas(self._pace.threads, rows)
+        end, done = perf_counter() + seconds, 0
+        while done < n_batches:
+            threads, n = self._pace.next(n_batches - done)
+            start = perf_counter()
+            batches, loss_sum, *cursor = self.program.run(
+                self._ops, self.source, order=self.order, capacity=self.rows, batch_size=batch_size,
+                first_batch=first_batch + done, n_batches=n, step=step + done,
+                rates=None if rates is None else rates[done:], seconds=end - start, seed=self.seed,
+                threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
+                row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
+                loss_sum=loss_sum,
+            )  # fmt: skip
+            now = perf_counter()
+            self._pace.record(threads, batches, now - start)
+            self._cursor = tuple(cursor)
+            done += batches
+            if batches < n or now > end:
+                break
         return done, loss_sum
 
     def _prepare_arenas(self, threads, rows):
@@ -217,7 +231,7 @@ class Runner:
         bases = [array.ctypes.data for array in (self.fixed, self._batch, self._row_loss)]
         self._ops = self.program.resolve(bases)
 
-    def train(self, batch_size, first_batch, n_batches, step, rates, seconds):
+    def train(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0):
         """Runs batches first_batch, first_batch + 1, ...; comes back early after `seconds`.
 
         Parameters
@@ -228,15 +242,18 @@ class Runner:
         rates : (n_batches,) float64 array
             Learning rates, the first for `first_batch`.
         seconds : float
+        loss_sum : float, default=0.0
+            What earlier calls of the same epoch returned: added to in the order of batches, it has the same bits
+            however an epoch is cut into calls.
 
         Returns
         -------
         batches_done : int
             May be 0 when time ran out inside a batch; the next call goes on from there.
         loss_sum : float
-            Sum over those batches of batch loss * batch rows.
+            With batch loss * batch rows added for each batch.
         """
-        return self._run(batch_size, first_batch, n_batches, step, rates, seconds)
+        return self._run(batch_size, first_batch, n_batches, step, rates, seconds, loss_sum)
 
     def loss_and_gradient(self):
         """Loss of all bound rows as one batch, penalty included; gradients are left in their buffers."""

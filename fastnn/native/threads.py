@@ -1,14 +1,15 @@
 """How many threads a call gets: as its work deserves, within what the user, the environment and the machine allow."""
 
 from functools import cache
+from time import perf_counter
 
 import joblib
 
 from fastnn.native import _executor
 
-# A second thread pays once a step takes some 15 microseconds alone; a core does about 4e10 operations a second on
-# small layers (measured on AVX-512 with batches of 32: 2 microseconds for 4-100-3 gain nothing, 200-256-128 does).
-OPERATIONS_PER_THREAD = 600_000
+# A second thread pays once a step takes some 100 microseconds alone: digits, 64-32-10 in batches of 200 (70
+# microseconds) gain nothing from it on an idle machine and lose on a busy one, 784-100-10 gains 1.7 times.
+OPERATIONS_PER_THREAD = 6_000_000
 
 
 @cache
@@ -44,3 +45,53 @@ def effective_threads(n_jobs=None):
 def threads_for(operations, limit):
     """Threads for a step of so many floating-point operations, at most `limit`."""
     return int(max(1, min(limit, operations // OPERATIONS_PER_THREAD)))
+
+
+class Pace:
+    """Whether a step is faster on one thread or on several, found out by running it.
+
+    Threads that wait for each other at every step lose by far more than they gain as soon as another process wants
+    one of their cores (digits, 64-32-10, both cores busy: 24 ms a fit on one thread, 318 ms on two). As bits do not
+    depend on the number of threads, a fit may change it at any time: both are tried on a few batches, and again
+    every half second.
+
+    Parameters
+    ----------
+    threads : int
+        The larger number of threads.
+    clock : callable
+        Seconds.
+    """
+
+    TRIAL = 2e-3
+    PERIOD = 0.5
+
+    def __init__(self, threads, clock=perf_counter):
+        self.threads, self.clock = threads, clock
+        self.seconds = {}  # a batch's, by number of threads, in the latest call with so many
+        self.trials = [threads, 1, threads] if threads > 1 else []  # the first only wakes the threads
+        self.until = 0.0
+
+    def next(self, n_batches):
+        """(threads, batches) of the next call, out of `n_batches` that are to be run."""
+        if self.threads == 1:
+            return 1, n_batches
+        if not self.trials and self.clock() >= self.until:
+            self.trials = [1 if self.best > 1 else self.threads]
+        if self.trials:
+            batch = min(self.seconds.values(), default=self.TRIAL)
+            return self.trials[0], max(1, min(n_batches, int(self.TRIAL / batch)))
+        return self.best, n_batches
+
+    @property
+    def best(self):
+        return min(self.seconds, key=self.seconds.get)
+
+    def record(self, threads, batches, seconds):
+        """What a call took."""
+        if self.threads == 1 or not batches:
+            return
+        self.seconds[threads] = seconds / batches
+        if self.trials:
+            self.trials.pop(0)
+            self.until = self.clock() + self.PERIOD

@@ -158,7 +158,7 @@ class Runner:
         """Orders the bound rows for an epoch."""
         self._order = random.shuffle(self._n, self.seed, epoch)
 
-    def train(self, batch_size, first_batch, n_batches, step, rates, seconds=math.inf):
+    def train(self, batch_size, first_batch, n_batches, step, rates, seconds=math.inf, loss_sum=0.0):
         """Runs consecutive batches of the bound rows, one optimiser step each.
 
         Parameters
@@ -173,17 +173,20 @@ class Runner:
             Learning rate of each batch.
         seconds : float, default=inf
             Comes back after the batch during which this time has passed.
+        loss_sum : float, default=0.0
+            What earlier calls of the same epoch returned: added to in the order of batches, it has the same bits
+            however an epoch is cut into calls.
 
         Returns
         -------
         batches_done : int
         loss_sum : float
-            Sum over batches of the batch's loss times its rows.
+            With the batch's loss times its rows added for each batch.
         """
         end = time.perf_counter() + seconds
         buffers = self._call_buffers()
         self._prepare(buffers)
-        loss_sum, done = 0.0, 0
+        done = 0
         while done < n_batches:
             first = (first_batch + done) * batch_size
             rows = min(batch_size, self._n - first)

@@ -1,0 +1,51 @@
+"""The number of threads follows what has proved fastest."""
+
+from fastnn.native.threads import Pace
+
+
+class Machine:
+    """A clock, and calls that take what the machine's state says."""
+
+    def __init__(self, **seconds):
+        self.now, self.batch = 0.0, {1: seconds["one"], 2: seconds["two"]}
+        self.pace = Pace(2, clock=lambda: self.now)
+
+    def run(self, batches):
+        """Runs so many batches; returns the number run on each number of threads."""
+        used = {1: 0, 2: 0}
+        while batches:
+            threads, n = self.pace.next(batches)
+            assert 1 <= n <= batches
+            used[threads] += n
+            batches -= n
+            self.now += n * self.batch[threads]
+            self.pace.record(threads, n, n * self.batch[threads])
+        return used
+
+
+def test_several_threads_stay_where_they_are_faster():
+    used = Machine(one=1e-3, two=0.6e-3).run(5000)
+    assert used[2] > 0.98 * 5000
+
+
+def test_one_thread_where_several_are_slower():
+    used = Machine(one=1e-4, two=1e-3).run(20000)
+    assert used[1] > 0.98 * 20000
+
+
+def test_a_busy_machine_is_noticed_and_so_is_its_end():
+    machine = Machine(one=1e-3, two=0.6e-3)
+    machine.run(1000)
+    machine.batch[2] = 5e-3
+    machine.run(100)
+    assert machine.run(400)[1] > 390
+    machine.batch[2] = 0.6e-3
+    machine.run(600)
+    assert machine.run(400)[2] > 390
+
+
+def test_one_thread_is_never_tried_against_itself():
+    pace = Pace(1)
+    assert pace.next(1000) == (1, 1000)
+    pace.record(1, 1000, 0.1)
+    assert pace.next(7) == (1, 7)
