@@ -45,8 +45,8 @@ class Row:
 ROWS = (
     Row("iris", "iris", data.iris, (100,), 3, 32, 200),
     Row("cancer", "breast cancer", data.breast_cancer, (100,), 2, 32, 100),
-    Row("mnist-100", "MNIST", data.mnist_train, (100,), 10, 200, 5),
-    Row("mnist-256-128", "MNIST", data.mnist_train, (256, 128), 10, 128, 5),
+    Row("mnist-100", "MNIST", data.mnist_train, (100,), 10, 200, 10),
+    Row("mnist-256-128", "MNIST", data.mnist_train, (256, 128), 10, 128, 10),
 )
 
 

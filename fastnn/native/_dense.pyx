@@ -8,7 +8,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_gemm, fnn_kernels, fnn_step, panel_width, panels, share,
+    Op, Step, at, fnn_gemm, fnn_kernels, fnn_step, padded, panel_width, panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -154,11 +154,38 @@ cdef inline int64_t block_offset(const fnn_kernels *k, int64_t rows, int64_t col
     return p * rows * k.panel + block * k.panel * panel_width(k, columns, p)
 
 
+cdef inline int64_t first_task(const Step *step, int64_t inputs, int64_t outputs, bint by_panel) noexcept nogil:
+    """Where this thread's share of the (block of inputs, panel) tasks starts, weighed by their size: the last block
+    and the last panel are smaller than the others."""
+    return task_at(step.kernels, inputs, outputs, by_panel, step.thread, step.threads)
+
+
+cdef inline int64_t last_task(const Step *step, int64_t inputs, int64_t outputs, bint by_panel) noexcept nogil:
+    return task_at(step.kernels, inputs, outputs, by_panel, step.thread + 1, step.threads)
+
+
+cdef inline int64_t task_at(
+    const fnn_kernels *k, int64_t inputs, int64_t outputs, bint by_panel, int thread, int threads
+) noexcept nogil:
+    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest one."""
+    cdef int64_t tasks = panels(k, inputs) * panels(k, outputs), task, block, p, size
+    cdef int64_t total = inputs * padded(k, outputs), seen = 0, goal = total * thread // threads
+    if threads == 1 or thread == threads:
+        return tasks if thread == threads else 0
+    for task in range(tasks):
+        locate(k, inputs, outputs, task, by_panel, &block, &p)
+        size = min(k.panel, inputs - block * k.panel) * panel_width(k, outputs, p)
+        if seen + size // 2 >= goal:
+            return task
+        seen += size
+    return tasks
+
+
 cdef inline void locate(
     const fnn_kernels *k, int64_t inputs, int64_t outputs, int64_t task, bint by_panel, int64_t *block, int64_t *p
 ) noexcept nogil:
     """The (block of inputs, panel) of a task. Neighbouring tasks share a block, so that threads get equal parts of every
-    panel, the narrow last one too; or a panel, where a thread shall own its columns."""
+    panel; or a panel, where a thread shall own its columns."""
     if by_panel:
         p[0] = task // panels(k, inputs)
         block[0] = task - p[0] * panels(k, inputs)
@@ -170,8 +197,7 @@ cdef inline void locate(
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    cdef int64_t tasks = panels(k, inputs) * panels(k, outputs)
-    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+    for task in range(first_task(step, inputs, outputs, False), last_task(step, inputs, outputs, False)):
         locate(k, inputs, outputs, task, False, &block, &p)
         weight_gradient(
             step, op.buffer[0], op.buffer[1], inputs, outputs, block, p,
@@ -188,14 +214,15 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    cdef int64_t width, height, offset, tasks = panels(k, inputs) * panels(k, outputs), optimizer = op.number[2]
+    cdef int64_t width, height, offset, optimizer = op.number[2]
+    cdef bint by_panel = op.number[3] != 0
     cdef double l1 = op.scalar[0], l2 = op.scalar[1]
     cdef fnn_step s
     s.rate = step.corrected_rate
     s.clip = op.scalar[2]
     s.p = &op.scalar[4]
-    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
-        locate(k, inputs, outputs, task, op.number[3] != 0, &block, &p)
+    for task in range(first_task(step, inputs, outputs, by_panel), last_task(step, inputs, outputs, by_panel)):
+        locate(k, inputs, outputs, task, by_panel, &block, &p)
         width = panel_width(k, outputs, p)
         height = min(k.panel, inputs - block * k.panel)
         offset = block_offset(k, inputs, outputs, block, p)
@@ -228,8 +255,7 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
 cdef void transpose(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t rows = op.number[0], columns = op.number[1], task, block, p
-    cdef int64_t tasks = panels(k, rows) * panels(k, columns)
-    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+    for task in range(first_task(step, rows, columns, False), last_task(step, rows, columns, False)):
         locate(k, rows, columns, task, False, &block, &p)
         k.transpose(
             min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel),

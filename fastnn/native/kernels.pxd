@@ -186,10 +186,14 @@ cdef inline int64_t panels(const fnn_kernels *k, int64_t columns) noexcept nogil
     return (columns + k.panel - 1) // k.panel
 
 
+cdef inline int64_t padded(const fnn_kernels *k, int64_t columns) noexcept nogil:
+    return (columns + k.lanes - 1) // k.lanes * k.lanes
+
+
 cdef inline int64_t panel_width(const fnn_kernels *k, int64_t columns, int64_t p) noexcept nogil:
     """Columns of panel p with its padding."""
     cdef int64_t rest = columns - p * k.panel
-    return k.panel if rest >= k.panel else (rest + k.lanes - 1) // k.lanes * k.lanes
+    return k.panel if rest >= k.panel else padded(k, rest)
 
 
 cdef inline char *at(const fnn_kernels *k, const void *base, int64_t element) noexcept nogil:
