@@ -33,7 +33,9 @@ cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, in
             g.init = at(k, g.init, height * g.init_row)
 
 
-cdef inline void rows_of_panels(const fnn_kernels *k, const Step *step, const char *x, int64_t columns, fnn_gemm *g) noexcept nogil:
+cdef inline void rows_of_panels(
+    const fnn_kernels *k, const Step *step, const char *x, int64_t columns, fnn_gemm *g
+) noexcept nogil:
     """Sets up A as the rows of a panel matrix, reduced over its columns: whole panels, then the narrower last one."""
     g.a = x
     g.a_step = 1
@@ -149,56 +151,62 @@ cdef inline void weight_gradient(
     multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
 
 
-cdef inline int64_t block_offset(const fnn_kernels *k, int64_t rows, int64_t columns, int64_t block, int64_t p) noexcept nogil:
+cdef inline int64_t block_offset(
+    const fnn_kernels *k, int64_t rows, int64_t columns, int64_t block, int64_t p
+) noexcept nogil:
     """Where rows [block * panel, ...) of panel p of a (rows, columns) matrix start."""
     return p * rows * k.panel + block * k.panel * panel_width(k, columns, p)
 
 
-cdef inline int64_t first_task(const Step *step, int64_t inputs, int64_t outputs, bint by_panel) noexcept nogil:
-    """Where this thread's share of the (block of inputs, panel) tasks starts, weighed by their size: the last block
-    and the last panel are smaller than the others."""
-    return task_at(step.kernels, inputs, outputs, by_panel, step.thread, step.threads)
+cdef struct Tasks:
+    # This thread's (block of inputs, panel) tasks: task first + i is block (first + i) // panels, panel
+    # first_panel + (first + i) % panels. Neighbours share a block, which the cache then holds for all panels.
+    int64_t first_panel, panels, first, last
 
 
-cdef inline int64_t last_task(const Step *step, int64_t inputs, int64_t outputs, bint by_panel) noexcept nogil:
-    return task_at(step.kernels, inputs, outputs, by_panel, step.thread + 1, step.threads)
-
-
-cdef inline int64_t task_at(
-    const fnn_kernels *k, int64_t inputs, int64_t outputs, bint by_panel, int thread, int threads
-) noexcept nogil:
-    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest one."""
-    cdef int64_t tasks = panels(k, inputs) * panels(k, outputs), task, block, p, size
-    cdef int64_t total = inputs * padded(k, outputs), seen = 0, goal = total * thread // threads
-    if threads == 1 or thread == threads:
-        return tasks if thread == threads else 0
-    for task in range(tasks):
-        locate(k, inputs, outputs, task, by_panel, &block, &p)
-        size = min(k.panel, inputs - block * k.panel) * panel_width(k, outputs, p)
+cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, int thread) noexcept nogil:
+    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest one: the last
+    block and the last panel are smaller than the others."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t n = panels(k, outputs), task, size, seen = 0
+    cdef int64_t goal = inputs * padded(k, outputs) * thread // step.threads
+    for task in range(panels(k, inputs) * n):
+        size = min(k.panel, inputs - task // n * k.panel) * panel_width(k, outputs, task % n)
         if seen + size // 2 >= goal:
             return task
         seen += size
+    return panels(k, inputs) * n
+
+
+cdef inline Tasks share_tasks(const Step *step, int64_t inputs, int64_t outputs, bint own_columns) noexcept nogil:
+    """Equal parts of all weights, or all weights of the columns that are this thread's in the forward product."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef Tasks tasks
+    tasks.first_panel, tasks.panels = 0, panels(k, outputs)
+    if own_columns:
+        tasks.first_panel = share(panels(k, outputs), step.thread, step.threads)
+        tasks.panels = share(panels(k, outputs), step.thread + 1, step.threads) - tasks.first_panel
+    if own_columns or step.threads == 1:
+        tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
+    else:
+        tasks.first = task_at(step, inputs, outputs, step.thread)
+        tasks.last = task_at(step, inputs, outputs, step.thread + 1)
+        if step.thread == step.threads - 1:
+            tasks.last = panels(k, inputs) * tasks.panels
     return tasks
 
 
-cdef inline void locate(
-    const fnn_kernels *k, int64_t inputs, int64_t outputs, int64_t task, bint by_panel, int64_t *block, int64_t *p
-) noexcept nogil:
-    """The (block of inputs, panel) of a task. Neighbouring tasks share a block, so that threads get equal parts of every
-    panel; or a panel, where a thread shall own its columns."""
-    if by_panel:
-        p[0] = task // panels(k, inputs)
-        block[0] = task - p[0] * panels(k, inputs)
-    else:
-        block[0] = task // panels(k, outputs)
-        p[0] = task - block[0] * panels(k, outputs)
+cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_t *p) noexcept nogil:
+    block[0] = task // tasks.panels
+    p[0] = tasks.first_panel + task - block[0] * tasks.panels
 
 
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    for task in range(first_task(step, inputs, outputs, False), last_task(step, inputs, outputs, False)):
-        locate(k, inputs, outputs, task, False, &block, &p)
+    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
         weight_gradient(
             step, op.buffer[0], op.buffer[1], inputs, outputs, block, p,
             at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0,
@@ -215,20 +223,20 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
     cdef int64_t width, height, offset, optimizer = op.number[2]
-    cdef bint by_panel = op.number[3] != 0
+    cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
     cdef double l1 = op.scalar[0], l2 = op.scalar[1]
     cdef fnn_step s
     s.rate = step.corrected_rate
     s.clip = op.scalar[2]
     s.p = &op.scalar[4]
-    for task in range(first_task(step, inputs, outputs, by_panel), last_task(step, inputs, outputs, by_panel)):
-        locate(k, inputs, outputs, task, by_panel, &block, &p)
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
         width = panel_width(k, outputs, p)
         height = min(k.panel, inputs - block * k.panel)
         offset = block_offset(k, inputs, outputs, block, p)
         weight_gradient(step, op.buffer[0], op.buffer[1], inputs, outputs, block, p, step.scratch, False)
         if op.buffer[8] != NULL:
-            (<double *> op.buffer[8])[task] = k.penalty(
+            (<double *> op.buffer[8])[block * panels(k, outputs) + p] = k.penalty(
                 height * width, at(k, op.buffer[2], offset), step.scratch, l1, l2, step.inverse_weight
             )
         s.shrink = 1.0 - step.rate * op.scalar[3]
@@ -255,8 +263,9 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
 cdef void transpose(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t rows = op.number[0], columns = op.number[1], task, block, p
-    for task in range(first_task(step, rows, columns, False), last_task(step, rows, columns, False)):
-        locate(k, rows, columns, task, False, &block, &p)
+    cdef Tasks tasks = share_tasks(step, rows, columns, False)
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
         k.transpose(
             min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel),
             at(k, op.buffer[0], block_offset(k, rows, columns, block, p)), panel_width(k, columns, p),
@@ -295,7 +304,8 @@ def bind_dense_update(op, layout):
     if penalty is not None:
         layout.partials(penalty, layout.tasks(W))
     pad = [None] * (2 - n)
-    buffers = [x, dz, W, b, *states[:n], *pad, *states[n:], *pad, penalty, extra[0] if attributes["transposed"] else None]
+    transposed = extra[0] if attributes["transposed"] else None
+    buffers = [x, dz, W, b, *states[:n], *pad, *states[n:], *pad, penalty, transposed]
     optimizer, *constants = attributes["optimizer"]
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]

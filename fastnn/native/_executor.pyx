@@ -298,8 +298,10 @@ cdef class Program:
         int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
         int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum,
     ):
-        """Runs batches first_batch ... of the source; returns (batches done, loss_sum + sum of batch loss * rows, offset,
-        chunk)."""
+        """Runs batches first_batch ... of the source.
+
+        Returns (batches done, loss_sum + sum of batch loss * rows, offset, chunk).
+        """
         cdef Run run
         cdef const int64_t[::1] order_view
         cdef const double[::1] rates_view

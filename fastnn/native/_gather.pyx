@@ -36,10 +36,14 @@ cdef void gather_rows(
 
 
 cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
-    """Writes the rows of a CSR matrix as dense rows of the batch: only a batch is ever dense. Repeated entries add up."""
+    """Writes the rows of a CSR matrix as dense rows of the batch: only a batch is ever dense.
+
+    Repeated entries add up.
+    """
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], r, p, i, j, width, source
     cdef char *element
+    cdef double value
     for r in range(share(step.n, step.thread, step.threads), share(step.n, step.thread + 1, step.threads)):
         for p in range(panels(k, columns)):
             width = panel_width(k, columns, p)
@@ -50,7 +54,8 @@ cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
             p = j // k.panel
             width = panel_width(k, columns, p)
             element = at(k, op.buffer[0], p * step.capacity * k.panel + r * width + j - p * k.panel)
-            set_real(k, element, get_real(k.itemsize, element) + get_real(step.X_itemsize, step.X + i * step.X_itemsize))
+            value = get_real(step.X_itemsize, step.X + i * step.X_itemsize)
+            set_real(k, element, get_real(k.itemsize, element) + value)
 
 
 cdef void gather(const Op *op, const Step *step) noexcept nogil:

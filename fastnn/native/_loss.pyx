@@ -1,8 +1,6 @@
 """The loss of each row and its gradient; rows are shared between threads."""
 
-from libc.stdint cimport int64_t
-
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_loss, share
+from fastnn.native.kernels cimport Op, Step, fnn_kernels, fnn_loss, share
 
 cdef extern from *:
     """

@@ -87,8 +87,7 @@ def bind(op, layout):
 
 
 def bind_batch_norm(op, layout):
-    buffers, numbers, scalars = bind(op, layout)
-    return [*op.inputs[:3], *op.outputs], numbers, scalars
+    return [*op.inputs[:3], *op.outputs], *bind(op, layout)[1:]
 
 
 OPS = {

@@ -1,4 +1,7 @@
-"""Dropout and the randomised leaky ReLU; rows are shared between threads, masks depend on (seed, stream, step, row, column)."""
+"""Dropout and the randomised leaky ReLU; rows are shared between threads.
+
+What is drawn depends on (seed, stream, step, row, column) alone.
+"""
 
 from libc.stdint cimport int64_t, uint32_t
 
