@@ -5,26 +5,10 @@ A spec's `name` and `parameters` reach a backend as `kernel = (name, *parameters
 input.
 """
 
-import math
-import numbers
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-
-def _check_number(spec, field, interval):
-    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
-    value = getattr(spec, field)
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if above and below:
-            return
-    usual = next(f.default for f in fields(spec) if f.name == field)
-    raise ValueError(
-        f"{type(spec).__name__}({field}=): expected a finite number in {interval}, got {value!r}; "
-        f"the usual value is {usual:g}"
-    )
+from fastnn.spec import check_number, look_up
 
 
 @dataclass(frozen=True)
@@ -162,7 +146,7 @@ class LeakyReLU(Activation):
     name: ClassVar[str] = "leaky_relu"
 
     def __post_init__(self):
-        _check_number(self, "slope", "[0, inf)")
+        check_number(self, "slope", "[0, inf)")
 
 
 @dataclass(frozen=True)
@@ -189,8 +173,8 @@ class RReLU(Activation):
     derivative_from: ClassVar[str] = "input"
 
     def __post_init__(self):
-        _check_number(self, "lower", "[0, inf)")
-        _check_number(self, "upper", "[0, inf)")
+        check_number(self, "lower", "[0, inf)")
+        check_number(self, "upper", "[0, inf)")
         if self.lower > self.upper:
             raise ValueError(
                 f"RReLU: expected lower <= upper, got lower={self.lower!r}, upper={self.upper!r}; swap them"
@@ -232,7 +216,7 @@ class ELU(Activation):
     name: ClassVar[str] = "elu"
 
     def __post_init__(self):
-        _check_number(self, "alpha", "[0, inf)")
+        check_number(self, "alpha", "[0, inf)")
 
 
 @dataclass(frozen=True)
@@ -352,17 +336,10 @@ def get_activation(spec_or_name, where="activation"):
     ValueError
         For anything else, with the list of names.
     """
-    known = {**ACTIVATIONS, Exp.name: Exp}
-    if isinstance(spec_or_name, tuple(known.values())):
-        return spec_or_name
-    if isinstance(spec_or_name, str) and spec_or_name in known:
-        return known[spec_or_name]()
+    if isinstance(spec_or_name, Exp) or (isinstance(spec_or_name, str) and spec_or_name == Exp.name):
+        return Exp()
     if isinstance(spec_or_name, Softmax) or (isinstance(spec_or_name, str) and spec_or_name == Softmax.name):
         way_out = "softmax is an output that the log loss chooses, leave it out"
-    elif isinstance(spec_or_name, type) and issubclass(spec_or_name, Activation):
-        way_out = f"write {spec_or_name.__name__}() with brackets"
     else:
         way_out = "for other numbers than the defaults pass a spec, such as LeakyReLU(slope=0.1)"
-    raise ValueError(
-        f"{where}: expected one of {', '.join(ACTIVATIONS)} or an activation spec, got {spec_or_name!r}; {way_out}"
-    )
+    return look_up(spec_or_name, ACTIVATIONS, Activation, where, "an activation", way_out)

@@ -5,27 +5,12 @@ network in both real types and on both backends.
 """
 
 import math
-import numbers
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-
-def _check_number(spec, field, interval):
-    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
-    value = getattr(spec, field)
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if above and below:
-            return
-    usual = next(f.default for f in fields(spec) if f.name == field)
-    raise ValueError(
-        f"{type(spec).__name__}({field}=): expected a finite number in {interval}, got {value!r}; "
-        f"the usual value is {usual:g}"
-    )
+from fastnn.spec import check_number, look_up
 
 
 @dataclass(frozen=True)
@@ -85,7 +70,7 @@ class Normal(Initializer):
     name: ClassVar[str] = "normal"
 
     def __post_init__(self):
-        _check_number(self, "std", "[0, inf)")
+        check_number(self, "std", "[0, inf)")
 
     def _weights(self, random_state, n_in, n_out):
         return random_state.normal(0.0, self.std, (n_in, n_out))
@@ -105,7 +90,7 @@ class Uniform(Initializer):
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self):
-        _check_number(self, "bound", "[0, inf)")
+        check_number(self, "bound", "[0, inf)")
 
     def _weights(self, random_state, n_in, n_out):
         return random_state.uniform(-self.bound, self.bound, (n_in, n_out))
@@ -245,7 +230,7 @@ class Orthogonal(Initializer):
     name: ClassVar[str] = "orthogonal"
 
     def __post_init__(self):
-        _check_number(self, "gain", "[0, inf)")
+        check_number(self, "gain", "[0, inf)")
 
     def _weights(self, random_state, n_in, n_out):
         tall = random_state.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
@@ -295,14 +280,7 @@ def get_initializer(spec_or_name, where="init"):
     ValueError
         For anything else, with the list of names; `where` is the place the message names.
     """
-    if isinstance(spec_or_name, Initializer):
+    if isinstance(spec_or_name, Initializer):  # also one of the user's own
         return spec_or_name
-    if isinstance(spec_or_name, str) and spec_or_name in INITIALIZERS:
-        return INITIALIZERS[spec_or_name]()
-    if isinstance(spec_or_name, type) and issubclass(spec_or_name, Initializer):
-        way_out = f"write {spec_or_name.__name__}() with brackets"
-    else:
-        way_out = "for other numbers than the defaults pass a spec, such as Normal(std=0.1)"
-    raise ValueError(
-        f"{where}: expected one of {', '.join(INITIALIZERS)} or an initialiser spec, got {spec_or_name!r}; {way_out}"
-    )
+    way_out = "for other numbers than the defaults pass a spec, such as Normal(std=0.1)"
+    return look_up(spec_or_name, INITIALIZERS, Initializer, where, "an initialiser", way_out)

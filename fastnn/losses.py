@@ -6,26 +6,10 @@ decides what the output layer shows (`output_activation`) and how a classifier's
 numbers (`target_values`).
 """
 
-import math
-import numbers
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-
-def _check_number(spec, field, interval):
-    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
-    value = getattr(spec, field)
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if above and below:
-            return
-    usual = next(f.default for f in fields(spec) if f.name == field)
-    raise ValueError(
-        f"{type(spec).__name__}({field}=): expected a finite number in {interval}, got {value!r}; "
-        f"the usual value is {usual:g}"
-    )
+from fastnn.spec import check_number, look_up
 
 
 @dataclass(frozen=True)
@@ -153,7 +137,7 @@ class Huber(Loss):
     name: ClassVar[str] = "huber"
 
     def __post_init__(self):
-        _check_number(self, "delta", "(0, inf)")
+        check_number(self, "delta", "(0, inf)")
 
 
 @dataclass(frozen=True)
@@ -191,7 +175,7 @@ class Quantile(Loss):
     name: ClassVar[str] = "quantile"
 
     def __post_init__(self):
-        _check_number(self, "q", "(0, 1)")
+        check_number(self, "q", "(0, 1)")
 
 
 CLASSIFIER_LOSSES = {spec.name: spec for spec in (LogLoss, SquaredError, Hinge, Perceptron)}
@@ -213,19 +197,10 @@ def get_loss(spec_or_name, kind):
     ValueError
         When the loss does not exist or does not belong to this kind of estimator.
     """
-    known = _LOSSES[kind]
-    if isinstance(spec_or_name, tuple(known.values())):
-        return spec_or_name
-    if isinstance(spec_or_name, str) and spec_or_name in known:
-        return known[spec_or_name]()
     other = "regressor" if kind == "classifier" else "classifier"
     named = spec_or_name if isinstance(spec_or_name, str) else getattr(spec_or_name, "name", None)
-    if isinstance(spec_or_name, type) and issubclass(spec_or_name, Loss):
-        way_out = f"write {spec_or_name.__name__}() with brackets"
-    elif isinstance(named, str) and named in _LOSSES[other]:
+    if isinstance(named, str) and named in _LOSSES[other]:
         way_out = f"this one belongs to a {other}"
     else:
         way_out = "for other numbers than the defaults pass a spec from fastnn.losses"
-    raise ValueError(
-        f"loss of a {kind}: expected one of {', '.join(known)} or a loss spec, got {spec_or_name!r}; {way_out}"
-    )
+    return look_up(spec_or_name, _LOSSES[kind], Loss, f"loss of a {kind}", "a loss", way_out)

@@ -4,26 +4,10 @@ In the formulas g is the gradient, W the parameter, rate the step's learning rat
 number from 1.
 """
 
-import math
-import numbers
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
-
-def _check_number(spec, field, interval):
-    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
-    value = getattr(spec, field)
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if above and below:
-            return
-    usual = next(f.default for f in fields(spec) if f.name == field)
-    raise ValueError(
-        f"{type(spec).__name__}({field}=): expected a finite number in {interval}, got {value!r}; "
-        f"the usual value is {usual:g}"
-    )
+from fastnn.spec import check_number, look_up
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,7 @@ class SGD(Optimizer):
     name: ClassVar[str] = "sgd"
 
     def __post_init__(self):
-        _check_number(self, "momentum", "[0, 1]")
+        check_number(self, "momentum", "[0, 1]")
 
     @property
     def kernel(self):
@@ -121,7 +105,7 @@ class AdaGrad(Optimizer):
     name: ClassVar[str] = "adagrad"
 
     def __post_init__(self):
-        _check_number(self, "epsilon", "(0, inf)")
+        check_number(self, "epsilon", "(0, inf)")
 
     @property
     def kernel(self):
@@ -149,8 +133,8 @@ class RMSProp(Optimizer):
     name: ClassVar[str] = "rmsprop"
 
     def __post_init__(self):
-        _check_number(self, "rho", "[0, 1)")
-        _check_number(self, "epsilon", "(0, inf)")
+        check_number(self, "rho", "[0, 1)")
+        check_number(self, "epsilon", "(0, inf)")
 
     @property
     def kernel(self):
@@ -184,9 +168,9 @@ class Adam(Optimizer):
     n_states: ClassVar[int] = 2
 
     def __post_init__(self):
-        _check_number(self, "beta_1", "[0, 1)")
-        _check_number(self, "beta_2", "[0, 1)")
-        _check_number(self, "epsilon", "(0, inf)")
+        check_number(self, "beta_1", "[0, 1)")
+        check_number(self, "beta_2", "[0, 1)")
+        check_number(self, "epsilon", "(0, inf)")
 
     @property
     def kernel(self):
@@ -214,7 +198,7 @@ class AdamW(Adam):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_number(self, "weight_decay", "[0, inf)")
+        check_number(self, "weight_decay", "[0, inf)")
 
     @property
     def decay(self):
@@ -232,14 +216,5 @@ def get_optimizer(spec_or_name, where="optimizer"):
     ValueError
         For anything else, with the list of names; `where` is the place the message names.
     """
-    if isinstance(spec_or_name, tuple(OPTIMIZERS.values())):
-        return spec_or_name
-    if isinstance(spec_or_name, str) and spec_or_name in OPTIMIZERS:
-        return OPTIMIZERS[spec_or_name]()
-    if isinstance(spec_or_name, type) and issubclass(spec_or_name, Optimizer):
-        way_out = f"write {spec_or_name.__name__}() with brackets"
-    else:
-        way_out = "for other constants than the defaults pass a spec, such as Adam(beta_1=0.8)"
-    raise ValueError(
-        f"{where}: expected one of {', '.join(OPTIMIZERS)} or an optimiser spec, got {spec_or_name!r}; {way_out}"
-    )
+    way_out = "for other constants than the defaults pass a spec, such as Adam(beta_1=0.8)"
+    return look_up(spec_or_name, OPTIMIZERS, Optimizer, where, "an optimiser", way_out)

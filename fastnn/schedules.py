@@ -6,29 +6,12 @@ rates.
 """
 
 import math
-import numbers
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
-
-def _check_number(spec, name, interval, whole=False):
-    """Raise ValueError unless the field is a finite number in `interval`, such as "[0, 1)"."""
-    value = getattr(spec, name)
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    kind = numbers.Integral if whole else numbers.Real
-    if isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value):
-        above = value > low or (value == low and interval[0] == "[")
-        below = value < high or (value == high and interval[-1] == "]")
-        if above and below:
-            return
-    usual = next(f.default for f in fields(spec) if f.name == name)
-    expected = "a whole number" if whole else "a finite number"
-    raise ValueError(
-        f"{type(spec).__name__}({name}=): expected {expected} in {interval}, got {value!r}; "
-        f"the usual value is {usual:g}"
-    )
+from fastnn.spec import check_number, look_up
 
 
 @dataclass(frozen=True)
@@ -121,7 +104,7 @@ class InverseScaling(Schedule):
     name: ClassVar[str] = "invscaling"
 
     def __post_init__(self):
-        _check_number(self, "power", "[0, inf)")
+        check_number(self, "power", "[0, inf)")
 
     def _factors(self, steps, steps_per_epoch, total_steps, samples_per_epoch):
         if samples_per_epoch is None:
@@ -175,8 +158,8 @@ class Step(Schedule):
     name: ClassVar[str] = "step"
 
     def __post_init__(self):
-        _check_number(self, "every", "[1, inf)", whole=True)
-        _check_number(self, "factor", "(0, 1]")
+        check_number(self, "every", "[1, inf)", whole=True)
+        check_number(self, "factor", "(0, 1]")
 
     def _factors(self, steps, steps_per_epoch, total_steps, samples_per_epoch):
         return self.factor ** np.floor(np.floor(steps / steps_per_epoch) / self.every)
@@ -200,7 +183,7 @@ class Exponential(Schedule):
     name: ClassVar[str] = "exponential"
 
     def __post_init__(self):
-        _check_number(self, "factor", "(0, 1]")
+        check_number(self, "factor", "(0, 1]")
 
     def _factors(self, steps, steps_per_epoch, total_steps, samples_per_epoch):
         return self.factor ** np.floor(steps / steps_per_epoch)
@@ -228,7 +211,7 @@ class Cosine(Schedule):
     needs_total: ClassVar[bool] = True
 
     def __post_init__(self):
-        _check_number(self, "final", "[0, 1]")
+        check_number(self, "final", "[0, 1]")
 
     def _factors(self, steps, steps_per_epoch, total_steps, samples_per_epoch):
         done = np.minimum(steps / max(total_steps, 1), 1.0)
@@ -264,9 +247,9 @@ class OneCycle(Schedule):
     needs_total: ClassVar[bool] = True
 
     def __post_init__(self):
-        _check_number(self, "warmup_fraction", "[0, 1)")
-        _check_number(self, "start_divisor", "[1, inf)")
-        _check_number(self, "final_divisor", "[1, inf)")
+        check_number(self, "warmup_fraction", "[0, 1)")
+        check_number(self, "start_divisor", "[1, inf)")
+        check_number(self, "final_divisor", "[1, inf)")
 
     def _factors(self, steps, steps_per_epoch, total_steps, samples_per_epoch):
         done = np.minimum(steps / max(total_steps - 1, 1), 1.0)
@@ -300,7 +283,7 @@ class WarmUp(Schedule):
     name: ClassVar[str] = "warm_up"
 
     def __post_init__(self):
-        _check_number(self, "epochs", "(0, inf)")
+        check_number(self, "epochs", "(0, inf)")
         object.__setattr__(self, "then", get_schedule(self.then, where="WarmUp(then=)"))
 
     @property
@@ -335,14 +318,5 @@ def get_schedule(spec_or_name, where="learning_rate"):
     ValueError
         For anything else, with the list of names; `where` is the place the message names.
     """
-    if isinstance(spec_or_name, tuple(SCHEDULES.values())):
-        return spec_or_name
-    if isinstance(spec_or_name, str) and spec_or_name in SCHEDULES:
-        return SCHEDULES[spec_or_name]()
-    if isinstance(spec_or_name, type) and issubclass(spec_or_name, Schedule):
-        way_out = f"write {spec_or_name.__name__}() with brackets"
-    else:
-        way_out = "for other numbers than the defaults pass a spec, such as Cosine(final=0.1)"
-    raise ValueError(
-        f"{where}: expected one of {', '.join(SCHEDULES)} or a schedule spec, got {spec_or_name!r}; {way_out}"
-    )
+    way_out = "for other numbers than the defaults pass a spec, such as Cosine(final=0.1)"
+    return look_up(spec_or_name, SCHEDULES, Schedule, where, "a schedule", way_out)

@@ -28,24 +28,7 @@
 #define FNN_UNROLL
 #define FNN_UNROLL_DEPTH
 #define FNN_INDEPENDENT
-/* FNN_ROWS_n(X, v): X(v, 1) X(v, 2) ... X(v, n). */
-#define FNN_ROWS_1(X, v) X(v, 1)
-#define FNN_ROWS_2(X, v) FNN_ROWS_1(X, v) X(v, 2)
-#define FNN_ROWS_3(X, v) FNN_ROWS_2(X, v) X(v, 3)
-#define FNN_ROWS_4(X, v) FNN_ROWS_3(X, v) X(v, 4)
-#define FNN_ROWS_5(X, v) FNN_ROWS_4(X, v) X(v, 5)
-#define FNN_ROWS_6(X, v) FNN_ROWS_5(X, v) X(v, 6)
-#define FNN_ROWS_7(X, v) FNN_ROWS_6(X, v) X(v, 7)
-#define FNN_ROWS_8(X, v) FNN_ROWS_7(X, v) X(v, 8)
-#define FNN_ROWS_9(X, v) FNN_ROWS_8(X, v) X(v, 9)
-#define FNN_ROWS_10(X, v) FNN_ROWS_9(X, v) X(v, 10)
-#define FNN_ROWS_11(X, v) FNN_ROWS_10(X, v) X(v, 11)
-#define FNN_ROWS_12(X, v) FNN_ROWS_11(X, v) X(v, 12)
-#define FNN_ROWS_13(X, v) FNN_ROWS_12(X, v) X(v, 13)
-#define FNN_ROWS_14(X, v) FNN_ROWS_13(X, v) X(v, 14)
-#define FNN_ROWS_15(X, v) FNN_ROWS_14(X, v) X(v, 15)
-#define FNN_ROWS_16(X, v) FNN_ROWS_15(X, v) X(v, 16)
-
+#define FNN_LANE_LOOP
 #endif
 
 #ifdef FNN_GNU_VECTORS

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, panel_width, panels, share
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
 
 cdef extern from *:
     """
@@ -28,8 +28,7 @@ def activation_id(name):
 cdef void activation(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width
@@ -41,8 +40,7 @@ cdef void activation(const Op *op, const Step *step) noexcept nogil:
 cdef void activation_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width
@@ -54,8 +52,7 @@ cdef void activation_grad(const Op *op, const Step *step) noexcept nogil:
 
 cdef void softmax(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     k.softmax(start, rows, op.number[0], step.capacity * k.panel, op.buffer[0], op.buffer[1])
 
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, panel_width, panels, share
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
 
 
 cdef inline int64_t source_row(const Step *step, int64_t r) noexcept nogil:
@@ -25,8 +25,7 @@ cdef void gather_rows(
     const Step *step, const char *source, int64_t columns, int64_t row, int64_t itemsize, char *to
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t stop = share(step.n, step.thread + 1, step.threads)
+    cdef int64_t start = first_row(step), stop = start + rows_of(step)
     cdef const int64_t *index = NULL
     if step.order != NULL:
         index = step.order + step.first + start
@@ -44,7 +43,7 @@ cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t columns = op.number[0], r, p, i, j, width, source
     cdef char *element
     cdef double value
-    for r in range(share(step.n, step.thread, step.threads), share(step.n, step.thread + 1, step.threads)):
+    for r in range(first_row(step), first_row(step) + rows_of(step)):
         for p in range(panels(k, columns)):
             width = panel_width(k, columns, p)
             memset(at(k, op.buffer[0], p * step.capacity * k.panel + r * width), 0, width * k.itemsize)
@@ -67,8 +66,7 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     cdef const int64_t *classes = step.classes
     cdef const int64_t *index = NULL
     if step.order != NULL:
@@ -92,7 +90,7 @@ cdef void gather_target(const Op *op, const Step *step) noexcept nogil:
     gather_rows(step, step.y, outputs, outputs, step.y_itemsize, op.buffer[0])
     if on == 1.0 and off == 0.0:
         return
-    for r in range(share(step.n, step.thread, step.threads), share(step.n, step.thread + 1, step.threads)):
+    for r in range(first_row(step), first_row(step) + rows_of(step)):
         for p in range(panels(k, outputs)):
             width = panel_width(k, outputs, p)
             for j in range(min(k.panel, outputs - p * k.panel)):
@@ -103,15 +101,14 @@ cdef void gather_target(const Op *op, const Step *step) noexcept nogil:
 cdef void gather_weight(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t r
-    for r in range(share(step.n, step.thread, step.threads), share(step.n, step.thread + 1, step.threads)):
+    for r in range(first_row(step), first_row(step) + rows_of(step)):
         set_real(k, at(k, op.buffer[0], r), step.weight[source_row(step, r)])
 
 
 cdef void store(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0]
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t stop = share(step.n, step.thread + 1, step.threads)
+    cdef int64_t start = first_row(step), stop = start + rows_of(step)
     k.store(
         stop - start, columns, op.buffer[0], step.capacity * k.panel, start,
         at(k, step.output, (step.first + start) * columns), columns,

@@ -1,6 +1,6 @@
 """The loss of each row and its gradient; rows are shared between threads."""
 
-from fastnn.native.kernels cimport Op, Step, fnn_kernels, fnn_loss, share
+from fastnn.native.kernels cimport Op, Step, first_row, fnn_kernels, fnn_loss, rows_of
 
 cdef extern from *:
     """
@@ -21,8 +21,7 @@ while fnn_loss_names[len(LOSSES)] != NULL:
 cdef void loss(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef fnn_loss l
-    l.first = share(step.n, step.thread, step.threads)
-    l.rows = share(step.n, step.thread + 1, step.threads) - l.first
+    l.first, l.rows = first_row(step), rows_of(step)
     l.outputs = op.number[0]
     l.panel_stride = step.capacity * k.panel
     l.z = op.buffer[0]

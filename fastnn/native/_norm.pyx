@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, panel_width, panels, share
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of, share
 
 
 cdef void batch_norm(const Op *op, const Step *step) noexcept nogil:
@@ -22,8 +22,7 @@ cdef void batch_norm(const Op *op, const Step *step) noexcept nogil:
 cdef void batch_norm_inference(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset, vector
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width
@@ -50,8 +49,7 @@ cdef void batch_norm_grad(const Op *op, const Step *step) noexcept nogil:
 
 cdef void layer_norm(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     k.layer_norm(
         start, rows, op.number[0], step.capacity * k.panel, op.buffer[0], op.buffer[1], op.buffer[2],
         op.scalar[0], op.buffer[3], op.buffer[4], op.buffer[5],
@@ -60,8 +58,7 @@ cdef void layer_norm(const Op *op, const Step *step) noexcept nogil:
 
 cdef void layer_norm_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     k.layer_norm_grad(
         start, rows, op.number[0], step.capacity * k.panel, op.buffer[0], op.buffer[1], op.buffer[2],
         op.buffer[3], op.buffer[4], op.buffer[5],

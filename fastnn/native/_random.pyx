@@ -5,14 +5,13 @@ What is drawn depends on (seed, stream, step, row, column) alone.
 
 from libc.stdint cimport int64_t, uint32_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, panel_width, panels, share
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
 
 
 cdef void dropout(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width
@@ -25,8 +24,7 @@ cdef void dropout(const Op *op, const Step *step) noexcept nogil:
 cdef void rrelu(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width
@@ -39,8 +37,7 @@ cdef void rrelu(const Op *op, const Step *step) noexcept nogil:
 cdef void rrelu_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = share(step.n, step.thread, step.threads)
-    cdef int64_t rows = share(step.n, step.thread + 1, step.threads) - start
+    cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         offset = p * step.capacity * k.panel + start * width

@@ -203,3 +203,13 @@ cdef inline char *at(const fnn_kernels *k, const void *base, int64_t element) no
 cdef inline int64_t share(int64_t n, int thread, int threads) noexcept nogil:
     """Where the thread's share of n items starts; the next thread's start is its end."""
     return n * thread // threads
+
+
+cdef inline int64_t first_row(const Step *step) noexcept nogil:
+    """Where this thread's rows of the chunk start."""
+    return share(step.n, step.thread, step.threads)
+
+
+cdef inline int64_t rows_of(const Step *step) noexcept nogil:
+    """How many rows of the chunk are this thread's."""
+    return share(step.n, step.thread + 1, step.threads) - first_row(step)
