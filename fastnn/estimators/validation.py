@@ -47,6 +47,7 @@ X_OPTIONS = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32),
 def as_rows(X):
     """Validated X as a backend reads it: C-ordered and aligned, or CSR with each entry once. X stays as it is."""
     if sparse.issparse(X):
+        X.check_format(full_check=True)  # an index that points outside would be written to, not only read
         rows = X.tocsr()
         rows = sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
         if not rows.has_canonical_format:

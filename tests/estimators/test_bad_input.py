@@ -278,3 +278,15 @@ def test_partial_fit_keeps_the_kind_of_target(backend):
     model = MLPRegressor(**SMALL, backend=backend).fit(X, np.zeros((150, 2)))
     with pytest.raises(ValueError, match="training cannot go on from the fitted weights"):
         model.partial_fit(X, Y)
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array])
+@pytest.mark.parametrize("index", [-1, 10**6])
+def test_a_sparse_matrix_that_points_outside_is_refused(make, index, backend):
+    broken = make(X)
+    broken.indices[5] = index
+    with pytest.raises(ValueError, match="indices|indexes"):
+        MLPClassifier(**SMALL, backend=backend).fit(broken, Y)
+    fitted = MLPClassifier(**SMALL, backend=backend).fit(X, Y)
+    with pytest.raises(ValueError, match="indices|indexes"):
+        fitted.predict(broken)

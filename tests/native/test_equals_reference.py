@@ -69,6 +69,23 @@ def test_every_loss(loss, outputs, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["softmax", "logistic"])
+def test_logits_of_ten_thousand(loss, dtype, isa):
+    net = network(3, (), 3, loss=loss)
+    plan = lowered(net, "gradient")
+    logits = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4], [1e4, 0, 1]], dtype)
+    y = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0]], dtype)
+    results = []
+    for runner in (Native(plan, dtype=dtype, rows=4, isa=isa), Reference(plan, dtype=dtype, rows=4)):
+        runner.bind(logits, y)
+        runner.set("dense0.W", np.eye(3))
+        results.append((runner.loss_and_gradient(), runner.get("dense0.b.gradient")))
+    assert np.isfinite(results[0][0])
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
+    np.testing.assert_allclose(results[0][1], results[1][1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("whole_batch", [True, False])
 @pytest.mark.parametrize("clip", [{}, {"clip_value": 0.01}, {"clip_norm": 0.1}])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
