@@ -101,12 +101,13 @@ int fnn_thread_number(void) { return 0; }
 int fnn_team_size(void) { return 1; }
 #endif
 
-/* GCC's OpenMP keeps its threads after a region; a forked child has none of them and would wait for them for ever.
- * Letting the threads go before the fork cures both sides. LLVM's runtime has fork handlers of its own. */
+/* OpenMP runtimes keep their threads after a region; a forked child has none of them and would wait for them for ever
+ * (seen with GCC's and with LLVM's). Letting the threads go before the fork cures both sides. */
 static int fnn_serial_child;
 int fnn_must_run_serially(void) { return fnn_serial_child; }
 
-#if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9 && !defined(_WIN32)
+/* omp_pause_resource_all is of OpenMP 5.0; gcc has it since version 9 and calls itself older. */
+#if defined(_OPENMP) && !defined(_WIN32) && (_OPENMP >= 201811 || __GNUC__ >= 9)
 static int fnn_kept_threads;
 static void fnn_before_fork(void) { fnn_kept_threads = omp_pause_resource_all(omp_pause_hard) != 0; }
 static void fnn_in_child(void) { fnn_serial_child = fnn_serial_child || fnn_kept_threads; }

@@ -32,13 +32,13 @@ def effective_threads(n_jobs=None):
     int
         1 inside another OpenMP region and in builds without OpenMP.
     """
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0; use None for all CPUs or a positive number")
     allowed = _executor.max_threads()
     if allowed == 1 or not _executor.has_openmp():
         return 1
     if n_jobs is None:
         return max(1, min(allowed, cpu_count()))
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0; use None for all CPUs or a positive number")
     return max(1, cpu_count() + 1 + n_jobs) if n_jobs < 0 else int(n_jobs)
 
 
