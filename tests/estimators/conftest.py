@@ -1,4 +1,4 @@
-"""Backends that can run here: NumPy always, the compiled core where it is built."""
+"""Both backends, for tests that hold for either."""
 
 import os
 
@@ -7,12 +7,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import pytest
 
-try:
-    import fastnn.native  # noqa: F401
-
-    BACKENDS = ["numpy", "native"]
-except ImportError:
-    BACKENDS = ["numpy"]
+BACKENDS = ["numpy", "native"]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_iris
@@ -57,7 +58,6 @@ def test_a_callback_can_stop(solver, backend):
 
 
 def test_what_a_callback_is_shown(backend):
-    pd = pytest.importorskip("pandas")
     frame, weight = pd.DataFrame(X, columns=list("abcd")), np.arange(150.0)
     recorder = Recorder(stop_after=2)
     model = MLPClassifier((5,), early_stopping=True, random_state=0, backend=backend).set_callbacks(recorder)
@@ -91,7 +91,6 @@ def test_scoring_monitor(solver, backend):
 
 
 def test_progress_bar_alone_and_in_meta_estimators(capsys, backend):
-    pytest.importorskip("rich")
     model = MLPClassifier((5,), max_iter=3, backend=backend)
     model.set_callbacks(ProgressBar()).fit(X, Y)
     assert "MLPClassifier - fit" in capsys.readouterr().out

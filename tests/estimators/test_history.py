@@ -7,6 +7,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -122,7 +123,6 @@ def test_a_scorer_gets_labels_and_weights(backend):
 
 @ignore_convergence
 def test_a_scorer_sees_no_feature_names_it_would_miss(backend):
-    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(X, columns=list("abcd"))
     MLPClassifier((20,), early_stopping=True, scoring="accuracy", max_iter=3, backend=backend).fit(frame, Y)
 
