@@ -105,8 +105,6 @@ typedef struct {
     fnn_loss_kernel loss[FNN_LOSSES];
     fnn_update_kernel update[FNN_OPTIMIZERS];
 
-    /* x[j] += scale * y[j], j < n, a multiple of lanes. */
-    void (*axpy)(int64_t n, double scale, const void *y, void *x);
     /* s[j] (+)= sum over r < rows of x[r*width + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
     void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s);
     /* g[i] += inverse_weight * (l2*w[i] + l1*sign(w[i])); returns inverse_weight * sum(l1*|w| + l2/2*w*w). n multiple of lanes. */

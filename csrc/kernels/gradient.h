@@ -9,14 +9,6 @@ FNN_INLINE double NAME(total)(double lanes[FNN_LANES])
     return lanes[0];
 }
 
-static void NAME(axpy)(int64_t n, double scale, const void *y_, void *x_)
-{
-    const real *y = y_, factor = (real)scale;
-    real *x = x_;
-    FNN_INDEPENDENT
-    for (int64_t i = 0; i < FNN_WHOLE(n); i++) x[i] += factor * y[i];
-}
-
 static void NAME(clip)(int64_t n, void *g_, double limit_)
 {
     const real limit = (real)limit_;

@@ -44,7 +44,6 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER
     },
-    .axpy = NAME(axpy),
     .column_sum = NAME(column_sum),
     .penalty = NAME(penalty),
     .clip = NAME(clip),

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panels, row_span, rows_of
 
 cdef extern from *:
     """
@@ -28,10 +28,9 @@ def activation_id(name):
 cdef void activation(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = first_row(step), rows = rows_of(step)
+    cdef int64_t rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         k.activation[op.number[1]](
             rows * width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), op.scalar
         )
@@ -40,10 +39,9 @@ cdef void activation(const Op *op, const Step *step) noexcept nogil:
 cdef void activation_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t start = first_row(step), rows = rows_of(step)
+    cdef int64_t rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         k.activation_grad[op.number[1]](
             rows * width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset),
             at(k, op.buffer[2], offset), op.scalar,

@@ -8,7 +8,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_gemm, fnn_kernels, fnn_step, padded, panel_width, panels, share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, padded, panel_width, panels, rows_of, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -48,81 +48,65 @@ cdef inline void rows_of_panels(
     g.tail = at(k, x, g.blocks * g.a_block)
 
 
-cdef inline void shares(
-    const fnn_kernels *k, const Step *step, int64_t columns, bint by_columns, int64_t *first_panel,
-    int64_t *last_panel, int64_t *first_row, int64_t *last_row,
+ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
+
+
+cdef inline void product(
+    const Op *op, const Step *step, int64_t depth, int64_t columns, const char *bias, char *c, Finish finish
 ) noexcept nogil:
-    first_panel[0], last_panel[0], first_row[0], last_row[0] = 0, panels(k, columns), 0, step.n
-    if by_columns:
-        last_panel[0] = share(panels(k, columns), step.thread + 1, step.threads)
-        first_panel[0] = share(panels(k, columns), step.thread, step.threads)
-    else:
-        first_row[0] = share(step.n, step.thread, step.threads)
-        last_row[0] = share(step.n, step.thread + 1, step.threads)
+    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, (rows, depth) by (depth, columns).
+
+    `finish` is called on n fresh elements at `offset` of c while they are in L1, where the op has an activation.
+    """
+    cdef const fnn_kernels *k = step.kernels
+    cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
+    cdef int64_t n = panels(k, columns), p, width, r, block, base
+    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
+    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
+    cdef int64_t first = 0 if by_columns else first_row(step)
+    cdef int64_t last = step.n if by_columns else first + rows_of(step)
+    cdef fnn_gemm rows, g
+    rows_of_panels(k, step, op.buffer[0], depth, &rows)
+    for p in range(first_panel, last_panel):
+        width = panel_width(k, columns, p)
+        base = p * step.capacity * k.panel
+        g = rows
+        g.a = at(k, g.a, first * g.a_row)
+        g.tail = at(k, g.tail, first * g.tail_row)
+        g.b = at(k, op.buffer[1], p * depth * k.panel)
+        g.b_row = width
+        g.init = at(k, bias, p * k.panel) if bias != NULL else NULL
+        g.init_row = 0
+        g.c = at(k, c, base + first * width)
+        g.c_row = width
+        r = first
+        while r < last:
+            block = min(<int64_t> ROW_BLOCK, last - r)
+            multiply(k, &g, width // k.lanes, block)
+            if finished:
+                finish(op, step, base + r * width, block * width)
+            r += block
+
+
+cdef void activate(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    k.activation[op.number[3]](n, at(k, z, offset), at(k, op.buffer[3], offset), op.scalar)
+
+
+cdef void multiply_by_derivative(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *dx = at(k, op.buffer[2], offset)
+    k.activation_grad[op.number[3]](n, dx, at(k, op.buffer[3], offset), dx, op.scalar)
 
 
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], activation = op.number[3]
-    cdef int64_t p, width, r, block, first_panel, last_panel, first_row, last_row
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
-    cdef fnn_gemm rows, g
-    rows_of_panels(k, step, op.buffer[0], inputs, &rows)
-    shares(k, step, outputs, op.number[2] != 0, &first_panel, &last_panel, &first_row, &last_row)
-    for p in range(first_panel, last_panel):
-        width = panel_width(k, outputs, p)
-        g = rows
-        g.a = at(k, g.a, first_row * g.a_row)
-        g.tail = at(k, g.tail, first_row * g.tail_row)
-        g.b = at(k, op.buffer[1], p * inputs * k.panel)
-        g.b_row = width
-        g.init = at(k, op.buffer[2], p * k.panel)
-        g.init_row = 0
-        g.c_row = width
-        g.c = at(k, z, p * step.capacity * k.panel + first_row * width)
-        r = first_row
-        while r < last_row:
-            block = min(<int64_t> ROW_BLOCK, last_row - r)
-            multiply(k, &g, width // k.lanes, block)
-            if activation >= 0:
-                k.activation[activation](
-                    block * width,
-                    at(k, z, p * step.capacity * k.panel + r * width),
-                    at(k, op.buffer[3], p * step.capacity * k.panel + r * width),
-                    op.scalar,
-                )
-            r += block
+    product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], activation = op.number[3]
-    cdef int64_t p, width, r, block, first_panel, last_panel, first_row, last_row, offset
-    cdef fnn_gemm rows, g
-    rows_of_panels(k, step, op.buffer[0], outputs, &rows)
-    shares(k, step, inputs, op.number[2] != 0, &first_panel, &last_panel, &first_row, &last_row)
-    for p in range(first_panel, last_panel):
-        width = panel_width(k, inputs, p)
-        g = rows
-        g.a = at(k, g.a, first_row * g.a_row)
-        g.tail = at(k, g.tail, first_row * g.tail_row)
-        g.b = at(k, op.buffer[1], p * outputs * k.panel)
-        g.b_row = width
-        g.init = NULL
-        g.init_row = 0
-        g.c_row = width
-        g.c = at(k, op.buffer[2], p * step.capacity * k.panel + first_row * width)
-        r = first_row
-        while r < last_row:
-            block = min(<int64_t> ROW_BLOCK, last_row - r)
-            multiply(k, &g, width // k.lanes, block)
-            if activation >= 0:
-                offset = p * step.capacity * k.panel + r * width
-                k.activation_grad[activation](
-                    block * width, at(k, op.buffer[2], offset), at(k, op.buffer[3], offset),
-                    at(k, op.buffer[2], offset), op.scalar,
-                )
-            r += block
+    product(op, step, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
 
 
 cdef inline void weight_gradient(

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of, share
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, row_span, rows_of, share
 
 
 cdef void batch_norm(const Op *op, const Step *step) noexcept nogil:
@@ -22,10 +22,9 @@ cdef void batch_norm(const Op *op, const Step *step) noexcept nogil:
 cdef void batch_norm_inference(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], p, width, offset, vector
-    cdef int64_t start = first_row(step), rows = rows_of(step)
+    cdef int64_t rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         vector = p * k.panel
         k.batch_norm_inference(
             rows, width, at(k, op.buffer[0], offset), at(k, op.buffer[1], vector), at(k, op.buffer[2], vector),

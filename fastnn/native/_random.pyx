@@ -5,7 +5,7 @@ What is drawn depends on (seed, stream, step, row, column) alone.
 
 from libc.stdint cimport int64_t, uint32_t
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
+from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panels, row_span, rows_of
 
 
 cdef void dropout(const Op *op, const Step *step) noexcept nogil:
@@ -13,8 +13,7 @@ cdef void dropout(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t columns = op.number[0], p, width, offset
     cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         k.dropout(
             rows, width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), <uint32_t> op.number[1],
             op.scalar[0], step.seed, p * k.panel, step.row + start, <uint32_t> step.t, <uint32_t> op.number[2],
@@ -26,8 +25,7 @@ cdef void rrelu(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t columns = op.number[0], p, width, offset
     cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         k.rrelu(
             rows, width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), op.scalar[0], op.scalar[1],
             step.seed, p * k.panel, step.row + start, <uint32_t> step.t, <uint32_t> op.number[1],
@@ -39,8 +37,7 @@ cdef void rrelu_grad(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t columns = op.number[0], p, width, offset
     cdef int64_t start = first_row(step), rows = rows_of(step)
     for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        offset = p * step.capacity * k.panel + start * width
+        offset = row_span(step, columns, p, &width)
         k.rrelu_grad(
             rows, width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), at(k, op.buffer[2], offset),
             op.scalar[0], op.scalar[1],

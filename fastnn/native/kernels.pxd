@@ -51,7 +51,6 @@ cdef extern from "fastnn.h" nogil:
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
         fnn_update_kernel update[64]
-        void (*axpy)(int64_t n, double scale, const void *y, void *x) noexcept nogil
         void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s) noexcept nogil
         double (*penalty)(
             int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight
@@ -119,7 +118,6 @@ cdef extern from "fastnn.h" nogil:
     const char *fnn_isa_name(int i)
     uint64_t fnn_flush_denormals()
     void fnn_restore_float_mode(uint64_t state)
-    void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
     void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order)
 
     ctypedef struct fnn_barrier:
@@ -213,3 +211,9 @@ cdef inline int64_t first_row(const Step *step) noexcept nogil:
 cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     """How many rows of the chunk are this thread's."""
     return share(step.n, step.thread + 1, step.threads) - first_row(step)
+
+
+cdef inline int64_t row_span(const Step *step, int64_t columns, int64_t p, int64_t *width) noexcept nogil:
+    """Where this thread's rows of panel p of a batch buffer start: one after another, `width` elements each."""
+    width[0] = panel_width(step.kernels, columns, p)
+    return p * step.capacity * step.kernels.panel + first_row(step) * width[0]
