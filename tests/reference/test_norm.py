@@ -154,8 +154,8 @@ def test_layer_norm_gradients_equal_central_differences(execute):
     names = ("dgamma", "dbeta")
     result = execute("layer_norm_grad_parameters", {"dy": dy, "x": x, **moments}, names, step=Step(n=7))
     expected = (
-        central_differences(lambda v: layer_norm(execute, gamma=v)["y"], gamma),
-        central_differences(lambda v: layer_norm(execute, beta=v)["y"], beta),
+        central_differences(lambda v: layer_norm(execute, gamma=v)["y"], gamma, dy),
+        central_differences(lambda v: layer_norm(execute, beta=v)["y"], beta, dy),
     )
     for name, gradient in zip(names, expected, strict=True):
         np.testing.assert_allclose(result[name], gradient, rtol=1e-6, atol=1e-8)
