@@ -161,10 +161,10 @@ def bind_statistics(op, layout):
 
 
 def bind_fold_norm(op, layout):
-    W, *b = op.inputs[: 2 if op.attributes["bias"] else 1]
+    W, *rest = op.inputs
     rows, columns = layout.shape(W)
-    buffers = [W, *(b or [None]), *op.inputs[-4:], *op.outputs]
-    return buffers, [columns, rows], [op.attributes["epsilon"]]
+    missing = [] if op.attributes["bias"] else [None]
+    return [W, *missing, *rest, *op.outputs], [columns, rows], [op.attributes["epsilon"]]
 
 
 OPS = {
