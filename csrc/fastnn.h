@@ -42,6 +42,13 @@ typedef enum {
     FNN_OPTIMIZERS
 } fnn_optimizer_id;
 
+typedef enum {
+#define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
+#include "transforms.def"
+#undef FNN_TRANSFORM
+    FNN_TRANSFORMS
+} fnn_transform_id;
+
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
@@ -89,6 +96,24 @@ typedef struct {
     const double *p;
 } fnn_step;
 typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
+
+/* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
+ * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
+ * (0, row + r, step, stream + k) for image r. places: the column, then the channel, of each of the width * channels
+ * elements of a line. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
+ * place read lies inside; the numbers must be finite. */
+typedef struct {
+    int64_t rows, height, width, channels;
+    const void *x;
+    void *y;
+    int64_t transforms;
+    const double *table;
+    const int32_t *places;
+    uint64_t seed;
+    int64_t row;
+    uint32_t step, stream;
+    void *scratch;
+} fnn_augment;
 
 typedef struct {
     const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
@@ -157,6 +182,8 @@ typedef struct {
     /* The reverse of gather: to[r*to_row + j] = from(from_first + r, j), `to` of this table's real type. */
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
+
+    void (*augment)(const fnn_augment *a);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

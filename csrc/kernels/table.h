@@ -4,6 +4,7 @@
 #include "rows.h"
 
 #include "activation.h"
+#include "augment.h"
 #include "gather.h"
 #include "gemm.h"
 #include "gradient.h"
@@ -63,6 +64,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
+    .augment = NAME(augment),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -1,6 +1,6 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "fastnn.h" nogil:
@@ -41,6 +41,18 @@ cdef extern from "fastnn.h" nogil:
     ctypedef void (*fnn_update_kernel)(
         int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
     ) noexcept nogil
+
+    ctypedef struct fnn_augment:
+        int64_t rows, height, width, channels
+        const void *x
+        void *y
+        int64_t transforms
+        const double *table
+        const int32_t *places
+        uint64_t seed
+        int64_t row
+        uint32_t step, stream
+        void *scratch
 
     ctypedef struct fnn_kernels:
         const char *isa
@@ -112,6 +124,7 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
