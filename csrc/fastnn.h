@@ -99,8 +99,8 @@ typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state
 
 /* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
  * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
- * (0, row + r, step, stream + k) for image r. places: the column, then the channel, of each of the width * channels
- * elements of a line. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
+ * (0, row + r, step, stream + k) for image r. places: the row of each of the height * width pixels, then the
+ * column of each. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
  * place read lies inside; the numbers must be finite. */
 typedef struct {
     int64_t rows, height, width, channels;

@@ -63,48 +63,90 @@ static affine NAME(compose)(affine m, int transform, const double *number, const
     return result;
 }
 
+/* The image inside the scratch, whose zeroed border has one line and column before it and two behind: it stays 0. */
+static const real *NAME(bordered)(const fnn_augment *a, const real *x)
+{
+    const int64_t line = a->width * a->channels, stride = (a->width + 3) * a->channels;
+    real *inside = (real *)a->scratch + stride + a->channels;
+    for (int64_t i = 0; i < a->height; i++) memcpy(inside + i * stride, x + i * line, (size_t)line * sizeof(real));
+    return inside;
+}
+
+/* y = x, whose lines lie `stride` apart, at the places of a map that needs no interpolation. */
+static void NAME(move)(const fnn_augment *a, const affine *m, const real *x, int64_t stride, real *y)
+{
+    const int64_t width = a->width, channels = a->channels, step = (int64_t)m->column[1], first = (int64_t)m->column[2];
+    /* The columns of y, of which x has begin .. end: those with 0 <= first + step * j < width. */
+    int64_t begin = step > 0 ? -first : first - width + 1, end = step > 0 ? width - first : first + 1;
+    begin = begin < 0 ? 0 : begin > width ? width : begin;
+    end = end < begin ? begin : end > width ? width : end;
+    for (int64_t i = 0; i < a->height; i++) {
+        const int64_t row = (int64_t)m->row[0] * i + (int64_t)m->row[2], inside = row >= 0 && row < a->height;
+        real *to = y + i * width * channels;
+        memset(to, 0, (size_t)((inside ? begin : width) * channels) * sizeof(real));
+        if (!inside) continue;
+        const real *from = x + row * stride + first * channels;
+        if (step > 0)
+            memcpy(to + begin * channels, from + begin * channels, (size_t)((end - begin) * channels) * sizeof(real));
+        else
+            for (int64_t j = begin; j < end; j++)
+                for (int64_t c = 0; c < channels; c++) to[j * channels + c] = from[c - j * channels];
+        memset(to + end * channels, 0, (size_t)((width - end) * channels) * sizeof(real));
+    }
+}
+
 FNN_INLINE real NAME(within)(real x, real limit)
 {
     x = x < 0 ? 0 : x;
     return x > limit ? limit : x;
 }
 
-/* y = x at the places of m, bilinear, 0 outside. x goes into the scratch with a border of zeros first: one before, two
- * behind; places beyond it are moved onto it. Whole maps need no interpolation. */
-static void NAME(warp)(const fnn_augment *a, affine m, int whole, const real *x, real *y)
+/* Of some pixels of y: the elements of the bordered image up and left of their places, and how far right and below. */
+enum { NAME(SAMPLES) = 4 * FNN_GROUPS };
+typedef struct {
+    int32_t at[NAME(SAMPLES)];
+    real right[NAME(SAMPLES)], below[NAME(SAMPLES)];
+} NAME(places);
+
+FNN_INLINE void NAME(blend)(const NAME(places) *p, int64_t pixels, const real *x, int64_t stride, int64_t channels,
+                            real *y)
 {
-    const int64_t line = a->width * a->channels;
-    const int32_t next = (int32_t)a->channels, below = (int32_t)(a->width + 3) * next;
-    const int32_t *restrict column = a->places, *restrict channel = a->places + line;
-    const real bottom = (real)(a->height + 1), right = (real)(a->width + 1);
-    const real down = (real)m.row[1], across = (real)m.column[1];
-    real *restrict padded = a->scratch;
-    for (int64_t i = 0; i < a->height; i++)
-        memcpy(padded + (i + 1) * below + next, x + i * line, (size_t)line * sizeof(real));
-    for (int64_t i = 0; i < a->height; i++) {
-        real *restrict to = y + i * line;
-        const real first_row = (real)(m.row[0] * (double)i + m.row[2] + 1);
-        const real first_column = (real)(m.column[0] * (double)i + m.column[2] + 1);
-        if (whole) {
-            const real *restrict from = padded + (int64_t)NAME(within)(first_row, bottom) * below;
-            const int32_t start = (int32_t)first_column, step = (int32_t)across, end = (int32_t)right;
-            FNN_INDEPENDENT
-            for (int64_t e = 0; e < line; e++) {
-                const int32_t place = start + column[e] * step, inside = place < 0 ? 0 : place;
-                to[e] = from[(inside > end ? end : inside) * next + channel[e]];
-            }
-            continue;
-        }
+    for (int64_t e = 0; e < pixels; e++) {
+        const real *above = x + p->at[e], *under = above + stride;
+        const real right = p->right[e], left = 1 - right, below = p->below[e];
+        for (int64_t c = 0; c < channels; c++)
+            y[e * channels + c] = (1 - below) * (left * above[c] + right * above[c + channels]) +
+                                  below * (left * under[c] + right * under[c + channels]);
+    }
+}
+
+/* y = the bordered image at the places of a map, bilinear; places beyond the border are moved onto it. The places are
+ * made by vector code, the elements there are then loaded one by one: gcc 12 has no use for gathers. */
+static void NAME(sample)(const fnn_augment *a, const affine *m, real *y)
+{
+    const int64_t pixels = a->height * a->width;
+    const int32_t *row = a->places, *column = a->places + pixels;
+    const int32_t channels = (int32_t)a->channels, stride = (int32_t)(a->width + 3) * channels;
+    const real bottom = (real)(a->height + 1), end = (real)(a->width + 1);
+    const real row0 = (real)m->row[0], row1 = (real)m->row[1], row2 = (real)(m->row[2] + 1);
+    const real column0 = (real)m->column[0], column1 = (real)m->column[1], column2 = (real)(m->column[2] + 1);
+    NAME(places) p;
+    for (int64_t first = 0; first < pixels; first += NAME(SAMPLES)) {
+        const int64_t n = pixels - first < NAME(SAMPLES) ? pixels - first : NAME(SAMPLES);
         FNN_INDEPENDENT
-        for (int64_t e = 0; e < line; e++) {
-            const real v = NAME(within)(first_row + (real)column[e] * down, bottom);
-            const real u = NAME(within)(first_column + (real)column[e] * across, right);
-            const int32_t row = (int32_t)v, left = (int32_t)u, at = row * below + left * next + channel[e];
-            const real lower = v - (real)row, later = u - (real)left;
-            const real above_value = (1 - later) * padded[at] + later * padded[at + next];
-            const real below_value = (1 - later) * padded[at + below] + later * padded[at + below + next];
-            to[e] = (1 - lower) * above_value + lower * below_value;
+        for (int64_t e = 0; e < n; e++) {
+            const real i = (real)row[first + e], j = (real)column[first + e];
+            const real v = NAME(within)(row0 * i + row1 * j + row2, bottom);
+            const real u = NAME(within)(column0 * i + column1 * j + column2, end);
+            const int32_t up = (int32_t)v, left = (int32_t)u;
+            p.at[e] = up * stride + left * channels;
+            p.below[e] = v - (real)up;
+            p.right[e] = u - (real)left;
         }
+        if (channels == 1)
+            NAME(blend)(&p, n, a->scratch, stride, 1, y + first);
+        else
+            NAME(blend)(&p, n, a->scratch, stride, channels, y + first * channels);
     }
 }
 
@@ -165,7 +207,17 @@ static void NAME(augment_block)(const fnn_augment *a, int64_t image, int64_t ima
                     map[r] = NAME(compose)(map[r], transform, a->table + 3 * k + 1, words + 4 * r, a->height, a->width);
                 whole &= transform != FNN_TRANSFORM_rotate && transform != FNN_TRANSFORM_zoom;
             }
-            for (int64_t r = 0; r < images; r++) NAME(warp)(a, map[r], whole, x + r * size, y + r * size);
+            for (int64_t r = 0; r < images; r++) {
+                if (whole && x != y) {
+                    NAME(move)(a, &map[r], x + r * size, a->width * a->channels, y + r * size);
+                    continue;
+                }
+                const real *inside = NAME(bordered)(a, x + r * size);
+                if (whole)
+                    NAME(move)(a, &map[r], inside, (a->width + 3) * a->channels, y + r * size);
+                else
+                    NAME(sample)(a, &map[r], y + r * size);
+            }
             x = y;
             continue;
         }

@@ -64,7 +64,7 @@ def bind_augment(op, layout):
     shape = layout.plan.buffers[op.outputs[0]].shape
     height, width, channels = (1, *shape)[-3:]
     table = np.array([table_row(transform, shape) for transform in op.attributes["transforms"]], np.float64)
-    places = np.stack(np.divmod(np.arange(width * channels, dtype=np.int32), channels))
+    places = np.indices((height, width), np.int32)
     layout.scratch((height + 3) * (width + 3) * channels)
     numbers = [height, width, channels, len(table), layout.table(table), layout.table(places), op.attributes["stream"]]
     return [*op.inputs, *op.outputs], numbers, []
