@@ -43,27 +43,25 @@ def pixels(size, side):
     return size if size >= 1 else max(1, round(size * side))
 
 
-def table_row(transform, shape):
+def table_row(transform, sides):
     """A transform as the kernel has it: its id and two numbers, sizes in pixels."""
     name, number = transform
-    sides = shape[:-1]
+    numbers = [number, 0]
     if name == "shift":
-        numbers = (0, *(pixels(number, side) for side in sides))[-2:]
+        numbers = [0] * (2 - len(sides)) + [pixels(number, side) for side in sides]
     elif name == "cutout":
-        numbers = pixels(number, min(sides)), 0
+        numbers[0] = pixels(number, min(sides))
     elif name == "rotate":
-        numbers = number / 360, 0
+        numbers[0] = number / 360
     elif name.endswith("flip"):
-        numbers = number * 2**32, 0
-    else:
-        numbers = number, 0
+        numbers[0] = number * 2**32
     return (TRANSFORMS[name], *numbers)
 
 
 def bind_augment(op, layout):
-    shape = layout.plan.buffers[op.outputs[0]].shape
-    height, width, channels = (1, *shape)[-3:]
-    table = np.array([table_row(transform, shape) for transform in op.attributes["transforms"]], np.float64)
+    *sides, channels = layout.plan.buffers[op.outputs[0]].shape
+    height, width = sides if len(sides) == 2 else (1, *sides)
+    table = np.array([table_row(transform, sides) for transform in op.attributes["transforms"]], np.float64)
     places = np.indices((height, width), np.int32)
     layout.scratch((height + 3) * (width + 3) * channels)
     numbers = [height, width, channels, len(table), layout.table(table), layout.table(places), op.attributes["stream"]]

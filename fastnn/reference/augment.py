@@ -115,20 +115,26 @@ CHANGES = {"cutout": _cutout, "gaussian_noise": _gaussian_noise, "scale": _scale
 
 def _augment(op, buffers, step):
     x = buffers[op.inputs[0]]
-    shape, rows = x.shape[1:], np.arange(step.row, step.row + len(x))
-    images = x.reshape(len(x), *(1, *shape)[-3:]).astype(np.float64)
-    inverse = np.tile(np.eye(3), (len(x), 1, 1))
+    *sides, channels = x.shape[1:]
+    rows = np.arange(step.row, step.row + len(x))[:, np.newaxis]
+    images = x.reshape(len(x), *(1, *sides)[-2:], channels).astype(np.float64)
+    inverse = None
     for stream, (name, number) in enumerate(op.attributes["transforms"], op.attributes["stream"]):
 
         def draw(quads, stream=stream):
-            return philox(step.seed, quads, rows[:, np.newaxis], step.t & 0xFFFFFFFF, stream).reshape(len(x), -1)
+            return philox(step.seed, quads, rows, step.t & 0xFFFFFFFF, stream).reshape(len(x), -1)
 
         if name in MAPS:
-            inverse = inverse @ MAPS[name](draw(0), number, shape[:-1])
+            last = MAPS[name](draw(0), number, sides)
+            inverse = last if inverse is None else inverse @ last
         else:
-            images = CHANGES[name](warp(images, inverse), number, shape[:-1], draw)
-            inverse = np.tile(np.eye(3), (len(x), 1, 1))
-    buffers[op.outputs[0]] = warp(images, inverse).astype(x.dtype).reshape(x.shape)
+            images = CHANGES[name](_moved(images, inverse), number, sides, draw)
+            inverse = None
+    buffers[op.outputs[0]] = _moved(images, inverse).astype(x.dtype).reshape(x.shape)
+
+
+def _moved(images, inverse):
+    return images if inverse is None else warp(images, inverse)
 
 
 OPS = {"augment": _augment}
