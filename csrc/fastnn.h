@@ -42,6 +42,13 @@ typedef enum {
     FNN_OPTIMIZERS
 } fnn_optimizer_id;
 
+typedef enum {
+#define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
+#include "transforms.def"
+#undef FNN_TRANSFORM
+    FNN_TRANSFORMS
+} fnn_transform_id;
+
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
@@ -95,6 +102,24 @@ typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state
 typedef struct {
     int64_t image[2], output[2], kernel[2], stride[2], dilation[2], before[2];
 } fnn_window;
+
+/* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
+ * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
+ * (0, row + r, step, stream + k) for image r. places: the row of each of the height * width pixels, then the
+ * column of each. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
+ * place read lies inside; the numbers must be finite. */
+typedef struct {
+    int64_t rows, height, width, channels;
+    const void *x;
+    void *y;
+    int64_t transforms;
+    const double *table;
+    const int32_t *places;
+    uint64_t seed;
+    int64_t row;
+    uint32_t step, stream;
+    void *scratch;
+} fnn_augment;
 
 typedef struct {
     const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
@@ -192,6 +217,7 @@ typedef struct {
     void (*avg_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
+    void (*augment)(const fnn_augment *a);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

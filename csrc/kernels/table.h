@@ -4,6 +4,7 @@
 #include "rows.h"
 
 #include "activation.h"
+#include "augment.h"
 #include "gather.h"
 #include "gemm.h"
 #include "gradient.h"
@@ -76,6 +77,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .avg_pool = NAME(avg_pool),
     .avg_pool_grad = NAME(avg_pool_grad),
     .add = NAME(add_arrays),
+    .augment = NAME(augment),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -1,6 +1,6 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "fastnn.h" nogil:
@@ -45,6 +45,18 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_window:
         int64_t image[2]
         int64_t output[2]
+
+    ctypedef struct fnn_augment:
+        int64_t rows, height, width, channels
+        const void *x
+        void *y
+        int64_t transforms
+        const double *table
+        const int32_t *places
+        uint64_t seed
+        int64_t row
+        uint32_t step, stream
+        void *scratch
 
     ctypedef struct fnn_kernels:
         const char *isa
@@ -148,6 +160,7 @@ cdef extern from "fastnn.h" nogil:
             const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx
         ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
+        void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
