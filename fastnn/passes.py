@@ -132,8 +132,8 @@ def _fuse_activations(plan):
 
 
 def _fuse_activation_gradients(plan):
-    """dense_grad_input or conv_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before it
-    stores."""
+    """dense_grad_input or conv_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before
+    it stores."""
     readers, ops = _readers(plan), []
     for op in plan.step:
         last = ops[-1] if ops else None

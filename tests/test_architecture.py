@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastnn import reference
+from fastnn.reference import augment
 from fastnn.reference.activation import ACTIVATIONS
 from fastnn.reference.loss import LOSSES
 from fastnn.reference.update import OPTIMIZERS
@@ -19,18 +20,18 @@ PACKAGE = ROOT / "fastnn"
 LEVELS = (
     {"__main__"},
     {"fastnn"},
-    {"gradient_check", "config"},
+    {"gradient_check", "config", "plot"},
     {"estimators"},
     {"training"},
     {"lower", "passes", "memory"},
     {"layers"},
-    {"activations", "losses", "optimizers", "initializers", "schedules"},
+    {"activations", "augment", "losses", "optimizers", "initializers", "schedules"},
     {"ops"},
     {"plan", "spec"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 BACKENDS = {"reference": {"plan"}, "native": {"plan", "memory"}}
-SPECS = ("activations", "losses", "optimizers", "initializers", "schedules")
+SPECS = ("activations", "augment", "losses", "optimizers", "initializers", "schedules")
 CYTHON_IMPORT = re.compile(
     r"^\s*(?:from\s+fastnn(?:\.(\w+)[\w.]*)?\s+c?import\s+([\w, ]*)|c?import\s+fastnn(?:\.(\w+))?)", re.M
 )
@@ -106,6 +107,10 @@ def test_every_loss_has_its_twin():
 
 def test_every_optimizer_has_its_twin():
     assert {row[0] for row in _rows("optimizers")} == set(OPTIMIZERS)
+
+
+def test_every_transform_has_its_twin():
+    assert {row[0] for row in _rows("transforms")} == set(augment.MAPS) | set(augment.CHANGES)
 
 
 def test_every_op_has_its_twin():

@@ -67,48 +67,63 @@ static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_
     }
 }
 
-/* `taps` is a constant for the common windows: then each column's maximum stays in a register. NaN wins, as in NumPy. */
-FNN_INLINE void NAME(max_of_taps)(int64_t n, int64_t taps, int64_t width, const real *x, real *y, real *index)
+FNN_INLINE void NAME(max_of_taps)(int vectors, int64_t taps, int64_t n, const real *x, real *y, real *index)
 {
+    const int64_t width = vectors * FNN_LANES;
     for (int64_t i = 0; i < n; i++, x += taps * width, y += width, index += width) {
-        FNN_INDEPENDENT
-        for (int64_t j = 0; j < FNN_WHOLE(width); j++) {
-            real best = x[j], place = 0;
+        vec best[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            best[v] = NAME(load)(x + v * FNN_LANES);
+            place[v] = NAME(zero)();
+        }
+        for (int64_t t = 1; t < taps; t++) {
+            const vec number = NAME(broadcast)((real)t);
             FNN_UNROLL
-            for (int64_t t = 1; t < taps; t++) {
-                const real next = x[t * width + j];
-                const int wins = (next > best) | ((next != next) & (best == best));
-                best = wins ? next : best;
-                place = wins ? (real)t : place;
+            for (int v = 0; v < vectors; v++) {
+                const vec value = NAME(load)(x + t * width + v * FNN_LANES);
+                place[v] = NAME(where_beats)(value, best[v], number, place[v]);
+                best[v] = NAME(where_beats)(value, best[v], value, best[v]);
             }
-            y[j] = best;
-            index[j] = place;
+        }
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            NAME(store)(y + v * FNN_LANES, best[v]);
+            NAME(store)(index + v * FNN_LANES, place[v]);
         }
     }
 }
 
 static void NAME(max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index)
 {
-    switch (taps) {
-    case 2: NAME(max_of_taps)(n, 2, width, x, y, index); break;
-    case 3: NAME(max_of_taps)(n, 3, width, x, y, index); break;
-    case 4: NAME(max_of_taps)(n, 4, width, x, y, index); break;
-    case 9: NAME(max_of_taps)(n, 9, width, x, y, index); break;
-    default: NAME(max_of_taps)(n, taps, width, x, y, index);
+    FNN_BY_VECTORS(width, NAME(max_of_taps), taps, n, x, y, index);
+}
+
+FNN_INLINE void NAME(put_at_taps)(int vectors, int64_t taps, int64_t n, const real *dy, const real *index,
+                                  const int32_t *window, const int32_t *tap, real *to, int64_t to_row)
+{
+    const int64_t width = vectors * FNN_LANES;
+    for (int64_t i = 0; i < n; i++, dy += width, index += width) {
+        vec value[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            value[v] = NAME(load)(dy + v * FNN_LANES);
+            place[v] = NAME(load)(index + v * FNN_LANES);
+        }
+        for (int64_t t = 0; t < taps; t++) {
+            real *row = to + (window[i] + tap[t]) * to_row;
+            const vec number = NAME(broadcast)((real)t);
+            FNN_UNROLL
+            for (int v = 0; v < vectors; v++)
+                NAME(store)(row + v * FNN_LANES, NAME(where_equal)(place[v], number, value[v], NAME(zero)()));
+        }
     }
 }
 
-static void NAME(put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy_, const void *index_,
-                                 const int32_t *window, const int32_t *tap, void *to_, int64_t to_row)
+static void NAME(put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index,
+                                 const int32_t *window, const int32_t *tap, void *to, int64_t to_row)
 {
-    const real *dy = dy_, *index = index_;
-    for (int64_t i = 0; i < n; i++, dy += width, index += width) {
-        for (int64_t t = 0; t < taps; t++) {
-            real *to = (real *)to_ + (window[i] + tap[t]) * to_row;
-            FNN_INDEPENDENT
-            for (int64_t j = 0; j < FNN_WHOLE(width); j++) to[j] = index[j] == (real)t ? dy[j] : 0;
-        }
-    }
+    FNN_BY_VECTORS(width, NAME(put_at_taps), taps, n, dy, index, window, tap, to, to_row);
 }
 
 static void NAME(sum_parts)(int64_t parts, int64_t n, const void *from_, int64_t part, void *to_)

@@ -4,6 +4,7 @@
 #include "rows.h"
 
 #include "activation.h"
+#include "augment.h"
 #include "conv.h"
 #include "gather.h"
 #include "gemm.h"
@@ -11,7 +12,9 @@
 #include "loss.h"
 #include "norm.h"
 #include "peak.h"
+#include "pool.h"
 #include "random.h"
+#include "shape.h"
 #include "update.h"
 
 #define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
@@ -61,9 +64,15 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .dropout = NAME(dropout),
     .rrelu = NAME(rrelu),
     .rrelu_grad = NAME(rrelu_grad),
+    .mix = NAME(mix),
+    .batch_norm_sums = NAME(batch_norm_sums),
+    .batch_norm_statistics = NAME(batch_norm_statistics),
     .batch_norm = NAME(batch_norm),
     .batch_norm_inference = NAME(batch_norm_inference),
+    .batch_norm_grad_sums = NAME(batch_norm_grad_sums),
+    .batch_norm_grad_parameters = NAME(batch_norm_grad_parameters),
     .batch_norm_grad = NAME(batch_norm_grad),
+    .fold_norm = NAME(fold_norm),
     .layer_norm = NAME(layer_norm),
     .layer_norm_grad = NAME(layer_norm_grad),
     .layer_norm_grad_parameters = NAME(layer_norm_grad_parameters),
@@ -74,6 +83,12 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .max_of_windows = NAME(max_of_windows),
     .put_in_windows = NAME(put_in_windows),
     .sum_parts = NAME(sum_parts),
+    .max_pool = NAME(max_pool),
+    .max_pool_grad = NAME(max_pool_grad),
+    .avg_pool = NAME(avg_pool),
+    .avg_pool_grad = NAME(avg_pool_grad),
+    .add = NAME(add_arrays),
+    .augment = NAME(augment),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -10,7 +10,7 @@ from fastnn import ops
 from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
-from fastnn.layers.stack import ShapeError
+from fastnn.layers.stack import ShapeError, show_shape
 from fastnn.layers.window import check_image, check_padding, pair, window
 
 
@@ -111,8 +111,7 @@ class Conv2D:
             raise ShapeError(f"{channels} channels cannot be split into groups={self.groups}")
         if self.weights is not None and np.shape(self.weights)[-2] != channels // self.groups:
             raise ShapeError(
-                f"weights are for {np.shape(self.weights)[-2] * self.groups} channels, got (n, "
-                f"{', '.join(map(str, shape))})"
+                f"the weights are for {np.shape(self.weights)[-2] * self.groups} channels, got {show_shape(shape)}"
             )
         geometry = window(shape, self.axes, self.kernel_size, self.stride, self.padding, self.dilation)
         name = f"conv{builder.number('weights')}"

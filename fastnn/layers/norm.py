@@ -16,8 +16,9 @@ def _check(layer, name, low, high):
 class BatchNorm:
     """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance of each feature over the batch.
 
-    A feature of an image is a channel: its mean is taken over rows and positions. Prediction uses running averages: running <- (1 - momentum) running + momentum batch, with the unbiased variance.
-    Sample weights do not enter the statistics. Source: Ioffe and Szegedy (2015).
+    The features of an image are its channels, and its positions count like rows. Prediction uses running averages:
+    running <- (1 - momentum) running + momentum batch, with the unbiased variance. Sample weights do not enter the
+    statistics. Source: Ioffe and Szegedy (2015).
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class Reshape:
     def __post_init__(self):
         given = tuple(self.shape) if hasattr(self.shape, "__iter__") else (self.shape,)
         whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in given)
-        if not whole or not 1 <= len(given) <= 3 or any(size < 1 and size != -1 for size in given) or given.count(-1) > 1:
+        if not whole or not 1 <= len(given) <= 3 or min(given) < -1 or 0 in given or given.count(-1) > 1:
             raise ValueError(
                 f"Reshape: shape must hold one to three numbers >= 1, one of them perhaps -1, got {self.shape!r}"
             )
@@ -45,5 +45,7 @@ class Reshape:
         shape = tuple(size // known if s == -1 else s for s in self.shape)
         if prod(shape) != size:
             came = " x ".join(map(str, builder.shape(x)))
-            raise ShapeError(f"{size} numbers a row ({came}) cannot take the shape {self.shape}; choose one that holds {size}")
+            raise ShapeError(
+                f"{size} numbers a row ({came}) cannot take the shape {self.shape}; choose one that holds {size}"
+            )
         return ops.shape.reshape(builder, x, shape)

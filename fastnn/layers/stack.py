@@ -37,9 +37,14 @@ def all_layers(layers):
         yield from all_layers(getattr(layer, "layers", ()) + getattr(layer, "shortcut", ()))
 
 
+def show_shape(shape):
+    """The shape of n such rows as text."""
+    return f"(n, {', '.join(map(str, shape))})"
+
+
 def expected(dimensions, shape, way_out):
     """ShapeError for a row of the wrong kind of shape."""
-    return ShapeError(f"expected (n, {', '.join(dimensions)}), got (n, {', '.join(map(str, shape))}); {way_out}")
+    return ShapeError(f"expected {show_shape(dimensions)}, got {show_shape(shape)}; {way_out}")
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,8 @@ class Residual:
             raise ShapeError(f"shortcut: {error}") from None
         if builder.shape(s) != builder.shape(y):
             raise ShapeError(
-                f"the layers turn (n, {', '.join(map(str, builder.shape(x)))}) into "
-                f"(n, {', '.join(map(str, builder.shape(y)))}), but the shortcut gives "
-                f"(n, {', '.join(map(str, builder.shape(s)))}); keep the shape with padding='same' and stride=1, or give "
-                "a shortcut such as [Conv2D(filters, 1, stride=...)]"
+                f"the layers turn {show_shape(builder.shape(x))} into {show_shape(builder.shape(y))}, but the shortcut "
+                f"gives {show_shape(builder.shape(s))}; keep the shape with padding='same' and stride=1, or give a "
+                "shortcut such as [Conv2D(filters, 1, stride=...)]"
             )
         return ops.shape.add(builder, s, y, f"{name}.y")

@@ -2,7 +2,7 @@
 
 from numbers import Integral
 
-from fastnn.layers.stack import ShapeError, expected
+from fastnn.layers.stack import ShapeError, expected, show_shape
 from fastnn.ops.window import Geometry, same_padding
 
 _DIMENSIONS = {1: ("time", "channels"), 2: ("height", "width", "channels")}
@@ -62,7 +62,7 @@ def window(shape, axes, kernel, stride, padding, dilation=1):
         what = "x".join(map(str, geometry.extent[-axes:]))
         came = "x".join(map(str, sizes[-axes:]))
         raise ShapeError(
-            f"a window of {what} does not fit into {came}, the input (n, {', '.join(map(str, shape))}) with its padding; "
-            "choose padding='same', a smaller window, or fewer pools before it"
+            f"a window of {what} does not fit into {came}, the input {show_shape(shape)} with its padding; choose "
+            "padding='same', a smaller window, or fewer pools before it"
         )
     return geometry

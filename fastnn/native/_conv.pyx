@@ -375,9 +375,8 @@ def bind_conv_grad_weights(op, layout):
 
 
 def bind_conv_transpose(op, layout):
-    rows, outputs = layout.shape(op.inputs[0])
-    inputs = layout.plan.buffers[op.inputs[0]].shape[-2]
-    return [op.inputs[0], op.outputs[0]], [rows // inputs, inputs, outputs], []
+    *_, inputs, outputs = layout.plan.buffers[op.inputs[0]].shape
+    return [op.inputs[0], op.outputs[0]], [layout.shape(op.inputs[0])[0] // inputs, inputs, outputs], []
 
 
 def bind_sum_parts(op, layout):
