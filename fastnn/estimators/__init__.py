@@ -1,6 +1,5 @@
 """scikit-learn estimators: parameters, validation, labels, fitted attributes. The arithmetic is a backend's."""
 
-from fastnn.estimators.classifier import MLPClassifier
-from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
