@@ -339,8 +339,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator):
                 came = f"has shape {weights[name].shape}" if name in weights else "is missing"
                 raise ValueError(
                     f"{type(self).__name__}: training cannot go on from the fitted weights: "
-                    f"{networks.public_name(network, name)} should have shape {expected} but {came}; keep to the parameters and "
-                    "the kind of data of the last fit, or start anew with fit and warm_start=False"
+                    f"{networks.public_name(network, name)} should have shape {expected} but {came}; keep to the "
+                    "parameters and the kind of data of the last fit, or start anew with fit and warm_start=False"
                 )
 
     @property

@@ -205,7 +205,9 @@ class ClassifierTargets(ClassifierMixin):
         if self._is_multilabel:
             return y, np.ascontiguousarray(self._label_binarizer.transform(y), dtype=np.float32)
         if y.ndim != 1:
-            raise ValueError(f"{type(self).__name__}: expected y of shape (n_samples,) as in the last fit, got shape {y.shape}")
+            raise ValueError(
+                f"{type(self).__name__}: expected y of shape (n_samples,) as in the last fit, got shape {y.shape}"
+            )
         return y, np.searchsorted(self.classes_, y).astype(np.int64)
 
     def _learn_classes(self, y):
@@ -240,8 +242,8 @@ class ClassifierTargets(ClassifierMixin):
         loss, s = network.loss, self.label_smoothing
         if s and loss.name in ("hinge", "perceptron"):
             raise ValueError(
-                f"{type(self).__name__}: label_smoothing={s} needs a loss with targets to come close to, but {loss.name!r} "
-                "only asks for the right side; use loss='log_loss' or 'squared_error', or label_smoothing=0"
+                f"{type(self).__name__}: label_smoothing={s} needs a loss with targets to come close to, but "
+                f"{loss.name!r} only asks for the right side; use loss='log_loss' or 'squared_error', or label_smoothing=0"
             )
         units = network.layers[-1].units
         n_classes = units if units > 1 and not self._is_multilabel else 2
