@@ -1,10 +1,12 @@
 """Layer specs -> plan: forward ops, then backward ops by the gradient rules, then the update."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from fastnn import ops, passes
 from fastnn.activations import get_activation
+from fastnn.layers.stack import lower_stack
 from fastnn.plan import Builder
 
 PURPOSES = ("train", "gradient", "predict", "evaluate")
@@ -16,19 +18,34 @@ class Network:
 
     Parameters
     ----------
-    features : int
-        Width of a row of X.
+    input_shape : tuple of int, or int
+        Shape of a row of X: (features,), (time, channels) or (height, width, channels); an int means features.
     layers : tuple of layer specs
         From input to output; the last one yields the pre-activations that the loss reads.
     loss : loss spec
     output_activation : str
         "identity", "softmax", "logistic" or "exp": what prediction applies to the last layer.
+    scale : float
+        What X is multiplied with.
+    augment : tuple of augmentation specs
+        What happens to the rows in training.
     """
 
-    features: int
+    input_shape: tuple
     layers: tuple
     loss: Any
     output_activation: str = "identity"
+    scale: float = 1.0
+    augment: tuple = ()
+
+    def __post_init__(self):
+        shape = self.input_shape if isinstance(self.input_shape, tuple) else (self.input_shape,)
+        object.__setattr__(self, "input_shape", shape)
+
+    @property
+    def features(self):
+        """Numbers in a row of X."""
+        return prod(self.input_shape)
 
 
 def lower(
@@ -77,17 +94,18 @@ def lower(
     if purpose not in PURPOSES:
         raise ValueError(f"lower: purpose must be one of {PURPOSES}, got {purpose!r}")
     builder = Builder(purpose)
-    z = ops.gather.gather(builder, (network.features,))
-    for layer in network.layers:
-        z = layer.lower(builder, z)
+    x, mixing = _gather(builder, network)
+    z = lower_stack(builder, network.layers, x)
     if purpose == "predict":
-        output = _output(builder, z, network.output_activation)
+        output = ops.shape.in_panels(builder, _output(builder, z, network.output_activation))
         ops.gather.store(builder, output)
-        return passes.fuse(builder.plan(output=output))
+        builder.step = passes.pool_first(builder)
+        return passes.fuse(passes.fold_norms(builder.plan(output=output)))
 
     (outputs,) = builder.shape(z)
-    t = ops.gather.gather_target(builder, outputs, one_hot=one_hot, on=on, off=off)
+    t = _gather_target(builder, mixing, outputs, one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
+    builder.step = passes.pool_first(builder)
     forward = tuple(builder.step)
     kernel = network.loss.kernel(network.output_activation == "softmax")
     dz, row_loss = ops.loss.loss(builder, z, t, w, kernel)
@@ -109,17 +127,49 @@ def _output(builder, z, activation):
     return ops.activation.activation(builder, z, get_activation(activation), "y")
 
 
+def _gather(builder, network):
+    """The rows as the first layer sees them, and what is mixed in: (alpha, stream, stream of the partners) or None."""
+    x = ops.gather.gather(builder, network.input_shape, scale=network.scale)
+    if builder.purpose != "train" or not network.augment:
+        return x, None
+    transforms = tuple(spec for spec in network.augment if spec.name != "mixup")
+    mixups = [spec for spec in network.augment if spec.name == "mixup"]
+
+    def augmented(x):
+        streams = [builder.number("stream") + 1 for _ in transforms]
+        return ops.augment.augment(builder, x, transforms, streams[0]) if transforms else x
+
+    x = augmented(x)
+    if not mixups:
+        return x, None
+    stream, partner = builder.number("stream") + 1, builder.number("stream") + 1
+    other = augmented(ops.gather.gather(builder, network.input_shape, scale=network.scale, partner=partner))
+    return ops.augment.mix(builder, x, other, mixups[0].alpha, stream), (mixups[0].alpha, stream, partner)
+
+
+def _gather_target(builder, mixing, outputs, **coding):
+    t = ops.gather.gather_target(builder, outputs, **coding)
+    if mixing is None:
+        return t
+    alpha, stream, partner = mixing
+    other = ops.gather.gather_target(builder, outputs, partner=partner, **coding)
+    return ops.augment.mix(builder, t, other, alpha, stream)
+
+
 def _backward(builder, forward, z, dz):
-    """Reverse mode, once and for all: walks the forward ops backwards and adds the gradient ops of each."""
-    gradient = {z: dz}
+    """Reverse mode, once and for all: walks the forward ops backwards and adds the gradient ops of each. Where several
+    ops read a buffer their gradients add up."""
+    gradients = {z: dz}
     for op in reversed(forward):
         rule = ops.GRADIENTS.get(op.kind)
-        dy = gradient.pop(op.outputs[0], None)
-        if rule is None or dy is None:
+        dy = gradients.pop(op.outputs[0], None)
+        if rule is None or dy is None or builder.dependent.isdisjoint(op.inputs):
             continue
-        dx = rule(builder, op, dy)
-        if dx is not None:
-            gradient[op.inputs[0]] = dx
+        result = rule(builder, op, dy)
+        for x, dx in (result if isinstance(result, dict) else {op.inputs[0]: result}).items():
+            if dx is not None and x in builder.dependent:
+                known = gradients.get(x)
+                gradients[x] = dx if known is None else ops.shape.add(builder, known, dx, f"{x}.gradient")
 
 
 def _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value):
@@ -137,5 +187,4 @@ def _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value):
             ops.update.clip_value(builder, gradient, clip_value)
     for parameter in parameters:
         ops.update.update(builder, parameter, optimizer)
-    for parameter in parameters:
-        ops.update.renew_transposed(builder, parameter)
+    ops.update.renew_copies(builder, parameters)

@@ -1,17 +1,66 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
-`fuse` joins ops whose intermediate buffer nobody else reads; `split_wide_layers` chooses how threads share the
-forward products; `place_barriers` marks where threads must wait for each other.
+`pool_first` and `fold_norms` leave out work; `fuse` joins ops whose intermediate buffer nobody else reads;
+`split_wide_layers` chooses how threads share the forward products; `place_barriers` marks where threads must wait for
+each other.
 """
 
 from collections import Counter
 
-from fastnn.plan import Op
+from fastnn.plan import Buffer, Op
+
+# Activations f with max f(z) = f(max z), given numbers >= 0.
+_INCREASING = {"piecewise_linear", "logistic", "tanh", "relu", "leaky_relu", "softplus", "elu", "selu", "hard_tanh"}
+
+
+def pool_first(builder):
+    """The forward ops with increasing activations moved behind the max pool that follows: fewer numbers to activate."""
+    step, readers = [], Counter(name for op in builder.step for name in op.inputs)
+    for op in builder.step:
+        last = step[-1] if step else None
+        if op.kind == "max_pool" and last is not None and last.outputs == op.inputs and _increasing(last):
+            if readers[op.inputs[0]] == 1:
+                y, index = op.outputs
+                z = builder.batch(f"{y}.z", builder.shape(y))
+                if y in builder.dependent:
+                    builder.dependent.add(z)
+                step[-1] = op.with_(inputs=last.inputs, outputs=(z, index))
+                op = last.with_(inputs=(z,), outputs=(y,))
+        step.append(op)
+    return step
+
+
+def _increasing(op):
+    if op.kind != "activation":
+        return False
+    name, *numbers = op.attributes["activation"]
+    return name in _INCREASING and all(number >= 0 for number in numbers)
+
+
+def fold_norms(plan):
+    """Predictions: a batch norm right behind a dense or convolution layer goes into that layer's weights."""
+    readers, step, prepare, buffers = _readers(plan), [], list(plan.prepare), dict(plan.buffers)
+    for op in plan.step:
+        last = step[-1] if step else None
+        fits = op.kind == "batch_norm_inference" and last is not None and last.kind in ("dense", "conv")
+        if not fits or last.outputs != op.inputs[:1] or readers[op.inputs[0]] > 1:
+            step.append(op)
+            continue
+        x, W, *b = last.inputs
+        folded = (f"{W}.folded", f"{W}.shift")
+        shapes = (buffers[W].shape, buffers[op.inputs[1]].shape)
+        buffers |= {name: Buffer(name, shape, "transposed") for name, shape in zip(folded, shapes, strict=True)}
+        attributes = {"epsilon": op.attributes["epsilon"], "bias": bool(b)}
+        prepare.append(Op("fold_norm", (W, *b, *op.inputs[1:]), folded, attributes, "columns"))
+        step[-1] = last.with_(inputs=(x, *folded), outputs=op.outputs)
+    return plan.with_(step=tuple(step), prepare=tuple(prepare), buffers=buffers)
 
 
 def fuse(plan, *, update=False):
-    """Joins dense + activation, dense_grad_input + activation_grad and, with `update`, a layer's whole update."""
+    """Joins dense or conv + max_pool + activation, their gradients and, with `update`, a dense layer's whole update."""
+    plan = _fuse_pools(plan)
     plan = _fuse_activations(plan)
+    plan = _fuse_pool_gradients(plan)
     plan = _fuse_activation_gradients(plan)
     if update:
         plan = _fuse_updates(plan)
@@ -23,14 +72,58 @@ def _readers(plan):
     return Counter(name for op in plan.ops for name in set(op.inputs)) + Counter([plan.output])
 
 
-def _fuse_activations(plan):
-    """dense -> z, activation z -> y becomes one op; z stays an output only where something else reads it."""
+def _fuse_pools(plan):
+    """conv -> z, max_pool z -> (y, index) becomes one op, where windows lie side by side."""
     readers, ops = _readers(plan), []
     for op in plan.step:
         last = ops[-1] if ops else None
-        if op.kind == "activation" and last is not None and last.kind == "dense" and last.outputs == op.inputs:
-            z, y = last.outputs[0], op.outputs[0]
-            outputs = (y,) if readers[z] == 1 else (y, z)
+        fits = op.kind == "max_pool" and op.attributes["geometry"].separate and last is not None
+        if fits and last.kind == "conv" and last.outputs == op.inputs and readers[op.inputs[0]] == 1:
+            attributes = last.attributes | {"pool": op.attributes["geometry"]}
+            ops[-1] = last.with_(outputs=op.outputs, attributes=attributes)
+        else:
+            ops.append(op)
+    return plan.with_(step=tuple(ops))
+
+
+def _fuse_pool_gradients(plan):
+    """max_pool_grad (dy, index) -> dz and the gradient ops of the conv that made z: these put dy in its places
+    themselves."""
+    pools = {}
+    for op in plan.step:
+        if op.kind == "max_pool_grad" and op.attributes["geometry"].separate:
+            readers = [reader for reader in plan.ops if op.outputs[0] in reader.inputs]
+            if all(_is_conv_gradient(reader, op.outputs[0]) for reader in readers):
+                pools[op.outputs[0]] = op
+    ops = []
+    for op in plan.step:
+        if op.outputs[0] in pools:
+            continue
+        for dz, pool in pools.items():
+            if dz in op.inputs:
+                dy, index = pool.inputs
+                inputs = (*(dy if name == dz else name for name in op.inputs), index)
+                op = op.with_(inputs=inputs, attributes=op.attributes | {"pool": pool.attributes["geometry"]})
+        ops.append(op)
+    return plan.with_(step=tuple(ops))
+
+
+def _is_conv_gradient(op, dz):
+    place = {"conv_grad_input": 0, "conv_grad_weights": 1}.get(op.kind)
+    return place is not None and op.inputs[place] == dz
+
+
+def _fuse_activations(plan):
+    """dense or conv -> z, activation z -> y becomes one op; z stays an output only where something else reads it."""
+    readers, ops = _readers(plan), []
+    for op in plan.step:
+        last = ops[-1] if ops else None
+        fits = op.kind == "activation" and last is not None and last.kind in ("dense", "conv")
+        pooled = fits and last.attributes.get("pool") is not None
+        if fits and last.outputs[:1] == op.inputs and not (pooled and readers[op.inputs[0]] > 1):
+            z, *index = last.outputs
+            y = op.outputs[0]
+            outputs = (y, *index) if readers[z] == 1 else (y, z)
             attributes = last.attributes | {"activation": op.attributes["activation"]}
             ops[-1] = last.with_(outputs=outputs, attributes=attributes)
         else:
@@ -39,11 +132,13 @@ def _fuse_activations(plan):
 
 
 def _fuse_activation_gradients(plan):
-    """dense_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before it stores."""
+    """dense_grad_input or conv_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before
+    it stores."""
     readers, ops = _readers(plan), []
     for op in plan.step:
         last = ops[-1] if ops else None
-        fits = op.kind == "activation_grad" and last is not None and last.kind == "dense_grad_input"
+        fits = op.kind == "activation_grad" and last is not None
+        fits = fits and last.kind in ("dense_grad_input", "conv_grad_input")
         if fits and last.outputs[0] == op.inputs[0] and readers[op.inputs[0]] == 1:
             attributes = last.attributes | {"activation": op.attributes["activation"]}
             ops[-1] = last.with_(inputs=(*last.inputs, op.inputs[1]), outputs=op.outputs, attributes=attributes)
@@ -117,7 +212,8 @@ def split_wide_layers(plan, rows):
 
 def place_barriers(plan):
     """Marks the ops before which threads must wait: where an op touches what another thread may still be writing,
-    or writes what another may still be reading. Ops split by rows never disturb each other."""
+    or writes what another may still be reading. Ops that share rows or parts in the same way never disturb each
+    other."""
     placed, pending = [], []
     for op in plan.step + plan.update:
         barrier = any(_disturbs(earlier, op) for earlier in pending)
@@ -128,7 +224,7 @@ def place_barriers(plan):
 
 
 def _disturbs(earlier, later):
-    if earlier.split == later.split == "rows":
+    if earlier.split == later.split and earlier.split in ("rows", "parts"):
         return False
     writes, reads = set(earlier.outputs), set(earlier.inputs)
     return bool(writes & set(later.inputs + later.outputs) or reads & set(later.outputs))

@@ -8,23 +8,35 @@ Shapes of buffers, by role:
 role       shape                                   meaning
 ========== ======================================= ===========================================
 source     per-row shape                           the caller's arrays: X, y, sample_weight, output
-batch      per-row shape, ``(features,)``          one value per row of the batch: activations, their gradients
-row        ``()``                                  one scalar per row of the chunk
+batch      per-row shape: ``(features,)``,         activations of the batch's rows, and their gradients
+           ``(time, channels)``,
+           ``(height, width, channels)``
+row        ``()`` or the positions' shape          one scalar per row of the chunk, or per position of it
 row_loss   ``()``                                  one float64 per row of the whole batch
-parameter  full shape, ``(in, out)`` or ``(out,)`` trained
-statistic  full shape                              kept with the parameters, not trained (running mean)
-transposed full shape                              the transposed copy of a parameter
+parameter  full shape, ``(..., in, out)``          trained
+           or ``(out,)``
+statistic  full shape                              kept with the parameters, not trained (running mean, fixed weights)
+transposed full shape                              a copy derived from parameters: transposed, or with a norm folded in
 gradient   shape of its parameter
 state      shape of its parameter                  the optimiser's memory
-vector     full shape                              scratch of fixed size (batch statistics)
+vector     full shape                              scratch of fixed size (batch statistics, sums of parts of a batch)
 partial    ``()``                                  partial sums in float64, combined in a fixed order
 ========== ======================================= ===========================================
+
+The last axis is the columns, channels of an image; the axes before it are positions. A backend that works on rows and
+columns sees rows * positions rows. Batch buffers lie in the backend's own layout ("panels"), except images and signals
+as they are gathered: these lie row by row, channels side by side without padding ("rows").
 """
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
+LAYOUTS = ("panels", "rows")
+# Into how many parts a chunk's rows are cut where threads sum over rows: a fixed number, so that bits do not depend on
+# that of the threads.
+PARTS = 8
+SPLITS = ("rows", "columns", "parts", "one")
 ROLES = (
     "source",
     "batch",
@@ -47,15 +59,28 @@ class Buffer:
     name: str
     shape: tuple[int, ...]
     role: str
+    layout: str = "panels"
 
     def __post_init__(self):
         if self.role not in ROLES:
             raise ValueError(f"Buffer {self.name!r}: role must be one of {ROLES}, got {self.role!r}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"Buffer {self.name!r}: layout must be one of {LAYOUTS}, got {self.layout!r}")
 
     @property
     def size(self):
         """Number of elements (per row, for the roles that have rows)."""
         return prod(self.shape)
+
+    @property
+    def columns(self):
+        """Length of the last axis: features, or channels of an image."""
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def positions(self):
+        """Number of places with such columns: pixels, time steps, or 1."""
+        return prod(self.shape[:-1])
 
 
 @dataclass(frozen=True)
@@ -63,7 +88,8 @@ class Op:
     """One operation: reads `inputs`, writes `outputs` (names of buffers, in the order ``fastnn.ops`` defines).
 
     `split` says how threads may share it: "rows" (each row on its own), "columns" (each column panel on its own,
-    over all rows) or "one" (a single thread). `barrier` asks every thread to wait for the others before it.
+    over all rows), "parts" (each of the `parts` that a chunk's rows are cut into on its own, whatever the number of
+    threads) or "one" (a single thread). `barrier` asks every thread to wait for the others before it.
     `multiply_adds` counts the multiplications fused with additions for one row.
     """
 
@@ -76,8 +102,8 @@ class Op:
     barrier: bool = False
 
     def __post_init__(self):
-        if self.split not in ("rows", "columns", "one"):
-            raise ValueError(f"Op {self.kind!r}: split must be 'rows', 'columns' or 'one', got {self.split!r}")
+        if self.split not in SPLITS:
+            raise ValueError(f"Op {self.kind!r}: split must be one of {SPLITS}, got {self.split!r}")
 
     def with_(self, **changes):
         """A copy of this op with some fields changed."""
@@ -194,11 +220,11 @@ class Builder:
         self._counts[family] = self._counts.get(family, -1) + 1
         return self._counts[family]
 
-    def buffer(self, name, shape, role):
+    def buffer(self, name, shape, role, layout="panels"):
         """Declares a buffer and returns its name."""
         if name in self.buffers:
             raise ValueError(f"buffer {name!r} is declared twice")
-        self.buffers[name] = Buffer(name, tuple(shape), role)
+        self.buffers[name] = Buffer(name, tuple(shape), role, layout)
         if role == "parameter":
             self.parameters.append(name)
             self.dependent.add(name)
@@ -208,14 +234,17 @@ class Builder:
             self.states.append(name)
         return name
 
-    def batch(self, name, shape):
+    def batch(self, name, shape, layout="panels"):
         """Declares a batch buffer under a free name that starts with `name`."""
         if name in self.buffers:
             name = f"{name}.{self.number(name) + 2}"
-        return self.buffer(name, shape, "batch")
+        return self.buffer(name, shape, "batch", layout)
 
     def shape(self, name):
         return self.buffers[name].shape
+
+    def columns(self, name):
+        return self.buffers[name].columns
 
     def emit(self, op, section="step"):
         """Appends an op; what it writes depends on parameters if anything it reads does.

@@ -1,8 +1,33 @@
 """What a user writes: layers as frozen dataclasses, one file a family. A layer holds no arrays and computes nothing;
 ``layer.lower(builder, x)`` adds its ops to a plan and returns the name of its output."""
 
+from fastnn.layers.activation import Activation
+from fastnn.layers.conv import Conv1D, Conv2D
 from fastnn.layers.dense import Dense
 from fastnn.layers.norm import BatchNorm, LayerNorm
+from fastnn.layers.pool import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D
 from fastnn.layers.random import Dropout
+from fastnn.layers.shape import Flatten, Reshape
+from fastnn.layers.stack import Residual, ShapeError, all_layers, check_layers
 
-__all__ = ["BatchNorm", "Dense", "Dropout", "LayerNorm"]
+__all__ = [
+    "Activation",
+    "AvgPool1D",
+    "AvgPool2D",
+    "BatchNorm",
+    "Conv1D",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "LayerNorm",
+    "MaxPool1D",
+    "MaxPool2D",
+    "Reshape",
+    "Residual",
+    "ShapeError",
+    "all_layers",
+    "check_layers",
+]

@@ -16,8 +16,9 @@ def _check(layer, name, low, high):
 class BatchNorm:
     """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance of each feature over the batch.
 
-    Prediction uses running averages: running <- (1 - momentum) running + momentum batch, with the unbiased variance.
-    Sample weights do not enter the statistics. Source: Ioffe and Szegedy (2015).
+    The features of an image are its channels, and its positions count like rows. Prediction uses running averages:
+    running <- (1 - momentum) running + momentum batch, with the unbiased variance. Sample weights do not enter the
+    statistics. Source: Ioffe and Szegedy (2015).
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ class BatchNorm:
 
     def lower(self, builder, x):
         """Adds the normalisation; returns the name of y."""
+        x = ops.shape.in_panels(builder, x)
         name = f"norm{builder.number('norm')}"
         return ops.norm.batch_norm(builder, x, float(self.momentum), float(self.epsilon), name)
 
@@ -42,7 +44,7 @@ class BatchNorm:
 class LayerNorm:
     """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance of each row over its features.
 
-    The same in training and prediction. Source: Ba, Kiros and Hinton (2016).
+    Of an image each position counts as a row. The same in training and prediction. Source: Ba, Kiros and Hinton (2016).
 
     Parameters
     ----------
@@ -56,4 +58,5 @@ class LayerNorm:
 
     def lower(self, builder, x):
         """Adds the normalisation; returns the name of y."""
+        x = ops.shape.in_panels(builder, x)
         return ops.norm.layer_norm(builder, x, float(self.epsilon), f"norm{builder.number('norm')}")

@@ -15,17 +15,23 @@ class Dropout:
     Parameters
     ----------
     rate : float in [0, 1)
+    channels : bool, default=False
+        Whether whole channels of an image or signal are dropped (Tompson et al., 2015).
     """
 
     rate: float
+    channels: bool = False
 
     def __post_init__(self):
         if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: rate must be a number in [0, 1), got {self.rate!r}")
+        if not isinstance(self.channels, bool):
+            raise ValueError(f"Dropout: channels must be True or False, got {self.channels!r}")
 
     def lower(self, builder, x):
         """Adds the mask in training; returns the name of the output."""
         if not builder.training or self.rate == 0:
             return x
+        x = ops.shape.in_panels(builder, x)
         stream = builder.number("stream") + 1
-        return ops.random.dropout(builder, x, self.rate, stream, f"dropout{stream}.y")
+        return ops.random.dropout(builder, x, self.rate, stream, f"dropout{stream}.y", self.channels)

@@ -175,8 +175,10 @@ cdef void run_all(Run *run, int threads) noexcept nogil:
 
 
 cdef struct Forward:
-    const Op *ops            # one copy of the step's ops for each thread
+    const Op *ops            # one copy of all ops for each thread
     int64_t n_ops
+    int64_t first, n_step    # where the step's ops lie in a copy
+    int64_t scratch_size
     Step base
     int64_t total
 
@@ -186,10 +188,11 @@ cdef void forward_thread(const Forward *forward, int thread, int threads) noexce
     cdef Step step = forward.base
     cdef int64_t chunks = (forward.total + step.capacity - 1) // step.capacity, c
     cdef uint64_t mode = fnn_flush_denormals()
+    step.scratch = forward.base.scratch + thread * forward.scratch_size
     for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
         step.first = c * step.capacity
         step.n = min(step.capacity, forward.total - step.first)
-        run_ops(forward.ops + thread * forward.n_ops, forward.n_ops, &step, NULL, False)
+        run_ops(forward.ops + thread * forward.n_ops + forward.first, forward.n_step, &step, NULL, False)
     fnn_restore_float_mode(mode)
 
 
@@ -204,7 +207,7 @@ cdef void forward_all(const Forward *forward, int threads) noexcept nogil:
 cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
-    X: dense (n, features) float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64 indices.
+    X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64 indices.
     """
 
     cdef Step step
@@ -225,6 +228,7 @@ cdef class Source:
             data = X
             self.n = X.shape[0]
             self.step.X_row = X.shape[1]
+        self.step.total = self.n
         self.step.X = <const char *> <uintptr_t> data.ctypes.data
         self.step.X_itemsize = data.itemsize
         if y is not None and y.ndim == 1:
@@ -340,7 +344,17 @@ cdef class Program:
             run_all(&run, threads)
         return run.batches_done, run.loss_sum, run.offset, run.chunk
 
-    def forward(self, list ops, Source source, output, *, int64_t capacity, uint64_t seed=0):
+    def prepare(self, bytearray ops):
+        """Makes the copies that are derived from parameters."""
+        cdef Step step
+        memset(&step, 0, sizeof(Step))
+        self.describe(&step, 0, 0)
+        run_ops(<Op *> <char *> ops, self.n_prepare, &step, NULL, False)
+
+    def forward(
+        self, list ops, Source source, output, *, int64_t capacity, uintptr_t scratch, int64_t scratch_size,
+        uint64_t seed=0,
+    ):
         """Runs the step over all rows, one resolved copy of the ops (and so one arena) for each thread."""
         cdef Forward forward
         cdef bytearray copies = bytearray(b"").join(ops)
@@ -348,8 +362,11 @@ cdef class Program:
         forward.base = source.step
         self.describe(&forward.base, capacity, seed)
         forward.base.output = <char *> <uintptr_t> output.ctypes.data
+        forward.base.scratch = <char *> scratch
+        forward.scratch_size = scratch_size
         forward.ops = <Op *> <char *> copies
-        forward.n_ops = self.n_step
+        forward.n_ops = self.n_prepare + self.n_step + self.n_update
+        forward.first, forward.n_step = self.n_prepare, self.n_step
         forward.total = source.n
         with nogil:
             forward_all(&forward, threads)

@@ -136,7 +136,7 @@ cdef extern from "fastnn.h" nogil:
 
 cdef enum:
     BUFFERS = 12
-    NUMBERS = 8
+    NUMBERS = 12
     SCALARS = 8
 
 
@@ -146,6 +146,7 @@ cdef struct Step:
     int64_t n                # rows of this chunk
     int64_t first            # the chunk's first position in the order of all rows
     int64_t row              # its first position in the batch
+    int64_t total            # rows bound
     int64_t chunk            # 0 for the first chunk of a batch
     int64_t capacity         # rows that batch buffers have room for
     int64_t t                # optimiser step, from 1
@@ -155,7 +156,7 @@ cdef struct Step:
     uint64_t seed
     int thread
     int threads
-    char *scratch            # this thread's: one panel x panel block
+    char *scratch            # this thread's, as large as an op has asked for
     const int64_t *order     # NULL: rows in sequence
     const char *X            # dense rows, or the data of CSR rows
     int64_t X_itemsize

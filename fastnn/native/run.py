@@ -1,6 +1,8 @@
 """The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
 
 from functools import lru_cache
+from math import prod
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -37,15 +39,14 @@ class Layout:
     def __init__(self, plan, isa, dtype, rows, reuse):
         self.plan, self.dtype, self.rows = plan, dtype, rows
         self.lanes, self.panel = _executor.geometry(isa, dtype.itemsize)
-        self.partial_sizes = {}
+        self.partial_sizes, self.tables = {}, []
+        self.scratch_size = self.panel * self.panel
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
         batch = {}
         for buffer in plan.buffers.values():
-            if buffer.role == "batch":
-                batch[buffer.name] = rows * self.padded(buffer.size) * dtype.itemsize
-            elif buffer.role == "row":
-                batch[buffer.name] = rows * dtype.itemsize
+            if buffer.role in ("batch", "row"):
+                batch[buffer.name] = self.elements(buffer.name) * dtype.itemsize
             elif buffer.role == "row_loss":
                 self.offsets[buffer.name] = (LOSS, 0)
             elif buffer.role != "source":
@@ -74,25 +75,40 @@ class Layout:
         last = self.offsets[names[-1]][1]
         return self.offsets[names[0]][1], last + 8 * self.partial_sizes[names[-1]]
 
+    def scratch(self, elements):
+        """Asks for scratch of so many elements for each thread."""
+        self.scratch_size = max(self.scratch_size, elements)
+
+    def table(self, array):
+        """Keeps an array as long as the layout, for an op to read; returns its address."""
+        self.tables.append(np.ascontiguousarray(array))
+        return self.tables[-1].ctypes.data
+
     def padded(self, columns):
         return -(-columns // self.lanes) * self.lanes
 
     def shape(self, name):
-        """(rows, columns) of a buffer; a vector is a single row."""
-        shape = self.plan.buffers[name].shape
-        if self.has_rows(name):
-            return (self.rows, *shape)
-        return shape if len(shape) == 2 else (1, *shape)
+        """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
+        parameter; a vector is a single row."""
+        buffer = self.plan.buffers[name]
+        return (self.rows if self.has_rows(name) else 1) * buffer.positions, buffer.columns
 
     def has_rows(self, name):
-        return self.plan.buffers[name].role == "batch"
+        return self.plan.buffers[name].role in ("batch", "row")
 
     def columns(self, name):
-        return self.plan.buffers[name].size
+        return self.plan.buffers[name].columns
+
+    def positions(self, name):
+        return self.plan.buffers[name].positions
 
     def elements(self, name):
+        """How many numbers a buffer takes, pads included."""
+        buffer = self.plan.buffers[name]
+        if buffer.role == "row":
+            return self.rows * buffer.size
         rows, columns = self.shape(name)
-        return rows * self.padded(columns)
+        return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
     def tasks(self, name):
         """Number of blocks that a parameter is cut into."""
@@ -156,6 +172,7 @@ class Runner:
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
+        self._prepared, self._lock = False, Lock()
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
 
@@ -169,19 +186,24 @@ class Runner:
         shape = self.layout.shape(name)
         matrix = np.ascontiguousarray(np.asarray(array, self.dtype).reshape(shape))
         _executor.pack(self.isa, matrix, self._view(name))
+        self._prepared = False
 
     def get(self, name):
         """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
+        buffer = self.plan.buffers[name]
+        shape = (self.rows, *buffer.shape) if self.layout.has_rows(name) else buffer.shape
+        if buffer.layout == "rows" or buffer.role == "row":
+            return self._view(name).reshape(shape).copy()
         matrix = np.empty(self.layout.shape(name), self.dtype)
         _executor.unpack(self.isa, self._view(name), matrix)
-        return matrix if self.layout.has_rows(name) else matrix.reshape(self.plan.buffers[name].shape)
+        return matrix.reshape(shape)
 
     def bind(self, X, y=None, sample_weight=None):
         """Sets the rows to run over.
 
         Parameters
         ----------
-        X : (n, features) float32 or float64 array, C-contiguous, or a CSR matrix
+        X : (n, features) or (n, *shape) uint8, float32 or float64 array, C-contiguous, or a CSR matrix
         y : (n,) int64 classes, or (n, outputs) float32 or float64 array, C-contiguous
         sample_weight : (n,) float64 array
         """
@@ -224,12 +246,15 @@ class Runner:
         if self._ops is not None and len(self._scratch) >= threads and len(self._row_loss) >= rows:
             return
         self._batch = aligned(self.layout.batch_size)
-        block = self.layout.panel * self.layout.panel * self.dtype.itemsize
-        self._scratch = aligned(threads * block).reshape(threads, block)
+        self._scratch = self._new_scratch(threads)
         self._scratch_address = self._scratch.ctypes.data
         self._row_loss = np.zeros(rows)
         bases = [array.ctypes.data for array in (self.fixed, self._batch, self._row_loss)]
         self._ops = self.program.resolve(bases)
+
+    def _new_scratch(self, threads):
+        size = -(-self.layout.scratch_size * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        return aligned(threads * size).reshape(threads, size)
 
     def train(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0):
         """Runs batches first_batch, first_batch + 1, ...; comes back early after `seconds`.
@@ -271,28 +296,38 @@ class Runner:
                 return loss_sum / self.source.n
 
     def forward(self, X):
-        """Output of the plan for each row of X, (n, outputs). May be called from several threads at once."""
+        """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
-        output = np.empty((source.n, self.plan.buffers[self.plan.output].size), self.dtype)
+        output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
         threads = threads_for(2 * self.plan.multiply_adds * source.n, self.limit)
         threads = max(1, min(threads, -(-source.n // self.rows)))
         size = -(-self.layout.batch_size // ALIGNMENT) * ALIGNMENT
-        arena = aligned(threads * size)
+        arena, scratch = aligned(threads * size), self._new_scratch(threads)
         bases = [(self.fixed.ctypes.data, arena.ctypes.data + thread * size, 0) for thread in range(threads)]
-        self.program.forward([self.program.resolve(base) for base in bases], source, output, capacity=self.rows)
+        ops = [self.program.resolve(base) for base in bases]
+        with self._lock:
+            if not self._prepared:
+                self.program.prepare(ops[0])
+                self._prepared = True
+        self.program.forward(ops, source, output, capacity=self.rows, scratch=scratch.ctypes.data,
+                             scratch_size=scratch.shape[1])  # fmt: skip
         return output
 
 
 def _source(plan, X, y=None, sample_weight=None):
     """The caller's arrays for the executor, which reads them without looking: so this is where they are looked at."""
-    n, features = X.shape
-    expected = plan.buffers["X"].size
-    if features != expected:
-        raise ValueError(f"X: expected {expected} features, got {features}")
+    n, expected = X.shape[0], plan.buffers["X"]
+    features = prod(X.shape[1:])
+    if features != expected.size:
+        raise ValueError(f"X: expected {expected.size} features, got {features}")
     if sparse.issparse(X):
+        if len(expected.shape) > 1:
+            raise ValueError(f"X: images and signals of shape {expected.shape} must be dense, got a sparse matrix")
         X = _csr(X)
+    elif X.dtype == np.uint8:
+        X = np.require(X, requirements=["C", "A"]).reshape(n, features)
     else:
-        X = _real("X", X)
+        X = _real("X", X).reshape(n, features)
     if y is not None:
         target = plan.buffers["y"].shape
         if y.shape != (n, *target):

@@ -2,16 +2,34 @@
 
 A function named after the op adds it to a builder and returns the name of its (first) output. `GRADIENTS` maps the
 kind of an op to the rule that adds its backward ops: ``rule(builder, op, dy) -> dx``, where `dy` names the gradient
-of the op's first output and `dx` that of its first input (None when nothing before it depends on a parameter).
+of the op's first output and `dx` that of its first input (None when nothing before it depends on a parameter); a rule
+for several inputs returns a dict of their gradients.
 """
 
-from fastnn.ops import activation, dense, gather, loss, norm, random, update
+from fastnn.ops import activation, augment, conv, dense, gather, loss, norm, pool, random, shape, update, window
 
 GRADIENTS = {
     **activation.GRADIENTS,
+    **conv.GRADIENTS,
     **dense.GRADIENTS,
     **norm.GRADIENTS,
+    **pool.GRADIENTS,
     **random.GRADIENTS,
+    **shape.GRADIENTS,
 }
 
-__all__ = ["GRADIENTS", "activation", "dense", "gather", "loss", "norm", "random", "update"]
+__all__ = [
+    "GRADIENTS",
+    "activation",
+    "augment",
+    "conv",
+    "dense",
+    "gather",
+    "loss",
+    "norm",
+    "pool",
+    "random",
+    "shape",
+    "update",
+    "window",
+]

@@ -3,19 +3,23 @@
 from fastnn.plan import Op
 
 
-def gather(builder, shape):
-    """x[r] = X[order[first + r]], converted to the plan's real type."""
-    X = builder.buffer("X", shape, "source")
-    x = builder.batch("x", shape)
-    builder.emit(Op("gather", (X,), (x,)))
+def gather(builder, shape, *, scale=1.0, partner=None):
+    """x[r] = scale * X[order[first + r]], converted to the plan's real type; images and signals row by row.
+
+    With the stream `partner`, each row is replaced by one drawn from all rows.
+    """
+    X = "X" if "X" in builder.buffers else builder.buffer("X", shape, "source")
+    x = builder.batch("x" if partner is None else "x.partner", shape, "panels" if len(shape) == 1 else "rows")
+    builder.emit(Op("gather", (X,), (x,), {"scale": float(scale), "partner": partner}))
     return x
 
 
-def gather_target(builder, outputs, *, one_hot, on, off):
+def gather_target(builder, outputs, *, one_hot, on, off, partner=None):
     """t = off + (on - off) * y, where y is a 0/1 matrix, or the one-hot row of a class index."""
-    y = builder.buffer("y", () if one_hot else (outputs,), "source")
-    t = builder.batch("t", (outputs,))
-    builder.emit(Op("gather_target", (y,), (t,), {"one_hot": one_hot, "on": float(on), "off": float(off)}))
+    y = "y" if "y" in builder.buffers else builder.buffer("y", () if one_hot else (outputs,), "source")
+    t = builder.batch("t" if partner is None else "t.partner", (outputs,))
+    attributes = {"one_hot": one_hot, "on": float(on), "off": float(off), "partner": partner}
+    builder.emit(Op("gather_target", (y,), (t,), attributes))
     return t
 
 

@@ -3,10 +3,13 @@
 from fastnn.plan import Op
 
 
-def dropout(builder, x, rate, stream, name):
-    """Inverted dropout: y = x / (1 - rate) with probability 1 - rate, else 0 (Srivastava et al., 2014)."""
+def dropout(builder, x, rate, stream, name, channels=False):
+    """Inverted dropout: y = x / (1 - rate) with probability 1 - rate, else 0 (Srivastava et al., 2014).
+
+    With `channels`, one draw decides for all positions of a channel (Tompson et al., 2015).
+    """
     y = builder.batch(name, builder.shape(x))
-    builder.emit(Op("dropout", (x,), (y,), {"rate": float(rate), "stream": stream}))
+    builder.emit(Op("dropout", (x,), (y,), {"rate": float(rate), "stream": stream, "channels": channels}))
     return y
 
 
@@ -19,8 +22,6 @@ def rrelu(builder, z, lower, upper, stream, name):
 
 def _dropout_gradient(builder, op, dy):
     (x,) = op.inputs
-    if x not in builder.dependent:
-        return None
     dx = builder.batch(f"{x}.gradient", builder.shape(x))
     builder.emit(Op("dropout_grad", (dy,), (dx,), dict(op.attributes)))
     return dx

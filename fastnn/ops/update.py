@@ -1,6 +1,5 @@
 """From gradients to new parameters: penalty, clipping, the optimiser's step."""
 
-from fastnn.ops.dense import transpose
 from fastnn.plan import Op
 
 
@@ -45,8 +44,8 @@ def update(builder, parameter, optimizer):
     builder.emit(Op("update", inputs, (parameter, *states), attributes, split="columns"), section="update")
 
 
-def renew_transposed(builder, parameter):
-    """Renews the transposed copy of a parameter, where there is one."""
-    if f"{parameter}.T" in builder.buffers:
-        WT = transpose(builder, parameter)
-        builder.emit(Op("transpose", (parameter,), (WT,), split="columns"), section="update")
+def renew_copies(builder, parameters):
+    """Makes the copies that `prepare` derives from parameters anew."""
+    for op in builder.prepare:
+        if op.inputs[0] in parameters:
+            builder.emit(op, section="update")

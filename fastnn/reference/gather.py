@@ -2,23 +2,31 @@
 
 import numpy as np
 
+from fastnn.reference.random import philox
 
-def _rows(step):
-    """Index of the chunk's rows in the caller's arrays."""
+
+def _rows(step, partner=None):
+    """Index of the chunk's rows in the caller's arrays; with a stream `partner`, of a row drawn for each of them.
+
+    Row r then has row word0 * total >> 32, word0 being the first word of the counter (0, row + r, t, partner).
+    """
+    if partner is not None:
+        words = philox(step.seed, 0, step.row + np.arange(step.n), step.t & 0xFFFFFFFF, partner)
+        return ((words[:, 0] * np.uint64(step.total)) >> np.uint64(32)).astype(np.int64)
     rows = slice(step.first, step.first + step.n)
     return rows if step.order is None else step.order[rows]
 
 
 def _gather(op, buffers, step):
-    X = buffers[op.inputs[0]]
-    dtype = buffers[op.outputs[0]].dtype
-    rows = X[_rows(step)]
+    empty = buffers[op.outputs[0]]
+    rows = buffers[op.inputs[0]][_rows(step, op.attributes.get("partner"))]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
-    buffers[op.outputs[0]] = np.array(dense, dtype=dtype, order="C")
+    x = np.array(dense, dtype=empty.dtype, order="C").reshape(step.n, *empty.shape[1:])
+    buffers[op.outputs[0]] = x * empty.dtype.type(op.attributes.get("scale", 1.0))
 
 
 def _gather_target(op, buffers, step):
-    y = buffers[op.inputs[0]][_rows(step)]
+    y = buffers[op.inputs[0]][_rows(step, op.attributes.get("partner"))]
     empty = buffers[op.outputs[0]]
     if op.attributes["one_hot"]:
         outputs = empty.shape[1]

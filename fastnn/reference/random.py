@@ -5,6 +5,8 @@ Every number is a function of (seed, stream, step, row, column) alone, so it doe
 backend, on threads or on where a fit was interrupted.
 """
 
+from math import prod
+
 import numpy as np
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -81,8 +83,13 @@ def shuffle(n, seed, epoch):
 
 
 def _words(op, x, step):
-    columns = int(np.prod(x.shape[1:]))
-    words = element_words(step.seed, op.attributes["stream"], step.t, step.row, len(x), columns)
+    """Words for the elements of x (n, ..., c): every position of a row counts as a row of its own."""
+    positions, channels = prod(x.shape[1:-1]), x.shape[-1]
+    stream = op.attributes["stream"]
+    if op.attributes.get("channels", False):
+        words = element_words(step.seed, stream, step.t, step.row, len(x), channels)
+        return words.reshape(len(x), *[1] * (x.ndim - 2), channels)
+    words = element_words(step.seed, stream, step.t, step.row * positions, len(x) * positions, channels)
     return words.reshape(x.shape)
 
 
@@ -109,4 +116,37 @@ def _rrelu_grad(op, buffers, step):
     buffers[op.outputs[0]] = dy * _slopes(op, z, step)
 
 
-OPS = {"dropout": _dropout, "dropout_grad": _dropout, "rrelu": _rrelu, "rrelu_grad": _rrelu_grad}
+def _beta(op, rows, step):
+    """One number of Beta(alpha, alpha), 0 < alpha <= 1, for each row of a chunk, (rows,) float64.
+
+    Row r tries k = 0, 1, 2, ... with u, v uniform from words 0 and 1 of the counter (k, row + r, t, stream):
+    a = u^(1/alpha) and b = v^(1/alpha) give a / (a + b) as soon as 0 < a + b <= 1.
+
+    References
+    ----------
+    Johnk (1964), Erzeugung von betaverteilten und gammaverteilten Zufallszahlen.
+    """
+    lam, left, trial = np.empty(rows), np.arange(rows), 0
+    while len(left):
+        words = philox(step.seed, trial, step.row + left, step.t & 0xFFFFFFFF, op.attributes["stream"])
+        a, b = ((words[:, i] + 0.5) * 2.0**-32 for i in range(2))
+        a, b = a ** (1 / op.attributes["alpha"]), b ** (1 / op.attributes["alpha"])
+        accepted = (a + b > 0) & (a + b <= 1)
+        lam[left[accepted]] = (a / (a + b))[accepted]
+        left, trial = left[~accepted], trial + 1
+    return lam
+
+
+def _mix(op, buffers, step):
+    a, b = (buffers[name] for name in op.inputs)
+    lam = _beta(op, len(a), step).astype(a.dtype).reshape(-1, *[1] * (a.ndim - 1))
+    buffers[op.outputs[0]] = lam * a + (1 - lam) * b
+
+
+OPS = {
+    "dropout": _dropout,
+    "dropout_grad": _dropout,
+    "rrelu": _rrelu,
+    "rrelu_grad": _rrelu_grad,
+    "mix": _mix,
+}

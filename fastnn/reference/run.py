@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.reference import activation, dense, gather, loss, norm, random, update
+from fastnn.reference import activation, conv, dense, gather, loss, norm, pool, random, shape, update
 
 OPS = {
     **gather.OPS,
@@ -17,9 +17,12 @@ OPS = {
     **random.OPS,
     **norm.OPS,
     **update.OPS,
+    **conv.OPS,
+    **pool.OPS,
+    **shape.OPS,
 }
 
-_KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
+_KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "folded", "partial")
 _SETTABLE = ("parameter", "statistic", "state", "gradient")
 
 
@@ -47,6 +50,8 @@ class Step:
         Number of the chunk in its batch, from 0.
     row : int
         Place of the chunk's first row in its batch.
+    total : int
+        Number of all rows that the caller's arrays have.
     """
 
     n: int
@@ -58,6 +63,7 @@ class Step:
     seed: int = 0
     chunk: int = 0
     row: int = 0
+    total: int = 0
 
     @property
     def inverse_weight(self):
@@ -121,7 +127,7 @@ class Runner:
 
         Parameters
         ----------
-        X : ndarray or scipy CSR of shape (n, features)
+        X : ndarray of shape (n, *shape) or (n, size of a row), or scipy CSR of shape (n, features)
         y : ndarray, optional
             Class indices (n,) for one-hot plans, else (n, outputs).
         sample_weight : ndarray of shape (n,), optional
@@ -134,12 +140,18 @@ class Runner:
                     f"Runner.bind: plan {self.plan.purpose!r} reads {needed}; "
                     f"{name} is {'missing' if array is None else 'not read'}"
                 )
-            expected = (X.shape[0], *self.plan.buffers[name].shape) if array is not None else None
-            if array is not None and tuple(array.shape) != expected:
-                raise ValueError(f"Runner.bind: {name} has shape {array.shape}, expected {expected}")
+            if array is not None:
+                self._check_shape(name, array, X.shape[0])
         self._sources = {name: given[name] for name in needed}
         self._n = X.shape[0]
         self._order = None
+
+    def _check_shape(self, name, array, n):
+        buffer = self.plan.buffers[name]
+        expected = (n, *buffer.shape)
+        flat = name == "X" and tuple(array.shape) == (n, buffer.size)
+        if tuple(array.shape) != expected and not flat:
+            raise ValueError(f"Runner.bind: {name} has shape {array.shape}, expected {expected}")
 
     @property
     def order(self):
@@ -227,7 +239,7 @@ class Runner:
         buffers = {**self._arrays, "X": X, "output": output}
         self._prepare(buffers)
         for first in range(0, n, self.rows):
-            step = Step(n=min(self.rows, n - first), first=first, seed=self.seed)
+            step = Step(n=min(self.rows, n - first), first=first, seed=self.seed, total=n)
             for op in self.plan.step:
                 _execute(op, buffers, step)
         return output
@@ -260,7 +272,7 @@ class Runner:
         weight_sum = self._weight_sum(first, rows)
         for chunk, row in enumerate(range(0, rows, self.rows)):
             n = min(self.rows, rows - row)
-            step = Step(n, first + row, self._order, t, rate, weight_sum, self.seed, chunk, row)
+            step = Step(n, first + row, self._order, t, rate, weight_sum, self.seed, chunk, row, self._n)
             for op in self.plan.step:
                 _execute(op, buffers, step)
                 yield "step", step, op

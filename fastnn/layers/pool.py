@@ -1,0 +1,118 @@
+"""Pooling of images (n, height, width, channels) and signals (n, time, channels), channel by channel."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fastnn import ops
+from fastnn.layers.stack import expected
+from fastnn.layers.window import check_image, check_padding, pair, window
+from fastnn.ops.window import Geometry
+
+
+@dataclass(frozen=True)
+class _Pool:
+    size: Any = 2
+    stride: Any = None
+    padding: Any = "valid"
+
+    axes: ClassVar[int]
+
+    def __post_init__(self):
+        name = type(self).__name__
+        pair(self.size, self.axes, f"{name}: size")
+        if self.stride is not None:
+            pair(self.stride, self.axes, f"{name}: stride")
+        padding = check_padding(self.padding, self.axes, f"{name}: padding")
+        if not isinstance(padding, str):
+            size = pair(self.size, self.axes, "")
+            if any(max(sides) >= side for sides, side in zip(padding, size, strict=True) if max(sides)):
+                raise ValueError(f"{name}: padding must be smaller than size={self.size!r}, got {self.padding!r}")
+
+    def lower(self, builder, x):
+        """Adds the pool; returns the name of y."""
+        shape = check_image(builder.shape(x), self.axes)
+        geometry = window(shape, self.axes, self.size, self.size if self.stride is None else self.stride, self.padding)
+        x = ops.shape.in_panels(builder, x)
+        return self._pool(builder, x, geometry, f"pool{builder.number('pool')}")
+
+
+class _Max:
+    @staticmethod
+    def _pool(builder, x, geometry, name):
+        return ops.pool.max_pool(builder, x, geometry, name)
+
+
+class _Mean:
+    @staticmethod
+    def _pool(builder, x, geometry, name):
+        return ops.pool.avg_pool(builder, x, geometry, name)
+
+
+@dataclass(frozen=True)
+class MaxPool2D(_Max, _Pool):
+    """y[n,i,j,c] = max over u, v < size of x[n, i s + u, j s + v, c].
+
+    Parameters
+    ----------
+    size : int or (int, int), default=2
+        Height and width of the window.
+    stride : int, (int, int) or None, default=None
+        Steps s of the window; None: its size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        As for Conv2D; places outside the image never win.
+    """
+
+    axes: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class MaxPool1D(_Max, _Pool):
+    """y[n,i,c] = max over v < size of x[n, i s + v, c]; parameters as those of MaxPool2D, ints instead of pairs."""
+
+    axes: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class AvgPool2D(_Mean, _Pool):
+    """y[n,i,j,c] = mean over u, v < size of x[n, i s + u, j s + v, c].
+
+    Parameters
+    ----------
+    size : int or (int, int), default=2
+        Height and width of the window.
+    stride : int, (int, int) or None, default=None
+        Steps s of the window; None: its size.
+    padding : "valid", "same", int, (int, int) or ((int, int), (int, int)), default="valid"
+        As for Conv2D; places outside the image do not count.
+    """
+
+    axes: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class AvgPool1D(_Mean, _Pool):
+    """y[n,i,c] = mean over v < size of x[n, i s + v, c]; parameters as those of AvgPool2D, ints instead of pairs."""
+
+    axes: ClassVar[int] = 1
+
+
+class _Global:
+    def lower(self, builder, x):
+        """Adds the pool over all positions; returns the name of y (n, channels)."""
+        shape = builder.shape(x)
+        if len(shape) == 1:
+            raise expected(("height", "width", "channels"), shape, "global pools belong after convolutions")
+        image = (1, *shape[:-1])[-2:]
+        x = ops.shape.in_panels(builder, x)
+        y = self._pool(builder, x, Geometry(image, image, image), f"pool{builder.number('pool')}")
+        return ops.shape.flat(builder, y)
+
+
+@dataclass(frozen=True)
+class GlobalMaxPool(_Max, _Global):
+    """y[n,c] = max over all positions of x[n, ..., c], of an image or a signal."""
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(_Mean, _Global):
+    """y[n,c] = mean over all positions of x[n, ..., c], of an image or a signal. Source: Lin, Chen and Yan (2014)."""

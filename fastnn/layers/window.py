@@ -1,0 +1,68 @@
+"""What convolutions and pools share: their window's numbers, and what does not fit the image."""
+
+from numbers import Integral
+
+from fastnn.layers.stack import ShapeError, expected, show_shape
+from fastnn.ops.window import Geometry, same_padding
+
+_DIMENSIONS = {1: ("time", "channels"), 2: ("height", "width", "channels")}
+
+
+def _is_count(value, least):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def pair(value, axes, where, least=1):
+    """(vertical, horizontal) from an int or, in two dimensions, a pair of them; a signal has height 1."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(values) != axes or not all(_is_count(v, least) for v in values):
+        raise ValueError(f"{where} must be an int >= {least}{' or a pair of them' * (axes == 2)}, got {value!r}")
+    return ((1,) if axes == 1 else ()) + tuple(map(int, values))
+
+
+def check_padding(padding, axes, where):
+    """((top, bottom), (left, right)), "valid" or "same"."""
+    if isinstance(padding, str) and padding in ("valid", "same"):
+        return padding
+    sides = padding if isinstance(padding, (tuple, list)) else (padding,) * axes
+    if axes == 1 and len(sides) == 2:  # (before, after)
+        sides = (sides,)
+    sides = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
+    if len(sides) != axes or not all(len(side) == 2 and all(_is_count(v, 0) for v in side) for side in sides):
+        pairs = "(before, after)" if axes == 1 else "(vertical, horizontal) or ((top, bottom), (left, right))"
+        raise ValueError(f"{where} must be 'valid', 'same', an int >= 0 or {pairs}, got {padding!r}")
+    return (((0, 0),) if axes == 1 else ()) + tuple(tuple(map(int, side)) for side in sides)
+
+
+def check_image(shape, axes):
+    """The shape, which must be that of an image or a signal."""
+    if len(shape) == axes + 1:
+        return shape
+    if len(shape) == 1:
+        example = "(28, 28, 1)" if axes == 2 else f"({shape[0]}, 1)"
+        raise expected(_DIMENSIONS[axes], shape, f"put Reshape({example}) first")
+    other = {1: "Conv1D, MaxPool1D and AvgPool1D take signals", 2: "Conv2D, MaxPool2D and AvgPool2D take images"}
+    raise expected(_DIMENSIONS[axes], shape, other[len(shape) - 1])
+
+
+def window(shape, axes, kernel, stride, padding, dilation=1):
+    """The Geometry over an image or signal of this shape; ShapeError where nothing comes out."""
+    image = (1, shape[0]) if axes == 1 else shape[:2]
+    kernel, stride, dilation = (pair(value, axes, "") for value in (kernel, stride, dilation))
+    padding = check_padding(padding, axes, "")
+    bare = Geometry(image, kernel, stride, dilation)
+    if padding == "valid":
+        geometry = bare
+    elif padding == "same":
+        geometry = bare._replace(padding=tuple(map(same_padding, image, bare.extent, stride)))
+    else:
+        geometry = bare._replace(padding=padding)
+    if min(geometry.output) < 1:
+        sizes = [size + sum(pad) for size, pad in zip(image, geometry.padding, strict=True)]
+        what = "x".join(map(str, geometry.extent[-axes:]))
+        came = "x".join(map(str, sizes[-axes:]))
+        raise ShapeError(
+            f"a window of {what} does not fit into {came}, the input {show_shape(shape)} with its padding; choose "
+            "padding='same', a smaller window, or fewer pools before it"
+        )
+    return geometry
