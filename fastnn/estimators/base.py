@@ -16,6 +16,7 @@ from fastnn.estimators import network as networks
 from fastnn.estimators import validation
 from fastnn.estimators.fitting import Fit, digest
 from fastnn.estimators.validation import Rows
+from fastnn.initializers import get_initializer
 
 _SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "classes_", "_label_binarizer")
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
@@ -316,7 +317,8 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator):
             dtype = np.dtype(self.precision)
         random_state = check_random_state(self.random_state)
         if first:
-            weights = networks.initial_weights(network, random_state, self._auto_activation)
+            init = get_initializer(self.init, where=f"{type(self).__name__}: init")
+            weights = networks.initial_weights(network, random_state, init, self._auto_activation)
             return self._new_progress(random_state), weights, dtype
         weights = networks.from_attributes(self, network)
         self._check_continuation(network, weights)

@@ -13,7 +13,6 @@ from fastnn.estimators import validation
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
-from fastnn.initializers import get_initializer
 from fastnn.losses import get_loss
 from fastnn.lower import Network
 
@@ -71,17 +70,16 @@ class BaseMLP(BaseNetwork):
         """Dense, normalisation and dropout for each hidden layer, and the output layer."""
         loss = get_loss(self.loss, self._kind)
         sizes = self._hidden_sizes()
-        init = get_initializer(self.init, where=f"{type(self).__name__}: init")
         stack = [layers.Dropout(float(self.input_dropout))] if self.input_dropout else []
         activations, rates = self._hidden_activations(len(sizes)), self._dropout_rates(len(sizes))
         for units, activation, rate in zip(sizes, activations, rates, strict=True):
-            stack.append(layers.Dense(units, activation=activation, init=init))
+            stack.append(layers.Dense(units, activation=activation))
             if self.normalization:
                 stack.append(layers.BatchNorm() if self.normalization == "batch" else layers.LayerNorm())
             if rate:
                 stack.append(layers.Dropout(rate))
-        stack.append(layers.Dense(n_outputs, activation="identity", init=init))
-        return Network(X.shape[1], tuple(stack), loss, loss.output_activation(multiclass))
+        stack.append(layers.Dense(n_outputs, activation="identity"))
+        return Network(X.shape[1:], tuple(stack), loss, loss.output_activation(multiclass))
 
     def _hidden_sizes(self):
         given = self.hidden_layer_sizes
@@ -132,13 +130,13 @@ class BaseMLP(BaseNetwork):
         if len(self.coefs_) != len(dense):
             raise ValueError(f"coefs_ holds {len(self.coefs_)} arrays, but the network has {len(dense)} dense layers")
         features, *units = (int(np.shape(self.coefs_[0])[0]), *(int(np.shape(coef)[1]) for coef in self.coefs_))
-        if features == network.features and units == [layer.units for layer in dense]:
+        if (features,) == network.input_shape and units == [layer.units for layer in dense]:
             return network
         sizes = iter(units)
         stack = tuple(
             replace(layer, units=next(sizes)) if isinstance(layer, layers.Dense) else layer for layer in network.layers
         )
-        return replace(network, features=features, layers=stack)
+        return replace(network, input_shape=(features,), layers=stack)
 
 
 @documented

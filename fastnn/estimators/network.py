@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn import layers, optimizers
+from fastnn import optimizers
 from fastnn.activations import RReLU, get_activation
-from fastnn.initializers import get_initializer
+from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
 from fastnn.schedules import InverseScaling, get_schedule
 
@@ -40,13 +40,13 @@ def prediction_capacity(lowered, n_rows, dtype):
 
 def activations(network):
     """The activation specs of all layers that have one."""
-    return [get_activation(layer.activation) for layer in network.layers if hasattr(layer, "activation")]
+    return [get_activation(layer.activation) for layer in all_layers(network.layers) if hasattr(layer, "activation")]
 
 
 def is_random(network):
-    """Whether training draws masks or slopes, so that the loss is not a function of the weights alone."""
-    drops = any(isinstance(layer, layers.Dropout) and layer.rate for layer in network.layers)
-    return drops or any(isinstance(activation, RReLU) for activation in activations(network))
+    """Whether training draws masks, slopes or changes of X, so that the loss is not a function of the weights alone."""
+    drops = any(isinstance(layer, Dropout) and layer.rate for layer in all_layers(network.layers))
+    return drops or bool(network.augment) or any(isinstance(activation, RReLU) for activation in activations(network))
 
 
 def linear_output(network):
@@ -59,26 +59,32 @@ def remember_last_batch(network):
 
     L-BFGS sees all rows in every evaluation: the last one's statistics are exactly those of its result.
     """
-    stack = tuple(
-        replace(layer, momentum=1.0) if isinstance(layer, layers.BatchNorm) else layer for layer in network.layers
-    )
-    return replace(network, layers=stack)
+
+    def changed(layer):
+        if isinstance(layer, BatchNorm):
+            return replace(layer, momentum=1.0)
+        if isinstance(layer, Residual):
+            return replace(layer, layers=tuple(map(changed, layer.layers)), shortcut=tuple(map(changed, layer.shortcut)))
+        return layer
+
+    return replace(network, layers=tuple(map(changed, network.layers)))
 
 
-def initial_weights(network, random_state, activation):
-    """Starting weights by name, in scikit-learn's order of draws.
+def initial_weights(network, random_state, init, activation):
+    """Starting weights by name, drawn layer by layer as scikit-learn does, by `init` where a layer has none of its own.
 
     init="auto" goes by each layer's activation; the output layer has none and takes that of the layer before it, or
     `activation` where there is no other layer with weights.
     """
     lowered = plan(network, "predict")
     weights = {name: np.full(lowered.buffers[name].shape, value) for name, value in lowered.initial.items()}
-    arrays, n_in = attribute_names(network), network.features
-    dense = [layer for layer in network.layers if isinstance(layer, layers.Dense)]
-    for layer, W, b in zip(dense, arrays["coefs_"], arrays["intercepts_"], strict=True):
-        activation = layer.activation.name if layer is not dense[-1] else activation
-        weights[W], weights[b] = get_initializer(layer.init).draw(random_state, n_in, layer.units, activation)
-        n_in = layer.units
+    names = attribute_names(network)
+    weighty = [layer for layer in all_layers(network.layers) if hasattr(layer, "starting_weights")]
+    for layer, W, b in zip(weighty, names["coefs_"], names["intercepts_"], strict=True):
+        activation = activation if layer is weighty[-1] else get_activation(layer.activation).name
+        weights[W], start = layer.starting_weights(random_state, lowered.buffers[W].shape, activation, init)
+        if b is not None:
+            weights[b] = start
     return weights
 
 

@@ -243,7 +243,8 @@ class ClassifierTargets(ClassifierMixin):
         if s and loss.name in ("hinge", "perceptron"):
             raise ValueError(
                 f"{type(self).__name__}: label_smoothing={s} needs a loss with targets to come close to, but "
-                f"{loss.name!r} only asks for the right side; use loss='log_loss' or 'squared_error', or label_smoothing=0"
+                f"{loss.name!r} only asks for the right side; use loss='log_loss' or 'squared_error', or "
+                "label_smoothing=0"
             )
         units = network.layers[-1].units
         n_classes = units if units > 1 and not self._is_multilabel else 2
