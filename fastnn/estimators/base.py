@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -15,10 +16,11 @@ from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
 from fastnn.estimators.fitting import Fit, digest
+from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
 
-_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "classes_", "_label_binarizer")
+_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "input_shape_", "scale_", "classes_", "_label_binarizer")
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -183,8 +185,11 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator):
     n_iter_ : int
         Epochs (iterations) of the last fit.
 
+    layers_ : list of layers
+        The network's layers, output layer included.
+
     n_layers_ : int
-        Layers, input and output included.
+        Layers with weights, plus one for the input.
 
     n_outputs_ : int
         Units of the output layer.
@@ -385,6 +390,52 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator):
         X = self._read(X, reset=False)
         network = self._fitted_network()
         return self._run(networks.linear_output(network) if raw else network, X)
+
+    def transform(self, X, layer=-1):
+        """Activations of a layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        layer : int, default=-1
+            Which one of `layers_`; negative numbers count from the end. The last one gives the network's outputs, after
+            the output activation.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
+                (n_samples, time, channels)
+        """
+        check_is_fitted(self)
+        network = self._fitted_network()
+        try:
+            place = range(len(network.layers))[layer]
+        except (IndexError, TypeError):
+            raise ValueError(
+                f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
+                f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
+            ) from None
+        return self._run(networks.first_layers(network, place + 1), self._read(X, reset=False))
+
+    def summary(self):
+        """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.
+
+        Returns
+        -------
+        Summary
+            A list of lines with the attributes `name`, `output`, `parameters`, `fixed`, `multiply_adds` and `bytes`,
+            shown as a table. Before `fit` the output layer is missing.
+        """
+        if self.__sklearn_is_fitted__():
+            return summarize(self._fitted_network(), _dtype(self.coefs_).itemsize)
+        return summarize(self._unfitted_network(), 8 if self.precision == "float64" else 4)
+
+    def _unfitted_network(self):
+        """The network as far as it is known before `fit`."""
+        raise NotFittedError(
+            f"{type(self).__name__}.summary: the network is not known before fit, which tells the shape of X"
+        )
 
     def _fitted_network(self):
         """The network that the fitted attributes belong to."""

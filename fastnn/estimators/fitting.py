@@ -202,6 +202,7 @@ class Fit:
         curve = history.get("loss", [])
         return {
             **networks.to_attributes(network, weights, self.dtype),
+            "layers_": list(network.layers),
             "n_layers_": len(networks.attribute_names(network)["coefs_"]) + 1,
             "n_outputs_": network.layers[-1].units,
             "out_activation_": network.output_activation,

@@ -54,6 +54,13 @@ def linear_output(network):
     return replace(network, output_activation="identity")
 
 
+def first_layers(network, n):
+    """The network that ends after n of its layers; only all of them have an output activation."""
+    if n == len(network.layers):
+        return network
+    return replace(network, layers=network.layers[:n], output_activation="identity")
+
+
 def remember_last_batch(network):
     """The same network with batch norms that predict with the statistics of the last batch.
 
@@ -64,7 +71,9 @@ def remember_last_batch(network):
         if isinstance(layer, BatchNorm):
             return replace(layer, momentum=1.0)
         if isinstance(layer, Residual):
-            return replace(layer, layers=tuple(map(changed, layer.layers)), shortcut=tuple(map(changed, layer.shortcut)))
+            return replace(
+                layer, layers=tuple(map(changed, layer.layers)), shortcut=tuple(map(changed, layer.shortcut))
+            )
         return layer
 
     return replace(network, layers=tuple(map(changed, network.layers)))

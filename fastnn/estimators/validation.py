@@ -16,8 +16,8 @@ def check_combination(estimator, network_is_random):
     if estimator.solver == "lbfgs":
         if network_is_random:
             raise ValueError(
-                f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout or rrelu is random; "
-                "choose solver='adam', or leave the randomness out"
+                f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout, rrelu and augment are "
+                "random; choose solver='adam', or leave the randomness out"
             )
         if estimator.clip_norm is not None or estimator.clip_value is not None:
             raise ValueError(
