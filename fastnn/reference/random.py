@@ -132,7 +132,7 @@ def _beta(op, rows, step):
         a, b = ((words[:, i] + 0.5) * 2.0**-32 for i in range(2))
         a, b = a ** (1 / op.attributes["alpha"]), b ** (1 / op.attributes["alpha"])
         accepted = (a + b > 0) & (a + b <= 1)
-        lam[left[accepted]] = (a / (a + b))[accepted]
+        lam[left[accepted]] = a[accepted] / (a + b)[accepted]
         left, trial = left[~accepted], trial + 1
     return lam
 

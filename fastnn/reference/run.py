@@ -22,7 +22,7 @@ OPS = {
     **shape.OPS,
 }
 
-_KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "folded", "partial")
+_KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
 _SETTABLE = ("parameter", "statistic", "state", "gradient")
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastnn.reference import Step
+from fastnn.reference.random import philox
 
 X = np.arange(12.0).reshape(6, 2)
 ORDER = np.array([5, 3, 1, 0, 2, 4])
@@ -23,6 +24,32 @@ def test_gather_without_an_order_takes_consecutive_rows(execute):
     x = execute("gather", {"X": X}, {"x": np.empty((0, 2))}, step=Step(n=3, first=2))["x"]
     assert np.array_equal(x, X[2:5])
     assert not np.shares_memory(x, X)
+
+
+def test_small_integers_are_scaled(execute):
+    bytes_of_rows = np.array([[0, 255], [51, 102]], np.uint8)
+    x = execute("gather", {"X": bytes_of_rows}, {"x": np.empty((0, 2), np.float32)}, {"scale": 1 / 255})["x"]
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, [[0, 1], [0.2, 0.4]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("source", [X, X.reshape(6, 1, 2), sparse.csr_array(X)])
+@pytest.mark.parametrize("shape", [(2,), (2, 1), (1, 2, 1)])
+def test_rows_take_the_shape_of_the_plan(execute, source, shape):
+    x = execute("gather", {"X": source}, {"x": np.empty((0, *shape))}, step=Step(n=2, first=3, order=ORDER))["x"]
+    assert np.array_equal(x, X[[0, 2]].reshape(2, *shape))
+
+
+def test_partners_are_drawn_from_all_rows_alike_for_data_and_targets(execute):
+    rows = np.arange(50.0)[:, np.newaxis]
+    step = Step(n=1000, first=3000, order=None, t=5, seed=8, row=4, total=50)
+    x = execute("gather", {"X": rows}, {"x": np.empty((0, 1))}, {"partner": 6}, step)["x"]
+    for r in (0, 1, 999):
+        word = int(philox(8, 0, r + 4, 5, 6)[0])
+        assert x[r, 0] == word * 50 >> 32
+    assert set(x.ravel()) == set(range(50))
+    attributes = {"one_hot": False, "on": 1.0, "off": 0.0, "partner": 6}
+    assert np.array_equal(execute("gather_target", {"y": rows}, {"t": x[:0]}, attributes, step)["t"], x)
 
 
 def target(execute, y, outputs, attributes):
@@ -55,6 +82,13 @@ def test_weights_are_converted(execute):
     outputs = {"w": np.empty(0, np.float32)}
     w = execute("gather_weight", {"sample_weight": weights}, outputs, step=Step(n=2, first=4, order=ORDER))["w"]
     assert w.dtype == np.float32 and w.tolist() == [2, 4]
+
+
+def test_store_writes_images(execute):
+    images = np.arange(24.0).reshape(2, 2, 3, 2)
+    output = np.zeros((3, 2, 3, 2))
+    execute("store", {"y": images}, {"output": output}, step=Step(n=2, first=1))
+    assert not output[0].any() and np.array_equal(output[1:], images)
 
 
 def test_store_writes_the_chunk_of_the_output(execute):

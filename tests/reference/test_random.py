@@ -4,7 +4,7 @@ their place.
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import beta, chi2, kstest
 
 from fastnn.reference import Step
 from fastnn.reference.random import element_words, philox, shuffle
@@ -106,6 +106,58 @@ class TestDropout:
     def test_dropped_infinities_leave_no_trace(self, execute):
         y = execute("dropout", {"x": np.full((400, 5), np.inf)}, ("y",), self.attributes, self.step)["y"]
         assert not np.isnan(y).any()
+
+    def test_every_position_of_a_row_has_a_mask_of_its_own(self, execute):
+        images = execute("dropout", {"x": np.ones((400, 2, 3, 5))}, ("y",), self.attributes, self.step)["y"]
+        rows = execute("dropout", {"x": np.ones((2400, 5))}, ("y",), self.attributes, Step(n=2400, t=1, seed=9))["y"]
+        assert np.array_equal(images.reshape(2400, 5), rows)
+
+    def test_a_chunk_of_images_continues_the_mask_of_the_batch(self, execute):
+        whole = execute("dropout", {"x": np.ones((9, 4, 3))}, ("y",), self.attributes, Step(n=9, t=1, seed=9))["y"]
+        chunk = execute("dropout", {"x": np.ones((4, 4, 3))}, ("y",), self.attributes, Step(n=4, t=1, seed=9, row=5))
+        assert np.array_equal(chunk["y"], whole[5:])
+
+    @pytest.mark.parametrize("kind", ["dropout", "dropout_grad"])
+    def test_channels_are_dropped_as_a_whole_with_the_mask_of_features(self, execute, kind):
+        attributes = self.attributes | {"channels": True}
+        images = execute(kind, {"x": np.ones((400, 2, 3, 5))}, ("y",), attributes, self.step)["y"]
+        features = execute("dropout", {"x": np.ones((400, 5))}, ("y",), self.attributes, self.step)["y"]
+        assert np.array_equal(images, np.broadcast_to(features[:, None, None], images.shape))
+
+
+class TestMix:
+    def mix(self, execute, a, b, alpha, **step):
+        step = Step(**{"n": len(a), "t": 2, "seed": 3} | step)
+        return execute("mix", {"a": a, "b": b}, ("y",), {"stream": 4, "alpha": alpha}, step)["y"]
+
+    def shares(self, execute, alpha, rows=4000, dtype=np.float64, **step):
+        return self.mix(execute, np.ones((rows, 1), dtype), np.zeros((rows, 1), dtype), alpha, **step)[:, 0]
+
+    @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
+    def test_shares_follow_the_beta_distribution(self, execute, alpha):
+        assert kstest(self.shares(execute, alpha), beta(alpha, alpha).cdf).pvalue > 0.01
+
+    def test_shares_follow_their_definition_word_by_word(self, execute):
+        for row, share in enumerate(self.shares(execute, 0.3, rows=20, row=7)):
+            for trial in range(1000):
+                words = philox(3, trial, row + 7, 2, 4)
+                a, b = (((int(words[i]) + 0.5) / 2**32) ** (1 / 0.3) for i in range(2))
+                if 0 < a + b <= 1:
+                    break
+            assert share == pytest.approx(a / (a + b), rel=1e-14)
+
+    def test_a_tiny_alpha_picks_one_of_the_two(self, execute):
+        shares = self.shares(execute, 1e-3)
+        assert (np.minimum(shares, 1 - shares) < 1e-12).mean() > 0.9 and 0.4 < shares.mean() < 0.6
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_rows_of_any_shape_are_mixed_by_one_share_each(self, execute, dtype):
+        rng = np.random.default_rng(0)
+        a, b = rng.standard_normal((2, 6, 2, 3, 4)).astype(dtype)
+        y = self.mix(execute, a, b, 0.5)
+        share = self.shares(execute, 0.5, rows=6, dtype=dtype).reshape(6, 1, 1, 1)
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, share * a + (1 - share) * b, rtol=1e-6)
 
 
 class TestRReLU:
