@@ -2,7 +2,7 @@
 
 from fastnn.layers import Activation, BatchNorm, Conv1D, Conv2D, Dense, GlobalAvgPool, MaxPool2D
 
-SHORT = 16  # a signal with fewer steps is taken as a whole
+SHORT = 32  # a signal with fewer steps is taken as a whole
 
 
 def default_layers(input_shape):
@@ -10,7 +10,7 @@ def default_layers(input_shape):
 
     Images: blocks of convolution, batch normalisation, relu and max pool, with twice the filters in each, while the
     smaller side is at least 8; then the mean over what remains. Signals: the fully convolutional network of Wang, Yan
-    and Oates (2017), Time series classification from scratch with deep neural networks. Signals of less than 16 steps
+    and Oates (2017), Time series classification from scratch with deep neural networks. Signals of less than 32 steps
     are rather tables: one small convolution and a dense layer.
 
     Parameters

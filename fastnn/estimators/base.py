@@ -4,7 +4,7 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
@@ -28,7 +28,7 @@ def _closed(kind, low, high, closed="left"):
     return Interval(kind, low, high, closed=closed)
 
 
-class BaseNetwork(CallbackSupportMixin, BaseEstimator):
+class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Training parameters, the course of `fit` and prediction of every network; not for direct use.
 
     A subclass says how X is read (`_read`) and which network its parameters describe (`_build`). What targets mean
@@ -253,6 +253,11 @@ class BaseNetwork(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"] if self.precision == "auto" else []
+        return tags
 
     # ---- fit ----
 

@@ -4,7 +4,6 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from fastnn.estimators import validation
@@ -51,7 +50,8 @@ def read(estimator, X, *, reset, **y):
 
     With `reset` the input shape is learnt, else it is held against that of the fit.
     """
-    shape = () if X is None or sparse.issparse(X) else tuple(np.shape(X)[1:])
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    shape = tuple(X.shape[1:])
     if len(shape) > 3:
         raise ValueError(
             f"{type(estimator).__name__}: expected X of shape (n, features), (n, height, width), (n, time, channels) "
