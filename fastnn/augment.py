@@ -48,7 +48,7 @@ class Augmentation:
 
 
 class Sized:
-    """What specs with a `size` share: a whole number counts pixels or time steps, a fraction in (0, 1) is of the side."""
+    """What specs with a `size` share: a whole number counts pixels or time steps, a fraction is one of the side."""
 
     def __post_init__(self):
         size = self.size

@@ -25,7 +25,7 @@ FOR_IMAGES = [
     (("horizontal_flip", 0.5),),
     (("vertical_flip", 0.5), ("shift", 2.0), ("horizontal_flip", 0.5)),
     (("shift", 0.2), ("rotate", 15.0), ("zoom", 0.1)),
-    (("gaussian_noise", 0.1), ("vertical_flip", 1.0), ("cutout", 0.3), ("rotate", 180.0), ("shift", 0.5), ("zoom", 0.5)),
+    (("gaussian_noise", 0.1), ("vertical_flip", 1), ("cutout", 0.3), ("rotate", 180.0), ("shift", 0.5), ("zoom", 0.5)),
 ]
 FOR_SIGNALS = [(("scale", 0.3),), (("scale", 0.1), ("shift", 2.0), ("cutout", 3.0), ("gaussian_noise", 0.2))]
 CASES = [(shape, transforms) for shape in IMAGES for transforms in FOR_BOTH + FOR_IMAGES]
