@@ -88,15 +88,6 @@ typedef struct {
 } fnn_loss;
 typedef void (*fnn_loss_kernel)(const fnn_loss *l);
 
-/* One optimiser step on n contiguous elements (a multiple of lanes): w, state0, state1 are updated, g is read.
- * rate already holds the bias corrections of the step (Adam); p holds the optimiser's constants in the order of
- * optimizers.def; shrink = 1 - rate * decay multiplies w first. g is clipped to +-clip first (INFINITY: not). */
-typedef struct {
-    double rate, shrink, clip;
-    const double *p;
-} fnn_step;
-typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
-
 /* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
  * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
  * (0, row + r, step, stream + k) for image r. places: the row of each of the height * width pixels, then the
@@ -114,6 +105,15 @@ typedef struct {
     uint32_t step, stream;
     void *scratch;
 } fnn_augment;
+
+/* One optimiser step on n contiguous elements (a multiple of lanes): w, state0, state1 are updated, g is read.
+ * rate already holds the bias corrections of the step (Adam); p holds the optimiser's constants in the order of
+ * optimizers.def; shrink = 1 - rate * decay multiplies w first. g is clipped to +-clip first (INFINITY: not). */
+typedef struct {
+    double rate, shrink, clip;
+    const double *p;
+} fnn_step;
+typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
 
 typedef struct {
     const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
@@ -139,6 +139,8 @@ typedef struct {
     void (*scale)(int64_t n, double factor, void *g);
     /* Transposes a (rows, columns) block: to[j*to_row + i] = from[i*from_row + j]. */
     void (*transpose)(int64_t rows, int64_t columns, const void *from, int64_t from_row, void *to, int64_t to_row);
+
+    void (*augment)(const fnn_augment *a);
 
     /* Row softmax in panels (see fnn_loss for the layout); y may be z; pad columns get 0. */
     void (*softmax)(int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y);
@@ -182,8 +184,6 @@ typedef struct {
     /* The reverse of gather: to[r*to_row + j] = from(from_first + r, j), `to` of this table's real type. */
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
-
-    void (*augment)(const fnn_augment *a);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

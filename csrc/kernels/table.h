@@ -51,6 +51,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .square_sum = NAME(square_sum),
     .scale = NAME(scale),
     .transpose = NAME(transpose),
+    .augment = NAME(augment),
     .softmax = NAME(softmax),
     .dropout = NAME(dropout),
     .rrelu = NAME(rrelu),
@@ -64,7 +65,6 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
-    .augment = NAME(augment),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -34,14 +34,6 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef void (*fnn_loss_kernel)(const fnn_loss *l) noexcept nogil
 
-    ctypedef struct fnn_step:
-        double rate, shrink, clip
-        const double *p
-
-    ctypedef void (*fnn_update_kernel)(
-        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
-    ) noexcept nogil
-
     ctypedef struct fnn_augment:
         int64_t rows, height, width, channels
         const void *x
@@ -53,6 +45,14 @@ cdef extern from "fastnn.h" nogil:
         int64_t row
         uint32_t step, stream
         void *scratch
+
+    ctypedef struct fnn_step:
+        double rate, shrink, clip
+        const double *p
+
+    ctypedef void (*fnn_update_kernel)(
+        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
+    ) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char *isa
@@ -73,6 +73,7 @@ cdef extern from "fastnn.h" nogil:
         void (*transpose)(
             int64_t rows, int64_t columns, const void *source, int64_t from_row, void *to, int64_t to_row
         ) noexcept nogil
+        void (*augment)(const fnn_augment *a) noexcept nogil
         void (*softmax)(
             int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y
         ) noexcept nogil
@@ -124,7 +125,6 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
-        void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
