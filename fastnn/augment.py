@@ -211,7 +211,7 @@ class GaussianNoise(Augmentation):
     Parameters
     ----------
     std : float, default=0.1
-        Standard deviation in the units of the rows, in (0, inf). Nothing drawn lies beyond 5.8 of them.
+        Standard deviation in the units of the (scaled) rows, in (0, inf). Nothing drawn lies beyond 5.8 of them.
 
     References
     ----------
