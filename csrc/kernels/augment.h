@@ -210,7 +210,7 @@ static int64_t NAME(augment_places)(const fnn_augment *a, int64_t first, const u
     return k;
 }
 
-/* y = x under transform k, which leaves pixels where they are, of image `image` of the batch; words are its counter's. */
+/* y = x under transform k, which leaves pixels where they are, of image `image` of the batch; `words` are its. */
 static void NAME(augment_values)(const fnn_augment *a, int64_t k, int64_t image, const uint32_t *words, const real *x,
                                  real *y)
 {

@@ -17,6 +17,24 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_row
 
     ctypedef void (*fnn_gemm_kernel)(const fnn_gemm *g) noexcept nogil
+    ctypedef struct fnn_index:
+        int32_t a, b
+
+    ctypedef struct fnn_indexed:
+        const void *a
+        const int32_t *a_row
+        int64_t a_unit
+        const fnn_index *step
+        int64_t depth
+        const void *b
+        int64_t b_row
+        const void *init
+        int64_t init_row
+        void *c
+        const int32_t *c_row
+        int64_t c_width
+
+    ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
         int64_t n, const void *dy, const void *s, void *dz, const double *p
@@ -34,6 +52,18 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef void (*fnn_loss_kernel)(const fnn_loss *l) noexcept nogil
 
+    ctypedef struct fnn_step:
+        double rate, shrink, clip
+        const double *p
+
+    ctypedef void (*fnn_update_kernel)(
+        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
+    ) noexcept nogil
+
+    ctypedef struct fnn_window:
+        int64_t image[2]
+        int64_t output[2]
+
     ctypedef struct fnn_augment:
         int64_t rows, height, width, channels
         const void *x
@@ -46,19 +76,13 @@ cdef extern from "fastnn.h" nogil:
         uint32_t step, stream
         void *scratch
 
-    ctypedef struct fnn_step:
-        double rate, shrink, clip
-        const double *p
-
-    ctypedef void (*fnn_update_kernel)(
-        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
-    ) noexcept nogil
-
     ctypedef struct fnn_kernels:
         const char *isa
         int64_t itemsize, lanes, vectors, panel
         int64_t tile_rows[5]
         fnn_gemm_kernel gemm[5][17]
+        fnn_indexed_kernel indexed[5][17]
+        fnn_indexed_kernel elementwise[5][17]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
@@ -73,12 +97,11 @@ cdef extern from "fastnn.h" nogil:
         void (*transpose)(
             int64_t rows, int64_t columns, const void *source, int64_t from_row, void *to, int64_t to_row
         ) noexcept nogil
-        void (*augment)(const fnn_augment *a) noexcept nogil
         void (*softmax)(
             int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y
         ) noexcept nogil
         void (*dropout)(
-            int64_t rows, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
+            int64_t rows, int64_t repeats, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
             uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
         ) noexcept nogil
         void (*rrelu)(
@@ -89,17 +112,36 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t width, const void *dy, const void *z, void *dz, double lower, double upper,
             uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
         ) noexcept nogil
+        void (*mix)(int64_t n, double share, const void *a, const void *b, void *y) noexcept nogil
+        void (*batch_norm_sums)(
+            int64_t rows, int64_t width, const void *x, void *mean, void *squares
+        ) noexcept nogil
+        void (*batch_norm_statistics)(
+            int64_t rows, int64_t positions, int64_t parts, int64_t width, const void *partial, double epsilon,
+            double momentum, void *mean, void *rstd, void *running_mean, void *running_var,
+        ) noexcept nogil
         void (*batch_norm)(
-            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-            double momentum, void *y, void *mean, void *rstd, void *running_mean, void *running_var,
+            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, const void *mean,
+            const void *rstd, void *y,
         ) noexcept nogil
         void (*batch_norm_inference)(
             int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
             const void *running_mean, const void *running_var, double epsilon, void *y,
         ) noexcept nogil
+        void (*batch_norm_grad_sums)(
+            int64_t rows, int64_t width, const void *dy, const void *x, const void *mean, const void *rstd,
+            void *dgamma, void *dbeta,
+        ) noexcept nogil
+        void (*batch_norm_grad_parameters)(
+            int64_t parts, int64_t width, const void *partial, void *dgamma, void *dbeta
+        ) noexcept nogil
         void (*batch_norm_grad)(
-            int64_t rows, int64_t width, const void *dy, const void *x, const void *gamma, const void *mean,
-            const void *rstd, void *dx, void *dgamma, void *dbeta,
+            int64_t rows, int64_t width, int64_t count, const void *dy, const void *x, const void *gamma,
+            const void *mean, const void *rstd, const void *dgamma, const void *dbeta, void *dx,
+        ) noexcept nogil
+        void (*fold_norm)(
+            int64_t rows, int64_t width, const void *w, const void *b, const void *gamma, const void *beta,
+            const void *running_mean, const void *running_var, double epsilon, void *folded_w, void *folded_b,
         ) noexcept nogil
         void (*layer_norm)(
             int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *x, const void *gamma,
@@ -115,7 +157,7 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*gather)(
             int64_t rows, int64_t columns, const int64_t *index, const void *source, int64_t from_row,
-            int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first,
+            int64_t source_itemsize, double scale, void *to, int64_t panel_stride, int64_t to_first,
         ) noexcept nogil
         void (*one_hot)(
             int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on, double off,
@@ -125,12 +167,39 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        void (*copy)(
+            int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
+            int64_t to_step,
+        ) noexcept nogil
+        void (*max_of_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index
+        ) noexcept nogil
+        void (*put_in_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
+            const int32_t *tap, void *to, int64_t to_row,
+        ) noexcept nogil
+        void (*sum_parts)(int64_t parts, int64_t n, const void *source, int64_t part, void *to) noexcept nogil
+        void (*max_pool)(
+            const fnn_window *w, int64_t images, int64_t width, const void *x, void *y, void *index
+        ) noexcept nogil
+        void (*max_pool_grad)(
+            const fnn_window *w, int64_t images, int64_t width, const void *dy, const void *index, void *dx
+        ) noexcept nogil
+        void (*avg_pool)(
+            const fnn_window *w, int64_t images, int64_t width, const void *x, void *y
+        ) noexcept nogil
+        void (*avg_pool_grad)(
+            const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx
+        ) noexcept nogil
+        void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
+        void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
     const char *fnn_isa_name(int i)
     uint64_t fnn_flush_denormals()
     void fnn_restore_float_mode(uint64_t state)
+    void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
     void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order)
 
     ctypedef struct fnn_barrier:
@@ -227,7 +296,15 @@ cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     return share(step.n, step.thread + 1, step.threads) - first_row(step)
 
 
-cdef inline int64_t row_span(const Step *step, int64_t columns, int64_t p, int64_t *width) noexcept nogil:
-    """Where this thread's rows of panel p of a batch buffer start: one after another, `width` elements each."""
+cdef inline int64_t panel_stride(const Step *step, int64_t positions) noexcept nogil:
+    """Distance between the starts of a batch buffer's panels."""
+    return step.capacity * positions * step.kernels.panel
+
+
+cdef inline int64_t row_span(
+    const Step *step, int64_t columns, int64_t positions, int64_t p, int64_t *width
+) noexcept nogil:
+    """Where this thread's rows of panel p of a batch buffer start: one after another, `positions` lines of `width`
+    elements each."""
     width[0] = panel_width(step.kernels, columns, p)
-    return p * step.capacity * step.kernels.panel + first_row(step) * width[0]
+    return p * panel_stride(step, positions) + first_row(step) * positions * width[0]
