@@ -99,14 +99,17 @@ def test_numbers_out_of_range_are_refused(spec, field, wrong):
         spec(**{field: wrong})
 
 
-def test_lists_names_and_single_specs_become_tuples_of_specs():
-    assert get_augmentations(None) == get_augmentations([]) == ()
-    assert get_augmentations("shift") == (Shift(),)
-    assert get_augmentations(Zoom(0.2)) == (Zoom(0.2),)
-    assert get_augmentations(["rotate", Shift(2)]) == (Rotate(), Shift(2))
+def test_specs_and_names_become_a_tuple_of_specs():
+    assert get_augmentations(None, IMAGE) == get_augmentations([], IMAGE) == ()
+    assert get_augmentations(["rotate", Shift(2)], IMAGE) == (Rotate(), Shift(2))
 
 
 @pytest.mark.parametrize("wrong", [["shift", "rotation"], [Shift(), Rotate], [None, 3]])
 def test_an_unknown_augmentation_is_refused_with_its_place(wrong):
     with pytest.raises(ValueError, match=r"augment\[[01]\]: expected one of shift, rotate, .*augmentation spec, got"):
-        get_augmentations(wrong)
+        get_augmentations(wrong, IMAGE)
+
+
+def test_a_list_is_checked_against_the_rows():
+    with pytest.raises(ValueError, match=r"^ConvNet: augment\[1\] Zoom\(fraction=0.1\): expected images"):
+        get_augmentations([Shift(), Zoom()], SIGNAL, "ConvNet: augment")
