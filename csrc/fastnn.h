@@ -46,7 +46,8 @@ typedef enum {
 #define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
 #include "transforms.def"
 #undef FNN_TRANSFORM
-    FNN_TRANSFORMS
+    FNN_TRANSFORMS,
+    FNN_TRANSFORM_MAPS = FNN_TRANSFORM_cutout /* those before it move pixels */
 } fnn_transform_id;
 
 /* Batch-reduce product of one register tile:
