@@ -1,5 +1,5 @@
-"""Batch norm op by op and layer norm, on images as a convolution leaves them: 8 images, which stay in the second cache, and
-128, which do not."""
+"""Batch norm op by op and layer norm, on images as a convolution leaves them: 8 of them, which stay in the second
+cache, and 128, which do not."""
 
 import pytest
 from kernels import ISAS, Kernel

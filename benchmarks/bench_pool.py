@@ -1,5 +1,5 @@
-"""Pools, their gradients, other shapes and sums, on images as a convolution leaves them: 8 images, which stay in the second
-cache, and 128, which do not."""
+"""Pools, their gradients, other shapes and sums, on images as a convolution leaves them: 8 of them, which stay in the
+second cache, and 128, which do not."""
 
 from math import prod
 

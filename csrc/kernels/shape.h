@@ -11,8 +11,8 @@ FNN_INLINE void NAME(copy_lines)(int64_t rows, int64_t columns, const real *from
 }
 
 /* Lines of y are filled in order, so that x is read in order too: `position` and `column` say where it stands. What is
- * copied is the same for every row, and is copied for several at once: one of the two matrices is walked along its lines
- * and the other across. */
+ * copied is the same for every row, and is copied for several at once: one of the two matrices is walked along its
+ * lines and the other across. */
 static void NAME(reshape)(int64_t begin, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride,
                           const void *x_, int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y_)
 {
@@ -30,9 +30,10 @@ static void NAME(reshape)(int64_t begin, int64_t rows, int64_t x_positions, int6
                 for (int64_t done = 0, run; done < columns; done += run) {
                     const int64_t panel = column / x_panel, inside = column - panel * x_panel;
                     const int64_t rest = x_padded - column + inside, x_width = rest < x_panel ? rest : x_panel;
-                    const int64_t beside = x_width - inside < x_columns - column ? x_width - inside : x_columns - column;
                     const real *from = x + panel * x_stride + (first * x_positions + position) * x_width + inside;
-                    run = beside < columns - done ? beside : columns - done;
+                    run = columns - done;
+                    if (run > x_width - inside) run = x_width - inside;
+                    if (run > x_columns - column) run = x_columns - column;
                     NAME(copy_lines)(m, run, from, x_positions * x_width, to + done, y_positions * y_width);
                     column += run;
                     if (column == x_columns) column = 0, position++;
