@@ -42,6 +42,13 @@ typedef enum {
     FNN_OPTIMIZERS
 } fnn_optimizer_id;
 
+typedef enum {
+#define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
+#include "transforms.def"
+#undef FNN_TRANSFORM
+    FNN_TRANSFORMS
+} fnn_transform_id;
+
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
@@ -61,6 +68,31 @@ typedef struct {
 } fnn_gemm;
 
 typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
+
+/* Product of one register tile whose rows and steps lie where tables say; a convolution is made of them:
+ *   c[c_row[i]*c_width + j] = init[c_row[i]*init_row + j] + sum over k < depth of a[a_row[i] + step[k].a] * b[step[k].b*b_row + j],
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. init NULL means zeros; init_row 0 repeats one row
+ * (a bias); init may be c itself (accumulate). The elementwise tile takes a factor of each column's own:
+ *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a]. */
+typedef struct {
+    int32_t a, b;
+} fnn_index;
+typedef struct {
+    const void *a;
+    const int32_t *a_row;
+    int64_t a_unit;
+    const fnn_index *step;
+    int64_t depth;
+    const void *b;
+    int64_t b_row;
+    const void *init;
+    int64_t init_row;
+    void *c;
+    const int32_t *c_row;
+    int64_t c_width;
+} fnn_indexed;
+
+typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
 
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
 typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
@@ -96,6 +128,24 @@ typedef struct {
     int64_t image[2], output[2], kernel[2], stride[2], dilation[2], before[2];
 } fnn_window;
 
+/* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
+ * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
+ * (0, row + r, step, stream + k) for image r. places: the row of each of the height * width pixels, then the
+ * column of each. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
+ * place read lies inside; the numbers must be finite. */
+typedef struct {
+    int64_t rows, height, width, channels;
+    const void *x;
+    void *y;
+    int64_t transforms;
+    const double *table;
+    const int32_t *places;
+    uint64_t seed;
+    int64_t row;
+    uint32_t step, stream;
+    void *scratch;
+} fnn_augment;
+
 typedef struct {
     const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
     int64_t itemsize;      /* 4 or 8 */
@@ -106,6 +156,9 @@ typedef struct {
 
     /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
     fnn_gemm_kernel gemm[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    /* indexed[v][m], elementwise[v][m]: the same tiles of fnn_indexed. */
+    fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];
@@ -183,6 +236,17 @@ typedef struct {
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
 
+    /* to[r*to_row + i*to_step] = from[r*from_row + i*from_step], r < rows, i < n. */
+    void (*copy)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
+                 int64_t to_step);
+    /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it; i < n,
+     * j < width (multiple of lanes). */
+    void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);
+    /* to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. */
+    void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
+                           const int32_t *tap, void *to, int64_t to_row);
+    /* to[i] = sum over g < parts, in order, of from[g*part + i]; i < n (multiple of lanes). */
+    void (*sum_parts)(int64_t parts, int64_t n, const void *from, int64_t part, void *to);
     /* Pools of one panel of images (images, height, width of the image, width) into (images, output, width); no overlaps.
      * max_pool: y the maximum (a NaN if there is one) of each window and index = u * kernel[1] + t of its first place;
      * avg_pool: the mean of the places inside the image. The gradients write all of dx, 0 outside of windows. */
@@ -192,6 +256,7 @@ typedef struct {
     void (*avg_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
+    void (*augment)(const fnn_augment *a);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */
