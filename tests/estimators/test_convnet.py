@@ -175,7 +175,7 @@ def test_sparse_matrices_are_refused(backend):
 )
 def test_default_layers_fit_every_shape(shape, backend):
     rows = np.random.RandomState(0).normal(size=(6, *shape)).astype(np.float32)
-    model = ConvNet(input_shape=shape if shape[1] > 1 else shape[:1], max_iter=1, random_state=0, backend=backend)
+    model = ConvNet(input_shape=shape[:1] if shape[1:] == (1,) else shape, max_iter=1, random_state=0, backend=backend)
     model.fit(rows.reshape(6, -1), [0, 1, 2, 0, 1, 2])
     assert model.layers_[:-1] == default_layers(shape)
     assert np.isfinite(model.predict_proba(rows)).all()
@@ -397,7 +397,7 @@ def test_pipelines_searches_and_clones(backend):
 def test_a_fit_that_fails_leaves_the_model_as_it_was(backend):
     model = ConvNet(**SMALL, backend=backend).fit(X, Y)
     before = pickle.dumps(model)
-    for rows, y in ((np.full((10, 5, 5), 1.7e308), range(10)), (X[:, 1:], np.full(300, np.nan))):
+    for rows, y in ((np.full((300, 5, 5), 1.7e308), Y), (X[:, 1:], np.full(300, np.nan))):
         with pytest.raises(ValueError):
             model.fit(rows, y)
         assert pickle.dumps(model) == before
