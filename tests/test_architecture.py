@@ -19,18 +19,18 @@ PACKAGE = ROOT / "fastnn"
 LEVELS = (
     {"__main__"},
     {"fastnn"},
-    {"gradient_check", "config"},
+    {"gradient_check", "config", "plot"},
     {"estimators"},
     {"training"},
     {"lower", "passes", "memory"},
     {"layers"},
-    {"activations", "losses", "optimizers", "initializers", "schedules"},
+    {"activations", "augment", "losses", "optimizers", "initializers", "schedules"},
     {"ops"},
     {"plan", "spec"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 BACKENDS = {"reference": {"plan"}, "native": {"plan", "memory"}}
-SPECS = ("activations", "losses", "optimizers", "initializers", "schedules")
+SPECS = ("activations", "augment", "losses", "optimizers", "initializers", "schedules")
 CYTHON_IMPORT = re.compile(
     r"^\s*(?:from\s+fastnn(?:\.(\w+)[\w.]*)?\s+c?import\s+([\w, ]*)|c?import\s+fastnn(?:\.(\w+))?)", re.M
 )

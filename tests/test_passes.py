@@ -1,10 +1,12 @@
 """Fusions keep the numbers, barriers stand where threads could disturb each other."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from fastnn import passes
-from fastnn.layers import BatchNorm, Dense, Dropout
+from fastnn.layers import Activation, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Residual
 from fastnn.losses import LogLoss
 from fastnn.lower import Network, lower
 from fastnn.optimizers import Adam
@@ -65,8 +67,8 @@ def test_batch_norm_waits_for_all_rows():
     network = Network(6, (Dense(7), BatchNorm(), Dense(3, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam())
     waiting = [op.kind for op in plan.step if op.barrier]
-    assert waiting[:2] == ["batch_norm", "dense"]
-    assert "batch_norm_grad" in waiting
+    assert waiting[:3] == ["batch_norm_sums", "batch_norm_statistics", "batch_norm"]
+    assert {"batch_norm_grad_sums", "batch_norm_grad"} <= set(waiting)
 
 
 def test_a_writer_waits_for_readers():
@@ -80,3 +82,77 @@ def test_wide_layers_are_shared_by_columns():
     network = Network(784, (Dense(256), Dense(16), Dense(10, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128)
     assert [op.split for op in plan.step if op.kind == "dense"] == ["columns", "rows", "rows"]
+
+
+IMAGES = Network(
+    (9, 8, 2),
+    (
+        Conv2D(5, 3, activation="relu"), MaxPool2D(),
+        Conv2D(4, 2, bias=False), BatchNorm(), Activation("tanh"), MaxPool2D(1),
+        Residual([Conv2D(4, 3, padding="same"), BatchNorm()]), Dense(3, "identity"),
+    ),
+    LogLoss(),
+    "softmax",
+)  # fmt: skip
+
+
+def unfused(plan, **_):
+    return plan
+
+
+def one_batch(monkeypatch, purpose, fused):
+    """The output of a plan, and gradients if it has some, with the passes or without them."""
+    with monkeypatch.context() as patch:
+        if not fused:
+            patch.setattr(passes, "fuse", unfused)
+            patch.setattr(passes, "fold_norms", unfused)
+            patch.setattr(passes, "pool_first", lambda builder: builder.step)
+        plan = lower(IMAGES, purpose, one_hot=True)
+    rng = np.random.default_rng(0)
+    runner = Runner(plan, dtype=np.float64, rows=10, seed=1)
+    for name in plan.parameters + plan.statistics:
+        runner.set(name, rng.uniform(0.1, 1.0, plan.buffers[name].shape) - 0.4 * name.endswith(("W", "mean")))
+    X = rng.standard_normal((10, 9, 8, 2))
+    if purpose == "predict":
+        return plan, runner.forward(X)
+    runner.bind(X, rng.integers(0, 3, 10))
+    runner.loss_and_gradient()
+    return plan, np.concatenate([runner.get(plan.gradients[name]).ravel() for name in plan.parameters])
+
+
+@pytest.mark.parametrize("purpose", ["predict", "gradient"])
+def test_fusing_convolutions_keeps_the_numbers(monkeypatch, purpose):
+    plan, numbers = one_batch(monkeypatch, purpose, fused=True)
+    plain, expected = one_batch(monkeypatch, purpose, fused=False)
+    assert len(plan.step) < len(plain.step)
+    np.testing.assert_allclose(numbers, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_pools_and_activations_are_fused_into_convolutions():
+    plan = lower(IMAGES, "gradient", one_hot=True)
+    first = next(op for op in plan.step if op.kind == "conv")
+    assert (first.attributes["activation"], first.attributes["pool"].kernel) == (("relu",), (2, 2))
+    assert first.outputs == ("pool0.y", "pool0.index")
+    unpooling = [op for op in plan.step if op.kind == "conv_grad_weights" and op.attributes["pool"]]
+    assert unpooling[0].inputs == ("x", "pool0.y.z.gradient", "pool0.index")
+
+
+def test_batch_norms_are_folded_into_weights_for_prediction_only():
+    plan = lower(IMAGES, "predict")
+    assert "batch_norm_inference" not in kinds(plan.step)
+    assert kinds(plan.prepare) == ["fold_norm"] * 2
+    assert "fold_norm" not in kinds(lower(IMAGES, "gradient").prepare)
+
+
+def test_overlapping_pools_and_other_activations_stay_apart():
+    layers = (Conv2D(4, 3, activation="gelu"), MaxPool2D(2), Conv2D(4, 2), MaxPool2D(2, 1), Dense(2, "identity"))
+    plan = lower(Network((9, 9, 1), layers, LogLoss(), "softmax"), "gradient", one_hot=True)
+    assert kinds(plan.step).count("max_pool") == kinds(plan.step).count("max_pool_grad") == 2
+
+
+def test_sums_of_parts_wait_for_rows():
+    plan = lower(IMAGES, "train", one_hot=True, optimizer=Adam())
+    ops = plan.step + plan.update
+    for before, op in itertools.pairwise(ops):
+        if {before.split, op.split} == {"rows", "parts"} and set(before.outputs) & set(op.inputs):
+            assert op.barrier, op
