@@ -6,7 +6,7 @@ import numpy as np
 from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
-MISSING = "set FASTNN_DATA to the folder that holds mnist.npz (arrays X_train, y_train, X_test, y_test)"
+MISSING = "set FASTNN_DATA to the folder that holds {}.npz (arrays X_train, y_train, X_test, y_test)"
 
 
 def standardised(load):
@@ -23,25 +23,35 @@ def breast_cancer():
     return standardised(datasets.load_breast_cancer)
 
 
-def has_mnist():
-    """Whether FASTNN_DATA names a folder with mnist.npz."""
-    return "FASTNN_DATA" in os.environ and os.path.exists(_mnist_path())
+def has(name="mnist"):
+    """Whether FASTNN_DATA names a folder with this data set."""
+    return "FASTNN_DATA" in os.environ and os.path.exists(_path(name))
+
+
+def split(name):
+    """X_train, y_train, X_test, y_test of a data set in that folder, as they lie there."""
+    if not has(name):
+        raise FileNotFoundError(MISSING.format(name))
+    with np.load(_path(name)) as arrays:
+        return [arrays[key] for key in ("X_train", "y_train", "X_test", "y_test")]
 
 
 def mnist():
     """X_train, y_train, X_test, y_test; images as rows of 784 numbers in [0, 1]."""
-    if not has_mnist():
-        raise FileNotFoundError(MISSING)
-    with np.load(_mnist_path()) as arrays:
-        parts = [arrays[name] for name in ("X_train", "y_train", "X_test", "y_test")]
-    for i in (0, 2):
-        parts[i] = parts[i].reshape(len(parts[i]), -1).astype(np.float32) / 255
-    return parts
+    X_train, y_train, X_test, y_test = split("mnist")
+    X_train, X_test = (X.reshape(len(X), -1).astype(np.float32) / 255 for X in (X_train, X_test))
+    return X_train, y_train, X_test, y_test
 
 
 def mnist_train():
     return mnist()[:2]
 
 
-def _mnist_path():
-    return os.path.join(os.environ["FASTNN_DATA"], "mnist.npz")
+def mnist_images(n=12800):
+    """The first n training images (n, 28, 28, 1) in [0, 1], and their labels."""
+    X, y = mnist_train()
+    return np.ascontiguousarray(X[:n]).reshape(n, 28, 28, 1), y[:n]
+
+
+def _path(name):
+    return os.path.join(os.environ["FASTNN_DATA"], f"{name}.npz")

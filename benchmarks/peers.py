@@ -14,6 +14,7 @@ from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
+from fastnn import layers
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 SMALL = 1 << 20  # bytes of X that stay in the cache
@@ -21,11 +22,16 @@ SMALL = 1 << 20  # bytes of X that stay in the cache
 
 def _estimator(library):
     def build(row, X, y):
+        if row.convolutional and library is not fastnn:
+            raise NotImplementedError("has no convolution")
+        Estimator = fastnn.ConvNet if row.convolutional else library.MLPClassifier
+        network = {"layers": _layers(row.hidden)} if row.convolutional else {"hidden_layer_sizes": row.hidden}
+
         def fit():
             # No tolerance and no patience: exactly `row.epochs` epochs.
-            estimator = library.MLPClassifier(
-                hidden_layer_sizes=row.hidden, batch_size=row.batch, max_iter=row.epochs, alpha=0.0, tol=0.0,
-                n_iter_no_change=np.inf, random_state=0,
+            estimator = Estimator(
+                **network, batch_size=row.batch, max_iter=row.epochs, alpha=0.0, tol=0.0, n_iter_no_change=np.inf,
+                random_state=0,
             )  # fmt: skip
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -39,6 +45,18 @@ def _estimator(library):
         return fit, "default threads"
 
     return build
+
+
+def _layers(description):
+    """Layers of fastnn for a row of the race."""
+    make = {
+        "conv": lambda filters, size, padding: layers.Conv2D(filters, size, padding=padding, activation="relu"),
+        "pool": layers.MaxPool2D,
+        "dropout": layers.Dropout,
+    }
+    return [
+        make[layer[0]](*layer[1:]) if isinstance(layer, tuple) else layers.Dense(layer, "relu") for layer in description
+    ]
 
 
 def _torch(compiled):
@@ -61,7 +79,9 @@ def _torch_fit(row, X, y, compiled, threads):
     torch.manual_seed(0)
     classes = len(np.unique(y))
     X, y = torch.from_numpy(X), torch.from_numpy(np.asarray(y, np.int64))
-    model = _torch_model(X.shape[1], row.hidden, 1 if classes == 2 else classes)
+    if row.convolutional:  # (n, channels, height, width) that lies in memory as (n, height, width, channels)
+        X = X.permute(0, 3, 1, 2)
+    model = _torch_model(X.shape[1:], row.hidden, 1 if classes == 2 else classes)
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     if classes == 2:
         # One logistic output for two classes, as the estimators have.
@@ -109,13 +129,26 @@ def _threads(torch, number):
         torch.set_num_threads(before)
 
 
-def _torch_model(features, hidden, outputs):
+def _torch_model(shape, hidden, outputs):
+    """The network in PyTorch, with the units of lazy layers settled by one batch."""
     import torch
+    from torch import nn
 
-    sizes, layers = (features, *hidden), []
-    for inputs, units in zip(sizes, hidden, strict=False):
-        layers += [torch.nn.Linear(inputs, units), torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], outputs))
+    make = {
+        "conv": lambda filters, size, padding: [nn.LazyConv2d(filters, size, padding=padding), nn.ReLU()],
+        "pool": lambda size: [nn.MaxPool2d(size)],
+        "dropout": lambda rate: [nn.Dropout(rate)],
+    }
+    modules, flat = [], len(shape) == 1
+    for layer in hidden:
+        if isinstance(layer, tuple):
+            modules += make[layer[0]](*layer[1:])
+            continue
+        modules += [*([] if flat else [nn.Flatten()]), nn.LazyLinear(layer), nn.ReLU()]
+        flat = True
+    model = nn.Sequential(*modules, *([] if flat else [nn.Flatten()]), nn.LazyLinear(outputs))
+    model(torch.zeros(2, *shape))
+    return model.to(memory_format=torch.channels_last)
 
 
 PEERS = {

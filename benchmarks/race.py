@@ -2,7 +2,7 @@
 
 Every network trains for a fixed number of epochs in float32 with Adam. The competitors take turns, round after round,
 so that a clock that drifts touches all of them. PyTorch takes part where it is installed (extra `bench`), eagerly with
-tensors in memory and fused Adam, and through torch.compile; MNIST where FASTNN_DATA names the folder of mnist.npz.
+tensors in memory (images in channels_last) and fused Adam, and through torch.compile; MNIST where FASTNN_DATA names the folder of mnist.npz.
 
     python benchmarks/race.py --json race.json --write README.md
 """
@@ -27,7 +27,7 @@ PAUSE = 0.05  # seconds between two fits: worker threads of the last library sto
 
 @dataclass(frozen=True)
 class Row:
-    """A data set and a network for it."""
+    """A data set and a network for it: units of dense layers, and (name, number...) tuples for the layers of images."""
 
     name: str
     label: str
@@ -37,9 +37,20 @@ class Row:
     batch: int
     epochs: int
 
+    @property
+    def convolutional(self):
+        return any(isinstance(layer, tuple) for layer in self.hidden)
+
     def title(self, features):
+        if self.convolutional:
+            return f"{self.label}, batch {self.batch}"
         sizes = "-".join(map(str, (features, *self.hidden, self.outputs)))
         return f"{self.label} {sizes}, batch {self.batch}"
+
+
+# The network of Keras' example for MNIST, and LeNet-5 as it is usually written today.
+KERAS = (("conv", 32, 3, "valid"), ("pool", 2), ("conv", 64, 3, "valid"), ("pool", 2), ("dropout", 0.5))
+LENET = (("conv", 6, 5, "same"), ("pool", 2), ("conv", 16, 5, "valid"), ("pool", 2), 120, 84)
 
 
 ROWS = (
@@ -47,6 +58,8 @@ ROWS = (
     Row("cancer", "breast cancer", data.breast_cancer, (100,), 2, 32, 100),
     Row("mnist-100", "MNIST", data.mnist_train, (100,), 10, 200, 10),
     Row("mnist-256-128", "MNIST", data.mnist_train, (256, 128), 10, 128, 10),
+    Row("convnet", "12 800 MNIST images, 32@3x3-pool-64@3x3-pool", data.mnist_images, KERAS, 10, 128, 2),
+    Row("lenet", "12 800 MNIST images, LeNet-5", data.mnist_images, LENET, 10, 128, 3),
 )
 
 
@@ -56,8 +69,8 @@ def main(arguments=None):
     for row in ROWS:
         if row.name not in options.rows:
             continue
-        if row.load is data.mnist_train and not data.has_mnist():
-            print(f"{row.name}: skipped; {data.MISSING}")
+        if row.load in (data.mnist_train, data.mnist_images) and not data.has("mnist"):
+            print(f"{row.name}: skipped; {data.MISSING.format("mnist")}")
             continue
         row = replace(row, epochs=options.epochs or row.epochs)
         results.append(race(row, options.peers, options.rounds))

@@ -42,6 +42,13 @@ typedef enum {
     FNN_OPTIMIZERS
 } fnn_optimizer_id;
 
+typedef enum {
+#define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
+#include "transforms.def"
+#undef FNN_TRANSFORM
+    FNN_TRANSFORMS
+} fnn_transform_id;
+
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
@@ -90,6 +97,30 @@ typedef struct {
 } fnn_step;
 typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
 
+/* A window that slides over an image; of each pair, rows come first. `before`: padding above and on the left. Every
+ * window has a tap inside the image. */
+typedef struct {
+    int64_t image[2], output[2], kernel[2], stride[2], dilation[2], before[2];
+} fnn_window;
+
+/* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
+ * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
+ * (0, row + r, step, stream + k) for image r. places: the row of each of the height * width pixels, then the
+ * column of each. scratch: (height + 3) * (width + 3) * channels elements. What lies outside an image is 0; every
+ * place read lies inside; the numbers must be finite. */
+typedef struct {
+    int64_t rows, height, width, channels;
+    const void *x;
+    void *y;
+    int64_t transforms;
+    const double *table;
+    const int32_t *places;
+    uint64_t seed;
+    int64_t row;
+    uint32_t step, stream;
+    void *scratch;
+} fnn_augment;
+
 typedef struct {
     const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
     int64_t itemsize;      /* 4 or 8 */
@@ -118,24 +149,43 @@ typedef struct {
     /* Row softmax in panels (see fnn_loss for the layout); y may be z; pad columns get 0. */
     void (*softmax)(int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y);
 
-    /* Dropout of `columns` columns of a (rows, width) panel whose first column is column `column` of the matrix (a multiple
-     * of 4) and whose first row is row `row` of the batch: y = x / (1 - rate) where the random word >= threshold, else 0;
-     * y may be x. Columns beyond `columns` are copied scaled or zeroed, never read as real. */
-    void (*dropout)(int64_t rows, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
+    /* Dropout of a (rows * repeats, width) panel whose first column is column `column` of the matrix (a multiple of 4) and
+     * whose first row is row `row` of the batch: y = x * scale where the random word >= threshold, else 0; the `repeats`
+     * lines of a row share their words. y may be x. */
+    void (*dropout)(int64_t rows, int64_t repeats, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
                     uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
     /* y = z * slope where z < 0 (slope = lower + (upper - lower) * word * 2^-32), else z. grad: dz = dy * (z < 0 ? slope : 1). */
     void (*rrelu)(int64_t rows, int64_t width, const void *z, void *y, double lower, double upper,
                   uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
     void (*rrelu_grad)(int64_t rows, int64_t width, const void *dy, const void *z, void *dz, double lower, double upper,
                        uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream);
+    /* y[i] = share * a[i] + (1 - share) * b[i], i < n, any n; y may be a or b. */
+    void (*mix)(int64_t n, double share, const void *a, const void *b, void *y);
 
-    /* Batch norm of one panel (rows, width), all rows of the batch. Statistics are (width) vectors. */
-    void (*batch_norm)(int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-                       double momentum, void *y, void *mean, void *rstd, void *running_mean, void *running_var);
+    /* Batch norm of one panel (rows, width). Sums are taken part by part: mean and squares = sum (x - mean)^2 of a part's
+     * rows (0 if it has none). */
+    void (*batch_norm_sums)(int64_t rows, int64_t width, const void *x, void *mean, void *squares);
+    /* partial: (parts, 2, width), part p being rows p * rows / parts .. (p + 1) * rows / parts of `positions` lines each;
+     * mean and rstd of all of them, and the running statistics moved by `momentum`. */
+    void (*batch_norm_statistics)(int64_t rows, int64_t positions, int64_t parts, int64_t width, const void *partial,
+                                  double epsilon, double momentum, void *mean, void *rstd, void *running_mean,
+                                  void *running_var);
+    /* y = gamma (x - mean) rstd + beta; y may be x. */
+    void (*batch_norm)(int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, const void *mean,
+                       const void *rstd, void *y);
     void (*batch_norm_inference)(int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
                                  const void *running_mean, const void *running_var, double epsilon, void *y);
-    void (*batch_norm_grad)(int64_t rows, int64_t width, const void *dy, const void *x, const void *gamma,
-                            const void *mean, const void *rstd, void *dx, void *dgamma, void *dbeta);
+    /* dgamma = sum dy (x - mean) rstd and dbeta = sum dy of a part's rows; then, of `parts` such pairs of lines, the sums. */
+    void (*batch_norm_grad_sums)(int64_t rows, int64_t width, const void *dy, const void *x, const void *mean,
+                                 const void *rstd, void *dgamma, void *dbeta);
+    void (*batch_norm_grad_parameters)(int64_t parts, int64_t width, const void *partial, void *dgamma, void *dbeta);
+    /* dx = gamma rstd (dy - (dbeta + (x - mean) rstd dgamma) / count); dx may be dy. */
+    void (*batch_norm_grad)(int64_t rows, int64_t width, int64_t count, const void *dy, const void *x, const void *gamma,
+                            const void *mean, const void *rstd, const void *dgamma, const void *dbeta, void *dx);
+    /* Weights of one panel with the norm of what they yield: w s and (b - mean) s + beta, s = gamma / sqrt(var + epsilon);
+     * b NULL means zeros. */
+    void (*fold_norm)(int64_t rows, int64_t width, const void *w, const void *b, const void *gamma, const void *beta,
+                      const void *running_mean, const void *running_var, double epsilon, void *folded_w, void *folded_b);
     /* Layer norm of rows first .. first + rows over `features` columns in panels `panel_stride` apart; mean, rstd: one a row,
      * from row 0. dx may be dy. */
     void (*layer_norm)(int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *x, const void *gamma, const void *beta,
@@ -146,17 +196,28 @@ typedef struct {
     void (*layer_norm_grad_parameters)(int64_t rows, int64_t width, const void *dy, const void *x, const void *mean,
                                        const void *rstd, int accumulate, void *dgamma, void *dbeta);
 
-    /* Gathers rows into panels: to(to_first + r, j) = from[index[r]*from_row + j], r < rows, j < columns; pads get 0.
-     * index NULL stands for row r. panel_stride: distance of panel starts (row 0) in `to`. source_itemsize 4 or 8 (float or
-     * double), converted. */
+    /* Gathers rows into panels: to(to_first + r, j) = scale * from[index[r]*from_row + j], r < rows, j < columns; pads get 0.
+     * index NULL stands for row r. panel_stride: distance of panel starts (row 0) in `to`; 0 where its rows lie one after
+     * another without pads. source_itemsize 1, 4 or 8 (uint8_t, float or double), converted before the scale. */
     void (*gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
-                   int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first);
+                   int64_t source_itemsize, double scale, void *to, int64_t panel_stride, int64_t to_first);
     /* to(to_first + r, j) = on where j == classes[index[r]], else off; with one output, on where the class is 1. Pads get 0. */
     void (*one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on, double off, void *to,
                     int64_t panel_stride, int64_t to_first);
     /* The reverse of gather: to[r*to_row + j] = from(from_first + r, j), `to` of this table's real type. */
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
+
+    /* Pools of one panel of images (images, height, width of the image, width) into (images, output, width); no overlaps.
+     * max_pool: y the maximum (a NaN if there is one) of each window and index = u * kernel[1] + t of its first place;
+     * avg_pool: the mean of the places inside the image. The gradients write all of dx, 0 outside of windows. */
+    void (*max_pool)(const fnn_window *w, int64_t images, int64_t width, const void *x, void *y, void *index);
+    void (*max_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, const void *index, void *dx);
+    void (*avg_pool)(const fnn_window *w, int64_t images, int64_t width, const void *x, void *y);
+    void (*avg_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx);
+    /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
+    void (*add)(int64_t n, const void *a, const void *b, void *y);
+    void (*augment)(const fnn_augment *a);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

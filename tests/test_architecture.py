@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastnn import reference
+from fastnn.reference import augment
 from fastnn.reference.activation import ACTIVATIONS
 from fastnn.reference.loss import LOSSES
 from fastnn.reference.update import OPTIMIZERS
@@ -106,6 +107,10 @@ def test_every_loss_has_its_twin():
 
 def test_every_optimizer_has_its_twin():
     assert {row[0] for row in _rows("optimizers")} == set(OPTIMIZERS)
+
+
+def test_every_transform_has_its_twin():
+    assert {row[0] for row in _rows("transforms")} == set(augment.MAPS) | set(augment.CHANGES)
 
 
 def test_every_op_has_its_twin():

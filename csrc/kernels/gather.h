@@ -2,35 +2,42 @@
 
 #define FNN_GATHER_FROM(source) \
     FNN_INLINE void NAME(gather_##source)(int64_t rows, int64_t columns, const int64_t *index, const source *from, \
-                                          int64_t from_row, real *to, int64_t panel_stride, int64_t to_first) \
+                                          int64_t from_row, real scale, real *to, int64_t panel_stride, \
+                                          int64_t to_first) \
     { \
-        const int64_t padded = NAME(padded)(columns); \
+        const int64_t padded = panel_stride ? NAME(padded)(columns) : columns; \
+        const int64_t panel = panel_stride ? FNN_PANEL : columns; \
         for (int64_t r = 0; r < rows; r++) { \
             const source *row = from + (index ? index[r] : r) * from_row; \
             /* Rows come from anywhere in memory: ask for the one after the next while this one is copied. */ \
             const source *ahead = from + (index && r + 2 < rows ? index[r + 2] : r) * from_row; \
-            for (int64_t column = 0; column < padded; column += FNN_PANEL) { \
-                const int64_t width = padded - column < FNN_PANEL ? padded - column : FNN_PANEL; \
+            real *first = to; \
+            for (int64_t column = 0; column < padded; column += panel, first += panel_stride) { \
+                const int64_t width = padded - column < panel ? padded - column : panel; \
                 const int64_t copied = columns - column < width ? columns - column : width; \
-                real *line = to + column / FNN_PANEL * panel_stride + (to_first + r) * width; \
+                real *line = first + (to_first + r) * width; \
                 for (int64_t j = 0; j < copied; j += 64 / (int64_t)sizeof(source)) FNN_PREFETCH(ahead + column + j); \
                 FNN_INDEPENDENT \
-                for (int64_t j = 0; j < copied; j++) line[j] = (real)row[column + j]; \
+                for (int64_t j = 0; j < copied; j++) line[j] = (real)row[column + j] * scale; \
                 for (int64_t j = copied; j < width; j++) line[j] = 0; \
             } \
         } \
     }
+FNN_GATHER_FROM(uint8_t)
 FNN_GATHER_FROM(float)
 FNN_GATHER_FROM(double)
 #undef FNN_GATHER_FROM
 
 static void NAME(gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
-                         int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first)
+                         int64_t source_itemsize, double scale_, void *to, int64_t panel_stride, int64_t to_first)
 {
-    if (source_itemsize == sizeof(float))
-        NAME(gather_float)(rows, columns, index, from, from_row, to, panel_stride, to_first);
+    const real scale = (real)scale_;
+    if (source_itemsize == sizeof(uint8_t))
+        NAME(gather_uint8_t)(rows, columns, index, from, from_row, scale, to, panel_stride, to_first);
+    else if (source_itemsize == sizeof(float))
+        NAME(gather_float)(rows, columns, index, from, from_row, scale, to, panel_stride, to_first);
     else
-        NAME(gather_double)(rows, columns, index, from, from_row, to, panel_stride, to_first);
+        NAME(gather_double)(rows, columns, index, from, from_row, scale, to, panel_stride, to_first);
 }
 
 static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on_,

@@ -1,4 +1,4 @@
-/* exp, expm1, log, log1p, tanh, logistic and the normal distribution as branch-free functions of one real, so that
+/* exp, expm1, log, log1p, tanh, logistic, sine and cosine of turns and the normal distribution as branch-free functions of one real, so that
  * a loop over them becomes vector code. Errors in units in the last place, measured over the
  * whole range, stand at each function. NaN stays NaN; results below the smallest normal number are 0.
  *
@@ -36,6 +36,8 @@ static const real NAME(log1p_fit)[] = {0.2322432922f, 0.217065758f, 0.2859235799
 static const real NAME(erfc_fit)[] = {-6.601327424e-5f, 4.047881424e-4f, 4.685819146e-4f, -4.178661442e-3f,
                                       9.421644424e-4f, 3.267637264e-2f, -0.1029688944f, 0.1576446308f,
                                       -9.90244476e-2f, -0.1223574914f, 1.264838184f};
+/* sin(pi z / 2) / z in z^2, |z| <= 1 */
+static const real NAME(sin_fit)[] = {1.51671702e-4f, -4.674143624e-3f, 7.968991995e-2f, -0.645963788f, 1.570796371f};
 #else
 #define FNN_MANTISSA 52
 #define FNN_BIAS 1023
@@ -63,6 +65,9 @@ static const real NAME(erfc_fit)[] = {
     2.93714087772270203e-4, 1.75562616922766622e-3, -9.74657962081508906e-3, 2.83622773713700467e-2,
     -5.86933985844918478e-2, 9.23043211643561597e-2, -0.108803930141939147, 8.227673848999159e-2,
     3.58541548546630691e-3, -0.140240598585545209, 1.23751263083782758};
+static const real NAME(sin_fit)[] = {
+    5.87297574479995034e-12, -6.68441683185608463e-10, 5.69213642809862537e-8, -3.59884302046725763e-6,
+    1.60441184713091601e-4, -4.68175413530425542e-3, 0.0796926262461656459, -0.645964097506246171, 1.57079632679489656};
 #endif
 
 /* x = k log 2 + r with |r| <= log(2) / 2: returns exp(r) - 1, and k in the low bits of *k. */
@@ -130,6 +135,14 @@ FNN_INLINE real NAME(logistic)(real x) { return 1 / (1 + NAME(exp)(-x)); }
 
 /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), 2 ulp. */
 FNN_INLINE real NAME(softplus)(real x) { return (x < 0 ? 0 : x) + NAME(log1p)(NAME(exp)(-real_abs(x))); }
+
+/* cos(2 pi x) and sin(2 pi x) for |x| <= 1/2: absolute error 2e-7 in float, 4e-16 in double. */
+FNN_INLINE real NAME(cos_turns)(real x)
+{
+    const real z = 1 - 4 * real_abs(x);
+    return z * FNN_POLYNOMIAL(z * z, NAME(sin_fit));
+}
+FNN_INLINE real NAME(sin_turns)(real x) { return real_copysign(NAME(cos_turns)(real_abs(x) - (real)0.25), x); }
 
 /* Phi(z), the normal distribution function, and its density: absolute error 1e-7 in float, 2e-16 in double; the
  * relative error of the lower tail grows as z^2. After Shepherd and Laframboise (1981): a smooth function times

@@ -4,13 +4,16 @@
 #include "rows.h"
 
 #include "activation.h"
+#include "augment.h"
 #include "gather.h"
 #include "gemm.h"
 #include "gradient.h"
 #include "loss.h"
 #include "norm.h"
 #include "peak.h"
+#include "pool.h"
 #include "random.h"
+#include "shape.h"
 #include "update.h"
 
 #define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
@@ -54,15 +57,27 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .dropout = NAME(dropout),
     .rrelu = NAME(rrelu),
     .rrelu_grad = NAME(rrelu_grad),
+    .mix = NAME(mix),
+    .batch_norm_sums = NAME(batch_norm_sums),
+    .batch_norm_statistics = NAME(batch_norm_statistics),
     .batch_norm = NAME(batch_norm),
     .batch_norm_inference = NAME(batch_norm_inference),
+    .batch_norm_grad_sums = NAME(batch_norm_grad_sums),
+    .batch_norm_grad_parameters = NAME(batch_norm_grad_parameters),
     .batch_norm_grad = NAME(batch_norm_grad),
+    .fold_norm = NAME(fold_norm),
     .layer_norm = NAME(layer_norm),
     .layer_norm_grad = NAME(layer_norm_grad),
     .layer_norm_grad_parameters = NAME(layer_norm_grad_parameters),
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
+    .max_pool = NAME(max_pool),
+    .max_pool_grad = NAME(max_pool_grad),
+    .avg_pool = NAME(avg_pool),
+    .avg_pool_grad = NAME(avg_pool_grad),
+    .add = NAME(add_arrays),
+    .augment = NAME(augment),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

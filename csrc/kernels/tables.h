@@ -7,8 +7,9 @@
 #include "../simd/compiler.h"
 #include "philox.h"
 
-/* Independent sums of the peak probe, side-by-side random counters, and rows summed before going over to double. */
-enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32 };
+/* Independent sums of the peak probe, side-by-side random counters, and rows summed before going over to double: in
+ * general, and where a block of them is read twice. */
+enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 };
 
 #include "words.h"
 
@@ -20,6 +21,22 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32 };
 /* n, shown to the compiler to be a multiple of the lanes: no scalar tail, hence no second rounding of any element. */
 #define FNN_WHOLE(n) ((n) & -(int64_t)FNN_LANES)
 #define FNN_PANEL (FNN_VECTORS * FNN_LANES)
+/* Calls an inline function with the number of vectors in a panel's row first, as a constant: loops over them vanish. */
+#if FNN_VECTORS > 2
+#define FNN_BY_VECTORS(width, FUNCTION, ...) \
+    switch ((width) / FNN_LANES) { \
+    case 1: FUNCTION(1, __VA_ARGS__); break; \
+    case 2: FUNCTION(2, __VA_ARGS__); break; \
+    case 3: FUNCTION(3, __VA_ARGS__); break; \
+    default: FUNCTION(4, __VA_ARGS__); \
+    }
+#else
+#define FNN_BY_VECTORS(width, FUNCTION, ...) \
+    switch ((width) / FNN_LANES) { \
+    case 1: FUNCTION(1, __VA_ARGS__); break; \
+    default: FUNCTION(2, __VA_ARGS__); \
+    }
+#endif
 
 /* A loop over one vector's lanes that becomes one vector's operations. */
 #define FNN_EACH_LANE FNN_LANE_LOOP for (signed_bits lane = 0; lane < FNN_LANES; lane++)

@@ -24,6 +24,17 @@ FNN_INLINE vec NAME(max)(vec a, vec b)
     const NAME(mask) greater = a > b;
     return (vec)((greater & (NAME(mask))a) | (~greater & (NAME(mask))b));
 }
+FNN_INLINE vec NAME(select)(NAME(mask) which, vec a, vec b)
+{
+    return (vec)((which & (NAME(mask))a) | (~which & (NAME(mask))b));
+}
+/* a in the lanes where value is greater than best, or the first NaN; else b. */
+FNN_INLINE vec NAME(where_beats)(vec value, vec best, vec a, vec b)
+{
+    return NAME(select)(~(value <= best) & (best == best), a, b);
+}
+/* a in the lanes where x == y, else b. */
+FNN_INLINE vec NAME(where_equal)(vec x, vec y, vec a, vec b) { return NAME(select)(x == y, a, b); }
 /* Lanes below count from a, the others from b. */
 FNN_INLINE vec NAME(first_lanes)(signed_bits count, vec a, vec b)
 {
@@ -52,6 +63,9 @@ FNN_LANEWISE(subtract, (vec a, vec b), a.lane[i] - b.lane[i])
 FNN_LANEWISE(multiply, (vec a, vec b), a.lane[i] * b.lane[i])
 FNN_LANEWISE(add_scaled, (vec sum, real factor, vec b), sum.lane[i] + factor * b.lane[i])
 FNN_LANEWISE(max, (vec a, vec b), a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
+FNN_LANEWISE(where_beats, (vec value, vec best, vec a, vec b),
+             !(value.lane[i] <= best.lane[i]) && best.lane[i] == best.lane[i] ? a.lane[i] : b.lane[i])
+FNN_LANEWISE(where_equal, (vec x, vec y, vec a, vec b), x.lane[i] == y.lane[i] ? a.lane[i] : b.lane[i])
 FNN_LANEWISE(first_lanes, (signed_bits count, vec a, vec b), i < count ? a.lane[i] : b.lane[i])
 #undef FNN_LANEWISE
 FNN_INLINE void NAME(store)(real *to, vec value) { memcpy(to, &value, sizeof value); }

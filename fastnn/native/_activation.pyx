@@ -2,7 +2,9 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panels, row_span, rows_of
+from fastnn.native.kernels cimport (
+    Op, Step, at, first_row, fnn_kernels, panel_stride, panels, row_span, rows_of,
+)
 
 cdef extern from *:
     """
@@ -27,22 +29,22 @@ def activation_id(name):
 
 cdef void activation(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t rows = rows_of(step)
+    cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset
+    cdef int64_t rows = rows_of(step) * positions
     for p in range(panels(k, columns)):
-        offset = row_span(step, columns, p, &width)
-        k.activation[op.number[1]](
+        offset = row_span(step, columns, positions, p, &width)
+        k.activation[op.number[2]](
             rows * width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), op.scalar
         )
 
 
 cdef void activation_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0], p, width, offset
-    cdef int64_t rows = rows_of(step)
+    cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset
+    cdef int64_t rows = rows_of(step) * positions
     for p in range(panels(k, columns)):
-        offset = row_span(step, columns, p, &width)
-        k.activation_grad[op.number[1]](
+        offset = row_span(step, columns, positions, p, &width)
+        k.activation_grad[op.number[2]](
             rows * width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset),
             at(k, op.buffer[2], offset), op.scalar,
         )
@@ -50,18 +52,19 @@ cdef void activation_grad(const Op *op, const Step *step) noexcept nogil:
 
 cdef void softmax(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = first_row(step), rows = rows_of(step)
-    k.softmax(start, rows, op.number[0], step.capacity * k.panel, op.buffer[0], op.buffer[1])
+    cdef int64_t positions = op.number[1], start = first_row(step) * positions, rows = rows_of(step) * positions
+    k.softmax(start, rows, op.number[0], panel_stride(step, positions), op.buffer[0], op.buffer[1])
 
 
 def bind_activation(op, layout):
     name, *parameters = op.attributes["activation"]
-    numbers = [layout.columns(op.outputs[0]), activation_id(name)]
-    return [*op.inputs, *op.outputs], numbers, parameters
+    y = op.outputs[0]
+    return [*op.inputs, y], [layout.columns(y), layout.positions(y), activation_id(name)], parameters
 
 
 def bind_softmax(op, layout):
-    return [*op.inputs, *op.outputs], [layout.columns(op.outputs[0])], []
+    y = op.outputs[0]
+    return [*op.inputs, y], [layout.columns(y), layout.positions(y)], []
 
 
 OPS = {

@@ -392,7 +392,7 @@ def pack(isa, matrix, panels):
     cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), matrix.itemsize)
     cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1]
     k.gather(
-        rows, columns, NULL, <const void *> <uintptr_t> matrix.ctypes.data, columns, matrix.itemsize,
+        rows, columns, NULL, <const void *> <uintptr_t> matrix.ctypes.data, columns, matrix.itemsize, 1.0,
         <void *> <uintptr_t> panels.ctypes.data, rows * k.panel, 0,
     )
 

@@ -1,9 +1,11 @@
 """Rows of the caller's arrays into panels, and predictions back out; rows are shared between threads."""
 
-from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_kernels, panel_width, panels, rows_of
+from fastnn.native.kernels cimport (
+    Op, Step, at, first_row, fnn_kernels, fnn_philox, panel_stride, panel_width, panels, rows_of,
+)
 
 
 cdef inline int64_t source_row(const Step *step, int64_t r) noexcept nogil:
@@ -21,17 +23,41 @@ cdef inline double get_real(int64_t itemsize, const char *source) noexcept nogil
     return (<const float *> source)[0] if itemsize == 4 else (<const double *> source)[0]
 
 
-cdef void gather_rows(
-    const Step *step, const char *source, int64_t columns, int64_t row, int64_t itemsize, char *to
-) noexcept nogil:
+cdef enum:
+    BLOCK = 64  # rows whose places are found at a time
+
+
+cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
+    """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, each drawn from all rows."""
+    cdef uint32_t[4] words
+    cdef int64_t r
+    for r in range(n):
+        if partner < 0:
+            index[r] = source_row(step, first + r)
+        else:
+            fnn_philox(
+                step.seed, 0, <uint32_t> (step.row + first + r), <uint32_t> step.t, <uint32_t> partner, words
+            )
+            index[r] = <int64_t> ((<uint64_t> words[0] * <uint64_t> step.total) >> 32)
+
+
+cdef void gather_rows(const Op *op, const Step *step, const char *source, int64_t row, int64_t itemsize) noexcept nogil:
+    """Rows of `row` elements into a buffer of number[0] columns and number[1] positions (0: in one piece)."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = first_row(step), stop = start + rows_of(step)
-    cdef const int64_t *index = NULL
-    if step.order != NULL:
-        index = step.order + step.first + start
-    else:
-        source = source + (step.first + start) * row * itemsize
-    k.gather(stop - start, columns, index, source, row, itemsize, to, step.capacity * k.panel, start)
+    cdef int64_t columns = op.number[0], positions = op.number[1], start = first_row(step), i, n
+    cdef int64_t stop = start + rows_of(step), stride = panel_stride(step, positions)
+    cdef int64_t[BLOCK] index
+    while start < stop:
+        n = min(BLOCK, stop - start)
+        find_rows(step, op.number[2], start, n, index)
+        if positions <= 1:
+            k.gather(n, columns, index, source, row, itemsize, op.scalar[0], op.buffer[0], stride, start)
+        for i in range(n if positions > 1 else 0):
+            k.gather(
+                positions, columns, NULL, source + index[i] * row * itemsize, columns, itemsize, op.scalar[0],
+                op.buffer[0], stride, (start + i) * positions,
+            )
+        start += n
 
 
 cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
@@ -47,13 +73,13 @@ cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
         for p in range(panels(k, columns)):
             width = panel_width(k, columns, p)
             memset(at(k, op.buffer[0], p * step.capacity * k.panel + r * width), 0, width * k.itemsize)
-        source = source_row(step, r)
+        find_rows(step, op.number[2], r, 1, &source)
         for i in range(step.X_start[source], step.X_start[source + 1]):
             j = step.X_column[i]
             p = j // k.panel
             width = panel_width(k, columns, p)
             element = at(k, op.buffer[0], p * step.capacity * k.panel + r * width + j - p * k.panel)
-            value = get_real(step.X_itemsize, step.X + i * step.X_itemsize)
+            value = op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize)
             set_real(k, element, get_real(k.itemsize, element) + value)
 
 
@@ -61,40 +87,38 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
     if step.X_start != NULL:
         gather_csr(op, step)
     else:
-        gather_rows(step, step.X, op.number[0], step.X_row, step.X_itemsize, op.buffer[0])
+        gather_rows(op, step, step.X, step.X_row, step.X_itemsize)
 
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t start = first_row(step), rows = rows_of(step)
-    cdef const int64_t *classes = step.classes
-    cdef const int64_t *index = NULL
-    if step.order != NULL:
-        index = step.order + step.first + start
-    else:
-        classes = classes + step.first + start
-    k.one_hot(
-        rows, op.number[0], classes, index, op.scalar[0], op.scalar[1], op.buffer[0],
-        step.capacity * k.panel, start,
-    )
+    cdef int64_t start = first_row(step), stop = start + rows_of(step), n
+    cdef int64_t[BLOCK] index
+    while start < stop:
+        n = min(BLOCK, stop - start)
+        find_rows(step, op.number[2], start, n, index)
+        step.kernels.one_hot(
+            n, op.number[0], step.classes, index, op.scalar[1], op.scalar[2], op.buffer[0], panel_stride(step, 1),
+            start,
+        )
+        start += n
 
 
 cdef void gather_target(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t outputs = op.number[0], r, p, j, width
-    cdef double on = op.scalar[0], off = op.scalar[1]
+    cdef int64_t outputs = op.number[0], positions = op.number[1], r, p, j, width
+    cdef double on = op.scalar[1], off = op.scalar[2]
     cdef char *element
-    if op.number[1]:
+    if op.number[3]:
         gather_classes(op, step)
         return
-    gather_rows(step, step.y, outputs, outputs, step.y_itemsize, op.buffer[0])
+    gather_rows(op, step, step.y, outputs * positions, step.y_itemsize)
     if on == 1.0 and off == 0.0:
         return
-    for r in range(first_row(step), first_row(step) + rows_of(step)):
+    for r in range(first_row(step) * positions, (first_row(step) + rows_of(step)) * positions):
         for p in range(panels(k, outputs)):
             width = panel_width(k, outputs, p)
             for j in range(min(k.panel, outputs - p * k.panel)):
-                element = at(k, op.buffer[0], p * step.capacity * k.panel + r * width + j)
+                element = at(k, op.buffer[0], p * panel_stride(step, positions) + r * width + j)
                 set_real(k, element, off + (on - off) * get_real(k.itemsize, element))
 
 
@@ -107,22 +131,32 @@ cdef void gather_weight(const Op *op, const Step *step) noexcept nogil:
 
 cdef void store(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0]
-    cdef int64_t start = first_row(step), stop = start + rows_of(step)
+    cdef int64_t columns = op.number[0], positions = op.number[1], start = first_row(step), n = rows_of(step)
+    cdef int64_t size = columns * max(1, positions)
+    cdef char *to = at(k, step.output, (step.first + start) * size)
+    if positions == 0:
+        memcpy(to, at(k, op.buffer[0], start * size), n * size * k.itemsize)
+        return
     k.store(
-        stop - start, columns, op.buffer[0], step.capacity * k.panel, start,
-        at(k, step.output, (step.first + start) * columns), columns,
+        n * positions, columns, op.buffer[0], panel_stride(step, positions), start * positions, to, columns
     )
 
 
+def size(layout, name):
+    """(columns, positions) of a buffer in panels; (elements of a row, 0) where rows lie in one piece."""
+    buffer = layout.plan.buffers[name]
+    return [buffer.size, 0] if buffer.layout == "rows" else [buffer.columns, buffer.positions]
+
+
 def bind_gather(op, layout):
-    return [op.outputs[0]], [layout.columns(op.outputs[0])], []
+    x, partner = op.outputs[0], op.attributes.get("partner")
+    return [x], [*size(layout, x), -1 if partner is None else partner], [op.attributes.get("scale", 1.0)]
 
 
 def bind_gather_target(op, layout):
     attributes = op.attributes
-    numbers = [layout.columns(op.outputs[0]), int(attributes["one_hot"])]
-    return [op.outputs[0]], numbers, [attributes["on"], attributes["off"]]
+    buffers, numbers, scalars = bind_gather(op, layout)
+    return buffers, [*numbers, int(attributes["one_hot"])], [*scalars, attributes["on"], attributes["off"]]
 
 
 def bind_gather_weight(op, layout):
@@ -130,7 +164,7 @@ def bind_gather_weight(op, layout):
 
 
 def bind_store(op, layout):
-    return [op.inputs[0]], [layout.columns(op.inputs[0])], []
+    return [op.inputs[0]], size(layout, op.inputs[0]), []
 
 
 OPS = {

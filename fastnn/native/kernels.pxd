@@ -1,6 +1,6 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "fastnn.h" nogil:
@@ -42,6 +42,22 @@ cdef extern from "fastnn.h" nogil:
         int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
     ) noexcept nogil
 
+    ctypedef struct fnn_window:
+        int64_t image[2]
+        int64_t output[2]
+
+    ctypedef struct fnn_augment:
+        int64_t rows, height, width, channels
+        const void *x
+        void *y
+        int64_t transforms
+        const double *table
+        const int32_t *places
+        uint64_t seed
+        int64_t row
+        uint32_t step, stream
+        void *scratch
+
     ctypedef struct fnn_kernels:
         const char *isa
         int64_t itemsize, lanes, vectors, panel
@@ -65,7 +81,7 @@ cdef extern from "fastnn.h" nogil:
             int64_t first, int64_t rows, int64_t outputs, int64_t panel_stride, const void *z, void *y
         ) noexcept nogil
         void (*dropout)(
-            int64_t rows, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
+            int64_t rows, int64_t repeats, int64_t width, const void *x, void *y, uint32_t threshold, double scale,
             uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
         ) noexcept nogil
         void (*rrelu)(
@@ -76,17 +92,36 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t width, const void *dy, const void *z, void *dz, double lower, double upper,
             uint64_t seed, int64_t column, int64_t row, uint32_t step, uint32_t stream,
         ) noexcept nogil
+        void (*mix)(int64_t n, double share, const void *a, const void *b, void *y) noexcept nogil
+        void (*batch_norm_sums)(
+            int64_t rows, int64_t width, const void *x, void *mean, void *squares
+        ) noexcept nogil
+        void (*batch_norm_statistics)(
+            int64_t rows, int64_t positions, int64_t parts, int64_t width, const void *partial, double epsilon,
+            double momentum, void *mean, void *rstd, void *running_mean, void *running_var,
+        ) noexcept nogil
         void (*batch_norm)(
-            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, double epsilon,
-            double momentum, void *y, void *mean, void *rstd, void *running_mean, void *running_var,
+            int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta, const void *mean,
+            const void *rstd, void *y,
         ) noexcept nogil
         void (*batch_norm_inference)(
             int64_t rows, int64_t width, const void *x, const void *gamma, const void *beta,
             const void *running_mean, const void *running_var, double epsilon, void *y,
         ) noexcept nogil
+        void (*batch_norm_grad_sums)(
+            int64_t rows, int64_t width, const void *dy, const void *x, const void *mean, const void *rstd,
+            void *dgamma, void *dbeta,
+        ) noexcept nogil
+        void (*batch_norm_grad_parameters)(
+            int64_t parts, int64_t width, const void *partial, void *dgamma, void *dbeta
+        ) noexcept nogil
         void (*batch_norm_grad)(
-            int64_t rows, int64_t width, const void *dy, const void *x, const void *gamma, const void *mean,
-            const void *rstd, void *dx, void *dgamma, void *dbeta,
+            int64_t rows, int64_t width, int64_t count, const void *dy, const void *x, const void *gamma,
+            const void *mean, const void *rstd, const void *dgamma, const void *dbeta, void *dx,
+        ) noexcept nogil
+        void (*fold_norm)(
+            int64_t rows, int64_t width, const void *w, const void *b, const void *gamma, const void *beta,
+            const void *running_mean, const void *running_var, double epsilon, void *folded_w, void *folded_b,
         ) noexcept nogil
         void (*layer_norm)(
             int64_t first, int64_t rows, int64_t features, int64_t panel_stride, const void *x, const void *gamma,
@@ -102,7 +137,7 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*gather)(
             int64_t rows, int64_t columns, const int64_t *index, const void *source, int64_t from_row,
-            int64_t source_itemsize, void *to, int64_t panel_stride, int64_t to_first,
+            int64_t source_itemsize, double scale, void *to, int64_t panel_stride, int64_t to_first,
         ) noexcept nogil
         void (*one_hot)(
             int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on, double off,
@@ -112,12 +147,27 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        void (*max_pool)(
+            const fnn_window *w, int64_t images, int64_t width, const void *x, void *y, void *index
+        ) noexcept nogil
+        void (*max_pool_grad)(
+            const fnn_window *w, int64_t images, int64_t width, const void *dy, const void *index, void *dx
+        ) noexcept nogil
+        void (*avg_pool)(
+            const fnn_window *w, int64_t images, int64_t width, const void *x, void *y
+        ) noexcept nogil
+        void (*avg_pool_grad)(
+            const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx
+        ) noexcept nogil
+        void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
+        void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
     const char *fnn_isa_name(int i)
     uint64_t fnn_flush_denormals()
     void fnn_restore_float_mode(uint64_t state)
+    void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
     void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order)
 
     ctypedef struct fnn_barrier:
@@ -214,7 +264,15 @@ cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     return share(step.n, step.thread + 1, step.threads) - first_row(step)
 
 
-cdef inline int64_t row_span(const Step *step, int64_t columns, int64_t p, int64_t *width) noexcept nogil:
-    """Where this thread's rows of panel p of a batch buffer start: one after another, `width` elements each."""
+cdef inline int64_t panel_stride(const Step *step, int64_t positions) noexcept nogil:
+    """Distance between the starts of a batch buffer's panels."""
+    return step.capacity * positions * step.kernels.panel
+
+
+cdef inline int64_t row_span(
+    const Step *step, int64_t columns, int64_t positions, int64_t p, int64_t *width
+) noexcept nogil:
+    """Where this thread's rows of panel p of a batch buffer start: one after another, `positions` lines of `width`
+    elements each."""
     width[0] = panel_width(step.kernels, columns, p)
-    return p * step.capacity * step.kernels.panel + first_row(step) * width[0]
+    return p * panel_stride(step, positions) + first_row(step) * positions * width[0]

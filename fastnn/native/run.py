@@ -9,16 +9,31 @@ import numpy as np
 from scipy import sparse
 
 from fastnn import memory
-from fastnn.native import _activation, _dense, _executor, _gather, _loss, _norm, _random, _update
+from fastnn.native import (
+    _activation,
+    _augment,
+    _dense,
+    _executor,
+    _gather,
+    _loss,
+    _norm,
+    _pool,
+    _random,
+    _shape,
+    _update,
+)
 from fastnn.native.threads import Pace, threads_for
 
 OPS = {
     **_activation.OPS,
+    **_augment.OPS,
     **_dense.OPS,
     **_gather.OPS,
     **_loss.OPS,
     **_norm.OPS,
+    **_pool.OPS,
     **_random.OPS,
+    **_shape.OPS,
     **_update.OPS,
 }
 

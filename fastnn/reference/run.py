@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.reference import activation, conv, dense, gather, loss, norm, pool, random, shape, update
+from fastnn.reference import activation, augment, conv, dense, gather, loss, norm, pool, random, shape, update
 
 OPS = {
     **gather.OPS,
@@ -20,6 +20,7 @@ OPS = {
     **conv.OPS,
     **pool.OPS,
     **shape.OPS,
+    **augment.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
