@@ -69,6 +69,31 @@ typedef struct {
 
 typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
 
+/* Product of one register tile whose rows and steps lie where tables say; a convolution is made of them:
+ *   c[c_row[i]*c_width + j] = init[c_row[i]*init_row + j] + sum over k < depth of a[a_row[i] + step[k].a] * b[step[k].b*b_row + j],
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. init NULL means zeros; init_row 0 repeats one row
+ * (a bias); init may be c itself (accumulate). The elementwise tile takes a factor of each column's own:
+ *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a]. */
+typedef struct {
+    int32_t a, b;
+} fnn_index;
+typedef struct {
+    const void *a;
+    const int32_t *a_row;
+    int64_t a_unit;
+    const fnn_index *step;
+    int64_t depth;
+    const void *b;
+    int64_t b_row;
+    const void *init;
+    int64_t init_row;
+    void *c;
+    const int32_t *c_row;
+    int64_t c_width;
+} fnn_indexed;
+
+typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
+
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
 typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
 /* dz[i] = dy[i] * f'(i), f' from s[i] = y[i], or z[i] where activations.def says INPUT; dz may be dy. */
@@ -131,6 +156,9 @@ typedef struct {
 
     /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
     fnn_gemm_kernel gemm[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    /* indexed[v][m], elementwise[v][m]: the same tiles of fnn_indexed. */
+    fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];
@@ -208,6 +236,17 @@ typedef struct {
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
 
+    /* to[r*to_row + i*to_step] = from[r*from_row + i*from_step], r < rows, i < n. */
+    void (*copy)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
+                 int64_t to_step);
+    /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it; i < n,
+     * j < width (multiple of lanes). */
+    void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);
+    /* to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. */
+    void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
+                           const int32_t *tap, void *to, int64_t to_row);
+    /* to[i] = sum over g < parts, in order, of from[g*part + i]; i < n (multiple of lanes). */
+    void (*sum_parts)(int64_t parts, int64_t n, const void *from, int64_t part, void *to);
     /* Pools of one panel of images (images, height, width of the image, width) into (images, output, width); no overlaps.
      * max_pool: y the maximum (a NaN if there is one) of each window and index = u * kernel[1] + t of its first place;
      * avg_pool: the mean of the places inside the image. The gradients write all of dx, 0 outside of windows. */

@@ -6,10 +6,12 @@ schedules are given by name or as specs from the modules of those names.
 
 from fastnn import activations, initializers, layers, losses, optimizers, schedules
 from fastnn.config import show_config
-from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.estimators import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor
 from fastnn.gradient_check import check_gradient
 
 __all__ = [
+    "ConvNet",
+    "ConvNetRegressor",
     "MLPClassifier",
     "MLPRegressor",
     "activations",

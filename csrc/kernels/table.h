@@ -5,6 +5,7 @@
 
 #include "activation.h"
 #include "augment.h"
+#include "conv.h"
 #include "gather.h"
 #include "gemm.h"
 #include "gradient.h"
@@ -18,6 +19,10 @@
 
 #define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
 #define FNN_GEMM_ENTRY(vectors, rows) [vectors][rows] = NAME(gemm_##rows##x##vectors),
+#define FNN_INDEXED_ENTRY(vectors, rows) [vectors][rows] = NAME(indexed_##rows##x##vectors),
+#define FNN_INDEXED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_ENTRY, vectors)
+#define FNN_ELEMENTWISE_ENTRY(vectors, rows) [vectors][rows] = NAME(elementwise_##rows##x##vectors),
+#define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .isa = FNN_STRING(FNN_ISA),
@@ -27,6 +32,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .panel = FNN_PANEL,
     .tile_rows = {FNN_TILES(FNN_TILE_ROWS)},
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
+    .indexed = {FNN_TILES(FNN_INDEXED_ENTRIES)},
+    .elementwise = {FNN_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"
@@ -72,6 +79,10 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
+    .copy = NAME(copy),
+    .max_of_windows = NAME(max_of_windows),
+    .put_in_windows = NAME(put_in_windows),
+    .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),
     .max_pool_grad = NAME(max_pool_grad),
     .avg_pool = NAME(avg_pool),
@@ -83,3 +94,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_TILE_ROWS
 #undef FNN_GEMM_ENTRY
 #undef FNN_GEMM_ENTRIES
+#undef FNN_INDEXED_ENTRY
+#undef FNN_INDEXED_ENTRIES
+#undef FNN_ELEMENTWISE_ENTRY
+#undef FNN_ELEMENTWISE_ENTRIES

@@ -17,6 +17,24 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_row
 
     ctypedef void (*fnn_gemm_kernel)(const fnn_gemm *g) noexcept nogil
+    ctypedef struct fnn_index:
+        int32_t a, b
+
+    ctypedef struct fnn_indexed:
+        const void *a
+        const int32_t *a_row
+        int64_t a_unit
+        const fnn_index *step
+        int64_t depth
+        const void *b
+        int64_t b_row
+        const void *init
+        int64_t init_row
+        void *c
+        const int32_t *c_row
+        int64_t c_width
+
+    ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
         int64_t n, const void *dy, const void *s, void *dz, const double *p
@@ -63,6 +81,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t itemsize, lanes, vectors, panel
         int64_t tile_rows[5]
         fnn_gemm_kernel gemm[5][17]
+        fnn_indexed_kernel indexed[5][17]
+        fnn_indexed_kernel elementwise[5][17]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
@@ -147,6 +167,18 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        void (*copy)(
+            int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
+            int64_t to_step,
+        ) noexcept nogil
+        void (*max_of_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index
+        ) noexcept nogil
+        void (*put_in_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
+            const int32_t *tap, void *to, int64_t to_row,
+        ) noexcept nogil
+        void (*sum_parts)(int64_t parts, int64_t n, const void *source, int64_t part, void *to) noexcept nogil
         void (*max_pool)(
             const fnn_window *w, int64_t images, int64_t width, const void *x, void *y, void *index
         ) noexcept nogil

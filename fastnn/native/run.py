@@ -12,6 +12,7 @@ from fastnn import memory
 from fastnn.native import (
     _activation,
     _augment,
+    _conv,
     _dense,
     _executor,
     _gather,
@@ -27,6 +28,7 @@ from fastnn.native.threads import Pace, threads_for
 OPS = {
     **_activation.OPS,
     **_augment.OPS,
+    **_conv.OPS,
     **_dense.OPS,
     **_gather.OPS,
     **_loss.OPS,

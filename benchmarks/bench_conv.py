@@ -1,0 +1,84 @@
+"""The three products of a convolution layer, alone and with the pool and activation that are fused into them."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import pytest
+from kernels import ISAS, RATES, Kernel
+
+from fastnn.native import Runner, _executor
+from fastnn.ops.window import Geometry
+from fastnn.plan import PARTS, Buffer, Op, Plan
+
+ROWS = 128
+SAME = ((2, 2), (2, 2))
+# name -> geometry, channels, filters, layout of the images
+LAYERS = {
+    "28x28x1->32": (Geometry((28, 28), (3, 3)), 1, 32, "rows"),
+    "13x13x32->64": (Geometry((13, 13), (3, 3)), 32, 64, "panels"),
+    "28x28x1->6": (Geometry((28, 28), (5, 5), padding=SAME), 1, 6, "rows"),
+    "14x14x6->16": (Geometry((14, 14), (5, 5)), 6, 16, "panels"),
+}
+
+pytestmark = [pytest.mark.parametrize("isa", ISAS), pytest.mark.parametrize("layer", LAYERS)]
+
+
+@dataclass(frozen=True)
+class ConvKernel(Kernel):
+    """A kernel whose images are put into their buffers directly: there may be three of them, in two layouts."""
+
+    def call(self, isa, repeats):
+        random = np.random.default_rng(0)
+        buffers = {name: Buffer(name, *operand) for name, operand in self.operands.items()}
+        plan = Plan("kernel", buffers | {"X": Buffer("X", (1,), "source")}, step=(self.op,) * repeats)
+        runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa, keep=True)
+        runner.bind(np.zeros((self.rows, 1), np.float32))
+        runner.train(self.rows, 0, 1, 0, RATES, np.inf)  # makes room for the images
+        for name in self.op.inputs:
+            size = runner.layout.shape(name)
+            values = random.integers(0, 4, size) if name == "index" else random.normal(size=size)
+            matrix = values.astype(np.float32)
+            if buffers[name].layout == "rows":
+                runner._view(name)[:] = matrix.ravel()
+            else:
+                _executor.pack(isa, matrix, runner._view(name))
+        return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
+
+
+def _kernel(kind, layer, pooled):
+    geometry, channels, filters, layout = LAYERS[layer]
+    half = tuple(size // 2 for size in geometry.output)
+    pool = Geometry(geometry.output, (2, 2), (2, 2)) if pooled else None
+    x, y = (*geometry.image, channels), (*(half if pooled else geometry.output), filters)
+    W = (*geometry.kernel, channels, filters)
+    attributes = {"geometry": geometry, "groups": 1, "pool": pool, "activation": ("relu",)}
+    index = ("index",) if pooled else ()
+    operands = {"x": (x, "batch", layout), "W": (W, "parameter"), "b": ((filters,), "parameter"), "y": (y, "batch")}
+    if kind == "conv":
+        op = Op(kind, ("x", "W", "b"), ("y", *index), attributes)
+    elif kind == "conv_grad_input":
+        op = Op(kind, ("dz", "WT", *index), ("dx",), attributes | {"activation": None})
+        WT = (*geometry.kernel, filters, channels)
+        operands |= {"dz": (y, "batch"), "WT": (WT, "parameter"), "dx": (x, "batch")}
+    else:
+        op = Op(kind, ("x", "dz", *index), ("dW", "db"), attributes | {"parts": PARTS}, "parts")
+        operands |= {"dz": (y, "batch"), "dW": ((PARTS, *W), "vector"), "db": ((PARTS, filters), "vector")}
+    operands["index"] = (y, "batch")
+    used = {name: operands[name] for name in op.inputs + op.outputs}
+    return ConvKernel(op, ROWS, used, operations=2 * ROWS * prod(geometry.output) * prod(W))
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+def test_conv(bench, isa, layer, pooled):
+    bench(_kernel("conv", layer, pooled), isa)
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+def test_conv_grad_input(bench, isa, layer, pooled):
+    bench(_kernel("conv_grad_input", layer, pooled), isa)
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+def test_conv_grad_weights(bench, isa, layer, pooled):
+    bench(_kernel("conv_grad_weights", layer, pooled), isa)

@@ -1,0 +1,138 @@
+/* Convolution: register tiles whose rows and depth steps lie where tables say (see fnn_indexed), and what goes on around
+ * them: copies of images, maxima over windows, and their gradients.
+ *
+ * As in gemm.h every i and j loop carries the unroll pragma, or gcc 12 keeps the sums on the stack. */
+
+/* The factor of row i at a step: one element for all columns, or with `elementwise` one for each. */
+FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const fnn_indexed *g)
+{
+    static const real zeros[FNN_VECTORS * FNN_LANES];
+    const real *init = g->init ? g->init : zeros;
+    const int64_t init_row = g->init ? g->init_row : 0, b_row = g->b_row, a_unit = elementwise ? g->a_unit : 1;
+    const real *a[FNN_MAX_ROWS], *b = g->b;
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
+
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        a[i] = (const real *)g->a + g->a_row[i] * a_unit;
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) c[i][j] = NAME(load)(init + g->c_row[i] * init_row + j * FNN_LANES);
+    }
+    const fnn_index *end = g->step + g->depth;
+    for (const fnn_index *step = g->step; step < end; step++) {
+        const int64_t offset = step->a * a_unit;
+        const real *w = b + step->b * b_row;
+        vec row[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) row[j] = NAME(load)(w + j * FNN_LANES);
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const real *x = a[i] + offset;
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) {
+                if (elementwise)
+                    c[i][j] = NAME(add)(c[i][j], NAME(multiply)(NAME(load)(x + j * FNN_LANES), row[j]));
+                else
+                    c[i][j] = NAME(add_scaled)(c[i][j], *x, row[j]);
+            }
+        }
+    }
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        real *out = (real *)g->c + g->c_row[i] * g->c_width;
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) NAME(store)(out + j * FNN_LANES, c[i][j]);
+    }
+}
+
+#define FNN_INDEXED_KERNEL(vectors, rows) \
+    static void NAME(indexed_##rows##x##vectors)(const fnn_indexed *g) { NAME(indexed_tile)(rows, vectors, 0, g); } \
+    static void NAME(elementwise_##rows##x##vectors)(const fnn_indexed *g) { NAME(indexed_tile)(rows, vectors, 1, g); }
+#define FNN_INDEXED_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_KERNEL, vectors)
+FNN_TILES(FNN_INDEXED_KERNELS)
+#undef FNN_INDEXED_KERNELS
+#undef FNN_INDEXED_KERNEL
+
+/* Whole lines where elements lie side by side on both sides. */
+static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_step, void *to_,
+                       int64_t to_row, int64_t to_step)
+{
+    const real *from = from_;
+    real *to = to_;
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        if (from_step == 1 && to_step == 1)
+            memcpy(to, from, n * sizeof(real));
+        else
+            for (int64_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
+    }
+}
+
+FNN_INLINE void NAME(max_of_taps)(int vectors, int64_t taps, int64_t n, const real *x, real *y, real *index)
+{
+    const int64_t width = vectors * FNN_LANES;
+    for (int64_t i = 0; i < n; i++, x += taps * width, y += width, index += width) {
+        vec best[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            best[v] = NAME(load)(x + v * FNN_LANES);
+            place[v] = NAME(zero)();
+        }
+        for (int64_t t = 1; t < taps; t++) {
+            const vec number = NAME(broadcast)((real)t);
+            FNN_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                const vec value = NAME(load)(x + t * width + v * FNN_LANES);
+                place[v] = NAME(where_beats)(value, best[v], number, place[v]);
+                best[v] = NAME(where_beats)(value, best[v], value, best[v]);
+            }
+        }
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            NAME(store)(y + v * FNN_LANES, best[v]);
+            NAME(store)(index + v * FNN_LANES, place[v]);
+        }
+    }
+}
+
+static void NAME(max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index)
+{
+    FNN_BY_VECTORS(width, NAME(max_of_taps), taps, n, x, y, index);
+}
+
+FNN_INLINE void NAME(put_at_taps)(int vectors, int64_t taps, int64_t n, const real *dy, const real *index,
+                                  const int32_t *window, const int32_t *tap, real *to, int64_t to_row)
+{
+    const int64_t width = vectors * FNN_LANES;
+    for (int64_t i = 0; i < n; i++, dy += width, index += width) {
+        vec value[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            value[v] = NAME(load)(dy + v * FNN_LANES);
+            place[v] = NAME(load)(index + v * FNN_LANES);
+        }
+        for (int64_t t = 0; t < taps; t++) {
+            real *row = to + (window[i] + tap[t]) * to_row;
+            const vec number = NAME(broadcast)((real)t);
+            FNN_UNROLL
+            for (int v = 0; v < vectors; v++)
+                NAME(store)(row + v * FNN_LANES, NAME(where_equal)(place[v], number, value[v], NAME(zero)()));
+        }
+    }
+}
+
+static void NAME(put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index,
+                                 const int32_t *window, const int32_t *tap, void *to, int64_t to_row)
+{
+    FNN_BY_VECTORS(width, NAME(put_at_taps), taps, n, dy, index, window, tap, to, to_row);
+}
+
+static void NAME(sum_parts)(int64_t parts, int64_t n, const void *from_, int64_t part, void *to_)
+{
+    const real *from = from_;
+    real *to = to_;
+    for (int64_t i = 0; i < FNN_WHOLE(n); i += FNN_LANES) {
+        vec sum = NAME(load)(from + i);
+        for (int64_t g = 1; g < parts; g++) sum = NAME(add)(sum, NAME(load)(from + g * part + i));
+        NAME(store)(to + i, sum);
+    }
+}

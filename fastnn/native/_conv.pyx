@@ -1,0 +1,392 @@
+"""The three products of a convolution as loops over indexed register tiles; `tiling` makes the tables they follow.
+
+Images are worked on one after another, or a few small ones together: whatever must be copied, put at the maxima of a
+pool, or activated stays in the cache. Within a group of images the column panels run outside and the rows inside.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
+)
+
+from fastnn.native import tiling
+from fastnn.native._activation import activation_id
+
+
+# tiling.Product in C. Offsets and sizes are in elements, where no other unit is named.
+cdef struct Product:
+    int64_t elementwise      # groups: a factor of each column's own
+    int64_t group            # images worked on together
+    int64_t columns          # of the result
+    int64_t staged           # the image operand is copied to the scratch
+    int64_t origin           # what row offsets count from; as a_panel and a_image in rows of a panel if elementwise
+    int64_t a_panel          # from one panel of the image operand to the next; 0 if not elementwise
+    int64_t a_image          # from one image to the next; 0 if staged
+    const int32_t *a_row
+    const int32_t *c_row
+    const fnn_index *step
+    const Class *classes
+    const Piece *pieces
+    int64_t n_pieces
+    int64_t b_rows           # rows of the packed operand, or of the weights' gradient
+    const Copy *copies
+    int64_t n_copies
+    int64_t copies_from      # where in the scratch they read; -1: in the buffer
+    int64_t windows, taps    # of the pool, in an image
+    const int32_t *window    # where a window starts and where its taps lie, in places
+    const int32_t *tap
+    int64_t put_to, put_panel, put_row, put_origin  # where gradients are put in the scratch; put_row 0: the panel's width
+    const Copy *weights      # of the weights expanded to all groups
+    int64_t n_weights, weights_to
+    int64_t zeroed           # so much of the scratch starts as zeros
+    int64_t strip            # where in the scratch results wait for their pool, or gradients come out of it
+
+
+# Rows that share a list of steps: counts of one image, the tables go on with further images.
+cdef struct Class:
+    int64_t row, rows, step, depth
+
+
+# Classes whose results are finished together, and their places (or pooling windows) in each image.
+cdef struct Piece:
+    int64_t first_class, last_class, first, count
+
+
+cdef struct Copy:
+    int64_t rows, n, start, from_row, from_step, from_image, to, to_row, to_step, to_image
+
+
+ctypedef void (*Finish)(
+    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
+) noexcept nogil
+
+
+cdef inline const Product *product_of(const Op *op) noexcept nogil:
+    return <const Product *> op.number[0]
+
+
+cdef inline int64_t images_at(const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places) noexcept nogil:
+    """Where a panel's rows of an image start in a batch buffer."""
+    cdef const fnn_kernels *k = step.kernels
+    return panel * step.capacity * places * k.panel + image * places * panel_width(k, columns, panel)
+
+
+cdef void copy_images(
+    const fnn_kernels *k, const Copy *copies, int64_t n, const char *source, int64_t first, int64_t images, char *to
+) noexcept nogil:
+    """`source` starts at image 0, `to` at image `first`."""
+    cdef int64_t i, image
+    cdef const Copy *c
+    for image in range(images):
+        for i in range(n):
+            c = &copies[i]
+            k.copy(
+                c.rows, c.n, at(k, source, c.start + (first + image) * c.from_image), c.from_row, c.from_step,
+                at(k, to, c.to + image * c.to_image), c.to_row, c.to_step,
+            )
+
+
+cdef void stage(
+    const Op *op, const Step *step, const Product *p, const char *a, int64_t a_columns, int64_t first, int64_t images
+) noexcept nogil:
+    """Brings the image operand of some images into the scratch, where it is not read in place."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t panel, width, offset, row
+    if p.windows > 0:
+        for panel in range(panels(k, a_columns)):
+            width = panel_width(k, a_columns, panel)
+            offset = images_at(step, a_columns, panel, first, p.windows)
+            row = p.put_row if p.put_row > 0 else width
+            k.put_in_windows(
+                images * p.windows, p.taps, width, at(k, a, offset), at(k, op.buffer[4], offset), p.window, p.tap,
+                at(k, step.scratch, p.put_to + panel * p.put_panel + p.put_origin * row), row,
+            )
+    if p.copies_from < 0:
+        copy_images(k, p.copies, p.n_copies, a, first, images, step.scratch)
+    else:
+        copy_images(k, p.copies, p.n_copies, at(k, step.scratch, p.copies_from), 0, images, step.scratch)
+
+
+cdef inline void start(
+    const Step *step, const Product *p, const char *a, int64_t panel, int64_t first, fnn_indexed *g
+) noexcept nogil:
+    """The image operand of a panel; `first` is the first image of the group."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, p.columns, panel)
+    g.a_unit = width if p.elementwise else 1
+    g.a = at(k, step.scratch if p.staged else a, p.a_panel * panel * k.panel + (p.origin + first * p.a_image) * g.a_unit)
+
+
+cdef inline void multiply(
+    const fnn_kernels *k, const Product *p, fnn_indexed *g, int64_t vectors, int64_t row, int64_t rows
+) noexcept nogil:
+    """Rows row .. row + rows of the tables in tiles of nearly equal height."""
+    cdef int64_t tallest = k.tile_rows[vectors], tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
+    for tile in range(tiles):
+        height = rows * (tile + 1) // tiles - done
+        g.a_row = p.a_row + row + done
+        g.c_row = p.c_row + row + done
+        if p.elementwise:
+            k.elementwise[vectors][height](g)
+        else:
+            k.indexed[vectors][height](g)
+        done += height
+
+
+cdef void correlate(
+    const Op *op, const Step *step, const char *a, int64_t a_columns, const char *b, const char *bias, char *c,
+    int64_t places, Finish finish,
+) noexcept nogil:
+    """c = a * b + bias for this thread's images; `places`: how many a result has, 0 if it goes to the strip."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Product *p = product_of(op)
+    cdef const Piece *piece
+    cdef const Class *rows
+    cdef int64_t first = first_row(step), last = first + rows_of(step), images, panel, width
+    cdef int64_t i, j
+    cdef fnn_indexed g
+    memset(step.scratch, 0, p.zeroed * k.itemsize)
+    if p.n_weights > 0:
+        copy_images(k, p.weights, p.n_weights, b, 0, 1, at(k, step.scratch, p.weights_to))
+        b = at(k, step.scratch, p.weights_to)
+    g.init_row = 0
+    while first < last:
+        images = min(p.group, last - first)
+        stage(op, step, p, a, a_columns, first, images)
+        for panel in range(panels(k, p.columns)):
+            width = panel_width(k, p.columns, panel)
+            start(step, p, a, panel, first, &g)
+            g.b = at(k, b, panel * p.b_rows * k.panel)
+            g.b_row = width
+            g.init = at(k, bias, panel * k.panel) if bias != NULL else NULL
+            if places > 0:
+                g.c = at(k, c, images_at(step, p.columns, panel, first, places))
+            else:
+                g.c = at(k, step.scratch, p.strip)
+            g.c_width = width
+            for i in range(p.n_pieces):
+                piece = &p.pieces[i]
+                for j in range(piece.first_class, piece.last_class):
+                    rows = &p.classes[j]
+                    g.step = p.step + rows.step
+                    g.depth = rows.depth
+                    multiply(k, p, &g, width // k.lanes, rows.row, images * rows.rows)
+                if finish != NULL:
+                    finish(op, step, p, piece, panel, first, images)
+        first += images
+
+
+cdef void activate(
+    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, p.columns, panel)
+    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
+    cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
+    k.activation[op.number[2]](
+        images * piece.count * width, at(k, z, offset), at(k, op.buffer[3], offset), op.scalar
+    )
+
+
+cdef void pool(
+    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, p.columns, panel)
+    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
+    cdef int64_t n = images * piece.count
+    cdef char *y = at(k, op.buffer[3], offset)
+    k.max_of_windows(n, op.number[3], width, at(k, step.scratch, p.strip), y, at(k, op.buffer[5], offset))
+    if op.number[2] >= 0:
+        k.activation[op.number[2]](n * width, y, y, op.scalar)
+
+
+cdef void multiply_by_derivative(
+    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, p.columns, panel)
+    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
+    cdef char *dx = at(k, op.buffer[3], offset)
+    k.activation_grad[op.number[2]](
+        images * piece.count * width, dx, at(k, op.buffer[5], offset), dx, op.scalar
+    )
+
+
+cdef void conv(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: x, W, b, y, -, z or index. Numbers: product, places of y, activation, taps of the pool or 0."""
+    cdef bint pooled = op.number[3] > 0
+    cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
+    cdef Finish finish = NULL
+    if pooled:
+        finish = pool
+    elif op.number[2] >= 0:
+        finish = activate
+    correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, 0 if pooled else op.number[1], finish)
+
+
+cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz."""
+    cdef Finish finish = NULL
+    if op.number[2] >= 0:
+        finish = multiply_by_derivative
+    correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], op.number[1], finish)
+
+
+cdef void add_images(
+    const Op *op, const Step *step, int64_t part, int64_t first, int64_t images, bint accumulate, int64_t thread,
+    int64_t threads,
+) noexcept nogil:
+    """dW of a part += that of some images, for this thread's share of the rows of each class."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Product *p = product_of(op)
+    cdef const Piece *piece
+    cdef const Class *rows
+    cdef int64_t parts = op.number[1], places = op.number[2], panel, width, offset, i, j, row
+    cdef fnn_indexed g
+    for panel in range(panels(k, p.columns)):
+        width = panel_width(k, p.columns, panel)
+        start(step, p, op.buffer[0], panel, first, &g)
+        offset = images_at(step, p.columns, panel, first, places)
+        g.b = at(k, op.buffer[1], offset)
+        g.b_row = width
+        g.c = at(k, op.buffer[3], (parts * panel * k.panel + part * width) * p.b_rows)
+        g.c_width = g.init_row = width
+        for i in range(p.n_pieces):
+            piece = &p.pieces[i]
+            if p.windows > 0:
+                g.b = at(k, step.scratch, p.strip)
+                k.put_in_windows(
+                    images * piece.count, p.taps, width, at(k, op.buffer[1], offset + piece.first * width),
+                    at(k, op.buffer[2], offset + piece.first * width), p.window, p.tap, g.b, width,
+                )
+            g.init = g.c if accumulate or i > 0 else NULL
+            for j in range(piece.first_class, piece.last_class):
+                rows = &p.classes[j]
+                g.step = p.step + rows.step
+                g.depth = images * rows.depth
+                row = share(rows.rows, thread, threads)
+                multiply(k, p, &g, width // k.lanes, rows.row + row, share(rows.rows, thread + 1, threads) - row)
+
+
+cdef void gradient_of_part(
+    const Op *op, const Step *step, int64_t part, int64_t thread, int64_t threads
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Product *p = product_of(op)
+    cdef int64_t parts = op.number[1], places = op.number[2], images, panel, width
+    cdef int64_t first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
+    cdef bint accumulate = step.chunk > 0
+    if op.buffer[4] != NULL and thread == 0:
+        for panel in range(panels(k, p.columns)):
+            width = panel_width(k, p.columns, panel)
+            k.column_sum(
+                (last - first) * places, width, at(k, op.buffer[1], images_at(step, p.columns, panel, first, places)),
+                accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+            )
+    while first < last or not accumulate:
+        images = min(p.group, last - first)
+        copy_images(k, p.copies, p.n_copies, op.buffer[0], first, images, step.scratch)
+        add_images(op, step, part, first, images, accumulate, thread, threads)
+        accumulate = True
+        first += images
+
+
+cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places of dz.
+
+    Each thread has some parts, or where there are more threads than parts, some of the rows of a part.
+    """
+    cdef int64_t parts = op.number[1], part, first
+    memset(step.scratch, 0, product_of(op).zeroed * step.kernels.itemsize)
+    if step.threads <= parts:
+        for part in range(share(parts, step.thread, step.threads), share(parts, step.thread + 1, step.threads)):
+            gradient_of_part(op, step, part, 0, 1)
+    else:
+        part = step.thread * parts // step.threads
+        first = (part * step.threads + parts - 1) // parts
+        gradient_of_part(
+            op, step, part, step.thread - first, ((part + 1) * step.threads + parts - 1) // parts - first
+        )
+
+
+cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
+    """WT[tap, o, c] = W[tap, c, o]. Numbers: taps, c, o."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t taps = op.number[0], inputs = op.number[1], outputs = op.number[2], task, tap, block, p
+    cdef int64_t n = panels(k, outputs), blocks = panels(k, inputs)
+    for task in range(share(taps * blocks * n, step.thread, step.threads), share(taps * blocks * n, step.thread + 1, step.threads)):
+        tap, block, p = task // (blocks * n), task // n % blocks, task % n
+        k.transpose(
+            min(k.panel, inputs - block * k.panel), min(k.panel, outputs - p * k.panel),
+            at(k, op.buffer[0], p * taps * inputs * k.panel + (tap * inputs + block * k.panel) * panel_width(k, outputs, p)),
+            panel_width(k, outputs, p),
+            at(k, op.buffer[1], block * taps * outputs * k.panel + (tap * outputs + p * k.panel) * panel_width(k, inputs, block)),
+            panel_width(k, inputs, block),
+        )
+
+
+cdef void sum_parts(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: parts, rows and columns of the gradient. Threads share the vectors of each panel."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t parts = op.number[0], rows = op.number[1], columns = op.number[2], p, width, first, last, vectors
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        vectors = rows * width // k.lanes
+        first = share(vectors, step.thread, step.threads) * k.lanes
+        last = share(vectors, step.thread + 1, step.threads) * k.lanes
+        k.sum_parts(
+            parts, last - first, at(k, op.buffer[0], p * parts * rows * k.panel + first), rows * width,
+            at(k, op.buffer[1], p * rows * k.panel + first),
+        )
+
+
+def _activation(op):
+    activation = op.attributes["activation"]
+    return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
+
+
+def bind_conv(op, layout):
+    x, W, *b = op.inputs
+    y, *extra = op.outputs
+    activation, parameters = _activation(op)
+    pool = op.attributes["pool"]
+    taps = 0 if pool is None else pool.kernel[0] * pool.kernel[1]
+    buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
+    return buffers, [tiling.forward(layout, op), layout.positions(y), activation, taps], parameters
+
+
+def bind_conv_grad_input(op, layout):
+    dz, W, *rest = op.inputs
+    activation, parameters = _activation(op)
+    index = None if op.attributes["pool"] is None else rest.pop(0)
+    buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
+    numbers = [tiling.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
+    return buffers, numbers, parameters
+
+
+def bind_conv_grad_weights(op, layout):
+    x, dz, *index = op.inputs
+    dW, *db = op.outputs
+    buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
+    return buffers, [tiling.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
+
+
+def bind_conv_transpose(op, layout):
+    *_, inputs, outputs = layout.plan.buffers[op.inputs[0]].shape
+    return [op.inputs[0], op.outputs[0]], [layout.shape(op.inputs[0])[0] // inputs, inputs, outputs], []
+
+
+def bind_sum_parts(op, layout):
+    return [op.inputs[0], op.outputs[0]], [op.attributes["parts"], *layout.shape(op.outputs[0])], []
+
+
+OPS = {
+    "conv": (<size_t> &conv, bind_conv),
+    "conv_transpose": (<size_t> &conv_transpose, bind_conv_transpose),
+    "conv_grad_input": (<size_t> &conv_grad_input, bind_conv_grad_input),
+    "conv_grad_weights": (<size_t> &conv_grad_weights, bind_conv_grad_weights),
+    "sum_parts": (<size_t> &sum_parts, bind_sum_parts),
+}

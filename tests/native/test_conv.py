@@ -1,0 +1,259 @@
+"""Convolution and its products: native = reference for random geometries, with the same bits for any number of threads."""
+
+from math import prod
+
+import numpy as np
+import pytest
+
+from fastnn.native import Runner, _executor
+from fastnn.native import run as native_run
+from fastnn.ops.window import Geometry
+from fastnn.plan import Buffer, Op, Plan
+from fastnn.reference.conv import OPS as REFERENCE
+from fastnn.reference.run import Step
+
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
+ISAS = _executor.isa_names()
+PARTS = 4
+
+
+@pytest.fixture(autouse=True)
+def any_work_deserves_threads(monkeypatch):
+    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+
+
+class Case:
+    """A convolution of random geometry, and values for all of its buffers."""
+
+    def __init__(self, rng, *, geometry=None, channels=None, filters=None, groups=None, pool="any", layout=None):
+        self.rng = rng
+        self.geometry = geometry or _geometry(rng)
+        self.groups = groups or int(rng.choice([1, 1, 1, 2, 3, 5]))
+        c = channels or int(rng.choice([1, 2, 3, 6, 8, 16, 17, 32, 33, 64, 67])) * self.groups
+        o = filters or int(rng.choice([1, 2, 6, 15, 16, 17, 32, 48, 64, 65])) * self.groups
+        if groups is None and rng.integers(8) == 0:
+            self.groups = o = c  # depthwise
+        self.channels, self.filters = c, o
+        self.layout = layout or str(rng.choice(["panels", "rows"]))
+        self.pool = _pool(rng, self.geometry.output) if pool == "any" else pool
+        self.activation = (None, ("tanh",), ("relu",))[rng.integers(3)]
+        self.bias = bool(rng.integers(2))
+        self.pooled = (self.pool or self.geometry).output
+
+    @property
+    def attributes(self):
+        return {"geometry": self.geometry, "groups": self.groups, "activation": self.activation, "pool": self.pool}
+
+    def shapes(self):
+        """Shape, role and layout of every buffer."""
+        kernel, inner, o = self.geometry.kernel, self.channels // self.groups, self.filters
+        y, x, W = (*self.pooled, o), (*self.geometry.image, self.channels), (*kernel, inner, o)
+        return {
+            "x": (x, "batch", self.layout),
+            "W": (W, "parameter"),
+            "WT": ((*kernel, o, inner), "transposed"),
+            "b": ((o,), "parameter"),
+            "y": (y, "batch"),
+            "z": (y, "batch"),
+            "index": (y, "batch"),
+            "dz": (y, "batch"),
+            "s": (x, "batch"),
+            "dx": (x, "batch"),
+            "dW.partial": ((PARTS, *W), "vector"),
+            "db.partial": ((PARTS, o), "vector"),
+            "dW": (W, "gradient"),
+            "db": ((o,), "gradient"),
+        }
+
+    def op(self, kind):
+        attributes, index = self.attributes, ("index",) if self.pool else ()
+        if kind == "conv":
+            outputs = ("y", "index") if self.pool else ("y", "z") if self.activation else ("y",)
+            return Op("conv", ("x", "W", "b") if self.bias else ("x", "W"), outputs, attributes)
+        if kind == "conv_grad_input":
+            inputs = ("dz", "WT" if self.groups == 1 else "W", *index, *(("s",) if self.activation else ()))
+            return Op(kind, inputs, ("dx",), attributes)
+        if kind == "conv_grad_weights":
+            outputs = ("dW.partial", "db.partial") if self.bias else ("dW.partial",)
+            return Op(kind, ("x", "dz", *index), outputs, attributes | {"parts": PARTS}, "parts")
+        if kind == "conv_transpose":
+            return Op(kind, ("W",), ("WT",), split="columns")
+        return Op("sum_parts", ("dW.partial",), ("dW",), {"parts": PARTS}, "columns")
+
+    def values(self, op, rows, dtype):
+        """Numbers such that sums are about 1; small integers before a pool, where exact sums have true ties."""
+        values = {}
+        for name in op.inputs:
+            shape, role, *_ = self.shapes()[name]
+            size = (rows, *shape) if role == "batch" else shape
+            value = self.rng.standard_normal(size)
+            if name == "index":
+                value = self.rng.integers(0, prod(self.pool.kernel), size)
+            elif name == "s":
+                value = np.tanh(value)
+            elif op.kind == "conv" and self.pool:
+                value = value.round()
+            elif role in ("parameter", "transposed"):
+                value /= np.sqrt(prod(shape[:-1]))
+            values[name] = value.astype(dtype)
+        return values
+
+    def __repr__(self):
+        return (
+            f"{self.geometry}, {self.channels} {self.layout} -> {self.filters}, groups {self.groups}, pool {self.pool}, "
+            f"{self.activation}"
+        )
+
+
+def _geometry(rng):
+    while True:
+        one = lambda low, high: tuple(int(i) for i in rng.integers(low, high + 1, 2))  # noqa: E731
+        padding = tuple(tuple(int(i) for i in rng.integers(0, 4, 2)) for _ in range(2))
+        geometry = Geometry(one(1, 15), one(1, 7), one(1, 3), one(1, 2), padding)
+        if rng.integers(3) == 0:
+            geometry = geometry._replace(padding=((0, 0), (0, 0)))
+        if min(geometry.output) > 0:
+            return geometry
+
+
+def _pool(rng, image):
+    kernel = tuple(int(rng.integers(1, min(3, size) + 1)) for size in image)
+    stride = tuple(int(k + rng.integers(2)) for k in kernel)
+    return Geometry(image, kernel, stride) if rng.integers(2) else None
+
+
+def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None):
+    """Outputs of an op, all rows of which (or chunks of `capacity`) lie in its buffers."""
+    capacity = capacity or rows
+    buffers = {name: Buffer(name, *case.shapes()[name]) for name in op.inputs + op.outputs}
+    plan = Plan("kernel", {**buffers, "X": Buffer("X", (1,), "source")}, step=(op,))
+    runner = Runner(plan, dtype=dtype, rows=capacity, n_threads=threads, isa=isa, keep=True)
+    runner.bind(np.zeros((rows, 1), dtype))
+    runner._pace = native_run.Pace(threads)
+    runner._prepare_arenas(threads, rows)
+    runner._batch[:] = 0
+    runner._batch.view(dtype)[:] = 7.0  # whatever an op does not write must not matter
+    for name, value in values.items():
+        if buffers[name].role == "batch":
+            value = value[:capacity]
+        view = runner._view(name)
+        if buffers[name].layout == "rows":
+            view[:] = value.ravel()
+        else:
+            matrix = np.ascontiguousarray(value.reshape(-1, value.shape[-1]))
+            _executor.pack(isa, matrix, view)
+    runner.program.run(
+        runner._ops, runner.source, order=None, capacity=capacity, batch_size=rows, first_batch=0, n_batches=1, step=0,
+        rates=None, seconds=1e9, seed=0, threads=threads, scratch=runner._scratch_address,
+        scratch_size=runner._scratch.shape[1], row_loss=runner._row_loss, penalties=runner._penalties, offset=0,
+        chunk=0, loss_sum=0.0,
+    )  # fmt: skip
+    last = rows - (rows - 1) // capacity * capacity
+    return {name: runner.get(name)[: last if buffers[name].role == "batch" else None] for name in op.outputs}
+
+
+def run_reference(case, op, values, rows, dtype, capacity=None):
+    capacity = capacity or rows
+    shapes = case.shapes()
+    buffers = dict(values)
+    for name in op.outputs:
+        shape, role, *_ = shapes[name]
+        buffers[name] = np.zeros((0, *shape) if role == "batch" else shape, dtype)
+    for chunk, row in enumerate(range(0, rows, capacity)):
+        n = min(capacity, rows - row)
+        for name, value in values.items():
+            buffers[name] = value[:n] if shapes[name][1] == "batch" else value
+        REFERENCE[op.kind](op, buffers, Step(n=n, chunk=chunk, row=row))
+    return {name: buffers[name] for name in op.outputs}
+
+
+def assert_close(actual, expected, dtype, where):
+    assert actual.shape == expected.shape, where
+    if where.startswith("index"):
+        assert np.array_equal(actual, expected), where
+        return
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    error = np.abs(actual - expected).max(initial=0.0) / scale
+    assert error <= TOLERANCE[dtype], f"{where}: differs by {error:.2g} of its largest element"
+
+
+def compare(case, kind, rows, dtype, isa, capacity=None):
+    op = case.op(kind)
+    values = case.values(op, rows, dtype)
+    actual = run_native(case, op, values, rows, dtype, isa, capacity=capacity)
+    expected = run_reference(case, op, values, rows, dtype, capacity)
+    for name in op.outputs:
+        assert_close(actual[name], expected[name], dtype, f"{name} of {kind}, {rows} rows of {case}")
+
+
+KINDS = ("conv", "conv_grad_input", "conv_grad_weights")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(40))
+def test_random_geometries(seed, kind, dtype, isa):
+    rng = np.random.default_rng(seed)
+    compare(Case(rng), kind, int(rng.integers(1, 34)), dtype, isa)
+
+
+NETWORKS = {
+    "keras 1": (Geometry((28, 28), (3, 3)), 1, 32, "rows"),
+    "keras 2": (Geometry((13, 13), (3, 3)), 32, 64, "panels"),
+    "lenet 1": (Geometry((28, 28), (5, 5), padding=((2, 2), (2, 2))), 1, 6, "rows"),
+    "lenet 2": (Geometry((14, 14), (5, 5)), 6, 16, "panels"),
+    "strided": (Geometry((32, 32), (3, 3), (2, 2), padding=((0, 1), (0, 1))), 3, 40, "rows"),
+    "signal": (Geometry((1, 150), (1, 8), padding=((0, 0), (3, 4))), 6, 64, "panels"),
+    "wide": (Geometry((7, 7), (3, 3), padding=((1, 1), (1, 1))), 128, 130, "panels"),
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_known_networks(name, pooled, kind, dtype, isa):
+    geometry, channels, filters, layout = NETWORKS[name]
+    kernel = tuple(min(2, size) for size in geometry.output)
+    pool = Geometry(geometry.output, kernel, kernel) if pooled else None
+    rng = np.random.default_rng(1)
+    case = Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool, layout=layout)
+    compare(case, kind, 9, dtype, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", ["conv_transpose", "sum_parts"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_weights(seed, threads, kind, isa):
+    rng = np.random.default_rng(seed)
+    case = Case(rng, groups=1, channels=int(rng.choice([1, 16, 65, 130])), filters=int(rng.choice([1, 48, 67])))
+    op = case.op(kind)
+    values = case.values(op, 1, np.float32)
+    actual = run_native(case, op, values, 1, np.float32, isa, threads=threads)
+    assert_close(actual[op.outputs[0]], run_reference(case, op, values, 1, np.float32)[op.outputs[0]], np.float32, kind)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_chunks_of_a_batch_add_up(seed, kind, isa):
+    rng = np.random.default_rng(100 + seed)
+    compare(Case(rng), kind, 21, np.float64, isa, capacity=8)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(8))
+def test_bits_do_not_depend_on_threads(seed, kind, isa):
+    rng = np.random.default_rng(200 + seed)
+    case, rows = Case(rng), int(rng.integers(1, 34))
+    op = case.op(kind)
+    values = case.values(op, rows, np.float32)
+    expected = run_native(case, op, values, rows, np.float32, isa)
+    for threads in (2, 3, 4, PARTS + 2):
+        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads)
+        for name in op.outputs:
+            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
