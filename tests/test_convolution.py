@@ -106,7 +106,7 @@ def test_gradient_through_each_layer(backend, name):
 LENET = [Conv2D(4, 3, padding="same", activation="relu"), MaxPool2D(), Conv2D(6, 2), BatchNorm(), Activation("relu")]
 
 
-def trained(backend, net, X, y, **options):
+def trained(backend, net, X, y):
     """A runner after three steps, and its loss."""
     plan = lower(net, "train", one_hot=True, optimizer=SGD(0.9, True))
     runner = RUNNERS[backend](plan, dtype=np.float64, rows=len(X), seed=3)
@@ -177,4 +177,4 @@ def test_fixed_weights_stay(backend):
     runner.bind(images / 255, y)
     runner.train(13, 0, 1, 0, np.array([0.1]), 1e9)
     assert np.array_equal(runner.get("conv1.W"), weights)
-    assert not runner.get("dense2.b").all() == 0
+    assert runner.get("dense2.b").any()
