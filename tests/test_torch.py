@@ -290,9 +290,12 @@ def draw_convolution(rng):
         drawn = tuple(int(v) for v in rng.integers(low, high + 1, axes))
         return drawn if axes == 2 else drawn[0]
 
-    kernel, stride, dilation = numbers(1, 7), numbers(1, 3), numbers(1, 2)
+    kernel = numbers(1, 7)
+    stride, dilation = (numbers(1, 3), numbers(1, 2)) if rng.random() < 0.6 else (1, 1)
     padding = ["valid", "same", numbers(0, 3)][rng.integers(3)]
     channels, filters, groups = int(rng.integers(1, 68)), int(rng.integers(1, 68)), 1
+    if rng.random() < 0.25:
+        channels = int(rng.choice((1, 3)))
     if rng.random() < 0.2:
         groups, filters = channels, channels * int(rng.integers(1, 3))
     elif rng.random() < 0.3:
