@@ -325,6 +325,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """Where training starts: (Progress, weights by name, dtype)."""
         if self.precision != "auto":
             dtype = np.dtype(self.precision)
+        elif dtype == np.uint8:
+            dtype = np.dtype(np.float32)
         random_state = check_random_state(self.random_state)
         if first:
             init = get_initializer(self.init, where=f"{type(self).__name__}: init")

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastnn.augment import AUGMENTATIONS, Augmentation, get_augmentations
 from fastnn.estimators import images
 from fastnn.estimators import network as networks
 from fastnn.estimators.architecture import default_layers
@@ -32,9 +33,9 @@ class BaseConvNet(BaseNetwork):
     scale : "auto" or float, default="auto"
         What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1.
 
-    augment : list of augmentations or None, default=None
-        Random changes of the rows in training, such as ``[Shift(0.1), Rotate(10)]``; see ``fastnn.augment``. Never
-        applied to held-out rows, nor in predictions.
+    augment : list of augmentations, a single one, or None, default=None
+        Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see
+        ``fastnn.augment``. Never applied to held-out rows, nor in predictions.
 
     init : str or initialiser spec, default="auto"
         Initial weights of the layers that have no `init` of their own: "auto" (scikit-learn's rule), "zeros", "normal",
@@ -86,7 +87,7 @@ class BaseConvNet(BaseNetwork):
         "layers": [list, tuple, None],
         "input_shape": ["array-like", Interval(Integral, 1, None, closed="left"), None],
         "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "augment": [list, tuple, None],
+        "augment": [list, tuple, StrOptions(set(AUGMENTATIONS)), Augmentation, None],
     }
 
     def __sklearn_tags__(self):
@@ -114,14 +115,10 @@ class BaseConvNet(BaseNetwork):
 
     def _augmentations(self, input_shape):
         where = f"{type(self).__name__}: augment"
-        for i, spec in enumerate(self.augment or ()):
-            if isinstance(spec, type) or not hasattr(spec, "check"):
-                raise ValueError(f"{where}[{i}]: expected a spec from fastnn.augment, got {spec!r}")
-            try:
-                spec.check(input_shape)
-            except ValueError as error:
-                raise ValueError(f"{where}[{i}] {error}") from None
-        return tuple(self.augment or ())
+        specs = get_augmentations(self.augment, where)
+        for spec in specs:
+            spec.check(input_shape, where)
+        return specs
 
     def _checked(self, network):
         """The network, if its layers fit each other."""
