@@ -268,7 +268,7 @@ class Mixup(Augmentation):
     applies_to: ClassVar[tuple[str, ...]] = ("images", "signals", "features")
 
     def __post_init__(self):
-        check_number(self, "alpha", "(0, 1]")
+        check_number(self, "alpha", "[0.05, 1]")
 
 
 AUGMENTATIONS = {
