@@ -256,7 +256,7 @@ class Mixup(Augmentation):
     Parameters
     ----------
     alpha : float, default=0.2
-        In (0, 1]: small numbers leave most rows nearly as they are, 1 draws lambda uniformly.
+        In [0.05, 1]: small numbers leave most rows nearly as they are, 1 draws lambda uniformly.
 
     References
     ----------
