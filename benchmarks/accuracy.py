@@ -54,7 +54,7 @@ def normalised(filters):
 
 DEEP = [*normalised(32), *normalised(32), MaxPool2D(), *normalised(64), MaxPool2D(), Dropout(0.3), Dense(64, "relu"), Dropout(0.3)]
 TILT = [Shift(2), Rotate(10), Zoom(0.1)]
-SIGNALS = {"batch_size": 16, "max_iter": 150, "learning_rate": "cosine"}
+SIGNALS = {"batch_size": 8, "max_iter": 300, "learning_rate": "cosine"}
 RECIPES = (
     Recipe("mnist-mlp", "mnist", MLPClassifier, 0.980, 3, {
         "hidden_layer_sizes": (256, 128), "batch_size": 128, "max_iter": 10, "learning_rate": "cosine"}),

@@ -9,16 +9,31 @@ FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const
     static const real zeros[FNN_VECTORS * FNN_LANES];
     const real *init = g->init ? g->init : zeros;
     const int64_t init_row = g->init ? g->init_row : 0, b_row = g->b_row, a_unit = elementwise ? g->a_unit : 1;
+    const int64_t c_width = g->c_width;
+    const int32_t *c_row = g->c_row;
     const real *a[FNN_MAX_ROWS], *b = g->b;
+    real *out = g->c;
     vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
 
     FNN_UNROLL
-    for (int i = 0; i < rows; i++) {
-        a[i] = (const real *)g->a + g->a_row[i] * a_unit;
+    for (int i = 0; i < rows; i++) a[i] = (const real *)g->a + g->a_row[i] * a_unit;
+    if (init_row == 0) {
         FNN_UNROLL
-        for (int j = 0; j < vectors; j++) c[i][j] = NAME(load)(init + g->c_row[i] * init_row + j * FNN_LANES);
+        for (int j = 0; j < vectors; j++) c[0][j] = NAME(load)(init + j * FNN_LANES);
+        FNN_UNROLL
+        for (int i = 1; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) c[i][j] = c[0][j];
+        }
+    } else {
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) c[i][j] = NAME(load)(init + c_row[i] * init_row + j * FNN_LANES);
+        }
     }
     const fnn_index *end = g->step + g->depth;
+    FNN_UNROLL_DEPTH
     for (const fnn_index *step = g->step; step < end; step++) {
         const int64_t offset = step->a * a_unit;
         const real *w = b + step->b * b_row;
@@ -39,9 +54,9 @@ FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const
     }
     FNN_UNROLL
     for (int i = 0; i < rows; i++) {
-        real *out = (real *)g->c + g->c_row[i] * g->c_width;
+        real *to = out + c_row[i] * c_width;
         FNN_UNROLL
-        for (int j = 0; j < vectors; j++) NAME(store)(out + j * FNN_LANES, c[i][j]);
+        for (int j = 0; j < vectors; j++) NAME(store)(to + j * FNN_LANES, c[i][j]);
     }
 }
 

@@ -15,6 +15,10 @@ from fastnn.native import tiling
 from fastnn.native._activation import activation_id
 
 
+cdef enum:
+    TALLEST = 12  # rows of a tile: pointers to more do not fit the general registers
+
+
 # tiling.Product in C. Offsets and sizes are in elements, where no other unit is named.
 cdef struct Product:
     int64_t elementwise      # groups: a factor of each column's own
@@ -123,7 +127,7 @@ cdef inline void multiply(
     const fnn_kernels *k, const Product *p, fnn_indexed *g, int64_t vectors, int64_t row, int64_t rows
 ) noexcept nogil:
     """Rows row .. row + rows of the tables in tiles of nearly equal height."""
-    cdef int64_t tallest = k.tile_rows[vectors], tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
+    cdef int64_t tallest = min(<int64_t> TALLEST, k.tile_rows[vectors]), tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
     for tile in range(tiles):
         height = rows * (tile + 1) // tiles - done
         g.a_row = p.a_row + row + done
