@@ -52,7 +52,10 @@ def normalised(filters):
     return [Conv2D(filters, 3, padding="same", bias=False), BatchNorm(), Activation("relu")]
 
 
-DEEP = [*normalised(32), *normalised(32), MaxPool2D(), *normalised(64), MaxPool2D(), Dropout(0.3), Dense(64, "relu"), Dropout(0.3)]
+DEEP = [
+    *normalised(32), *normalised(32), MaxPool2D(), *normalised(64), MaxPool2D(), Dropout(0.3), Dense(64, "relu"),
+    Dropout(0.3),
+]  # fmt: skip
 TILT = [Shift(2), Rotate(10), Zoom(0.1)]
 SIGNALS = {"batch_size": 8, "max_iter": 300, "learning_rate": "cosine"}
 RECIPES = (

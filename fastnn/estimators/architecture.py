@@ -22,10 +22,10 @@ def default_layers(input_shape):
 
     Images: blocks of convolution, batch normalisation, relu and max pool, with twice the filters in each, while the
     smaller side is at least 8; then the mean over what remains. Signals: three such convolutions, the first two with
-    pools, then means over at most 8 stretches of time, all of which the output layer sees: where something happens counts
-    as much as what (on ArrowHead the mean over the whole time, as in the networks of Wang, Yan and Oates (2017), gives
-    0.65 to 0.75 instead of 0.83). Signals of less than 32 steps are rather tables: one small convolution and a dense
-    layer.
+    pools, then means over at most 8 stretches of time, all of which the output layer sees: where something happens
+    counts as much as what (on ArrowHead the mean over the whole time, as in the networks of Wang, Yan and Oates (2017),
+    gives 0.65 to 0.75 instead of 0.83). Signals of less than 32 steps are rather tables: one small convolution and a
+    dense layer.
 
     Parameters
     ----------

@@ -114,11 +114,7 @@ class BaseConvNet(BaseNetwork):
         return tuple(default_layers(input_shape)) if self.layers is None else self._given_layers()
 
     def _augmentations(self, input_shape):
-        where = f"{type(self).__name__}: augment"
-        specs = get_augmentations(self.augment, where)
-        for spec in specs:
-            spec.check(input_shape, where)
-        return specs
+        return get_augmentations(self.augment, input_shape, where=f"{type(self).__name__}: augment")
 
     def _checked(self, network):
         """The network, if its layers fit each other."""
