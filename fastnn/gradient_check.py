@@ -39,9 +39,9 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor
+    estimator : estimator of fastnn
         Fitted: its weights are checked. Unfitted: those training would start from. Never changed.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, ...)
         A few dozen rows are enough.
     y : array-like
     sample_weight : array-like of shape (n_samples,), default=None

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -338,6 +339,25 @@ def test_held_out_rows_are_not_augmented(backend):
     assert model.history_["validation_score"] == [model.score(X, Y)]
     assert model.loss_ > 2 * plain.loss_
     np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+def test_validation_rows_in_another_form(backend):
+    model = ConvNet(**SMALL, backend=backend).fit(X, Y, X_val=FLAT[:100] / 16, y_val=Y[:100])
+    assert model.history_["validation_score"][-1] == model.score(X[:100], Y[:100])
+
+
+def test_callbacks_see_images(backend):
+    scores = []
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = ConvNet(**SMALL, early_stopping=True, backend=backend).set_callbacks(monitor)
+    model.set_params(epoch_callback=lambda epoch: scores.append(epoch.estimator.score(X, Y))).fit(X, Y)
+    assert len(scores) == len([row for row in monitor.get_logs().data if row["task_name"] == "epoch"]) == 3
+
+
+def test_same_model_for_any_number_of_threads(backend):
+    stack = [Conv2D(17, 3, padding="same"), BatchNorm(), Activation("relu"), MaxPool2D(2), Residual([Conv2D(17, 1)])]
+    models = [ConvNet(**SMALL | {"layers": stack}, n_jobs=n_jobs, backend=backend).fit(X, Y) for n_jobs in (1, 2, 3)]
+    assert all(same(models[0], model) for model in models[1:])
 
 
 def test_early_stopping_on_images(backend):
