@@ -28,8 +28,8 @@ class Kernel:
     ----------
     op : Op
     rows : int
-    operands : dict of str to (tuple of int, str)
-        Shape and role of each buffer; at most two inputs may have the role "batch".
+    operands : dict of str to (tuple of int, str) or (tuple of int, str, str)
+        Shape, role and maybe layout of each buffer; at most two inputs may have the role "batch".
     operations : int
         Floating-point operations; 0 where bytes are what counts.
     bytes : int
@@ -66,7 +66,7 @@ class Kernel:
         plan, random = self.plan(repeats), np.random.default_rng(0)
         runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa)
         for name in self.op.inputs:
-            shape, role = self.operands[name]
+            shape, role, *_ = self.operands[name]
             if role != "batch":
                 # Positive: the second moments of an optimiser are.
                 runner.set(name, random.uniform(0.01, 1.0, shape))

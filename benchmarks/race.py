@@ -2,7 +2,8 @@
 
 Every network trains for a fixed number of epochs in float32 with Adam. The competitors take turns, round after round,
 so that a clock that drifts touches all of them. PyTorch takes part where it is installed (extra `bench`), eagerly with
-tensors in memory (images in channels_last) and fused Adam, and through torch.compile; MNIST where FASTNN_DATA names the folder of mnist.npz.
+tensors in memory (images in channels_last) and fused Adam, and through torch.compile; MNIST where FASTNN_DATA names the
+folder of mnist.npz.
 
     python benchmarks/race.py --json race.json --write README.md
 """
@@ -70,7 +71,7 @@ def main(arguments=None):
         if row.name not in options.rows:
             continue
         if row.load in (data.mnist_train, data.mnist_images) and not data.has("mnist"):
-            print(f"{row.name}: skipped; {data.MISSING.format("mnist")}")
+            print(f"{row.name}: skipped; {data.MISSING.format('mnist')}")
             continue
         row = replace(row, epochs=options.epochs or row.epochs)
         results.append(race(row, options.peers, options.rounds))

@@ -46,7 +46,8 @@ typedef enum {
 #define FNN_TRANSFORM(name) FNN_TRANSFORM_##name,
 #include "transforms.def"
 #undef FNN_TRANSFORM
-    FNN_TRANSFORMS
+    FNN_TRANSFORMS,
+    FNN_TRANSFORM_MAPS = FNN_TRANSFORM_cutout /* those before it move pixels */
 } fnn_transform_id;
 
 /* Batch-reduce product of one register tile:
@@ -254,6 +255,11 @@ typedef struct {
     void (*max_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, const void *index, void *dx);
     void (*avg_pool)(const fnn_window *w, int64_t images, int64_t width, const void *x, void *y);
     void (*avg_pool_grad)(const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx);
+    /* Rows first .. first + rows of y (y_positions lines of y_columns each, in panels y_stride apart) get the elements of x,
+     * another such matrix, in row-major order; pads get 0. x_stride 0: rows of x lie one after another without pads, and
+     * then have one position. */
+    void (*reshape)(int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
+                    int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
     void (*augment)(const fnn_augment *a);

@@ -1,18 +1,21 @@
 """fastnn: neural networks with fit and predict, on a compiled core.
 
-The estimators take scikit-learn's parameters and keep its contract; activations, losses, optimisers, initialisers and
-schedules are given by name or as specs from the modules of those names.
+The estimators take scikit-learn's parameters and keep its contract; activations, augmentations, losses, optimisers,
+initialisers and schedules are given by name or as specs from the modules of those names, layers as specs.
 """
 
-from fastnn import activations, initializers, layers, losses, optimizers, schedules
+from fastnn import activations, augment, initializers, layers, losses, optimizers, schedules
 from fastnn.config import show_config
-from fastnn.estimators import MLPClassifier, MLPRegressor
+from fastnn.estimators import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor
 from fastnn.gradient_check import check_gradient
 
 __all__ = [
+    "ConvNet",
+    "ConvNetRegressor",
     "MLPClassifier",
     "MLPRegressor",
     "activations",
+    "augment",
     "check_gradient",
     "initializers",
     "layers",

@@ -48,7 +48,7 @@ class Augmentation:
 
 
 class Sized:
-    """What specs with a `size` share: a whole number counts pixels or time steps, a fraction in (0, 1) is of the side."""
+    """What specs with a `size` share: a whole number counts pixels or time steps, a fraction is one of the side."""
 
     def __post_init__(self):
         size = self.size
@@ -211,7 +211,7 @@ class GaussianNoise(Augmentation):
     Parameters
     ----------
     std : float, default=0.1
-        Standard deviation in the units of the rows, in (0, inf). Nothing drawn lies beyond 5.8 of them.
+        Standard deviation in the units of the (scaled) rows, in (0, inf). Nothing drawn lies beyond 5.8 of them.
 
     References
     ----------
@@ -256,7 +256,7 @@ class Mixup(Augmentation):
     Parameters
     ----------
     alpha : float, default=0.2
-        In (0, 1]: small numbers leave most rows nearly as they are, 1 draws lambda uniformly.
+        In [0.05, 1]: small numbers leave most rows nearly as they are, 1 draws lambda uniformly.
 
     References
     ----------
@@ -268,7 +268,7 @@ class Mixup(Augmentation):
     applies_to: ClassVar[tuple[str, ...]] = ("images", "signals", "features")
 
     def __post_init__(self):
-        check_number(self, "alpha", "(0, 1]")
+        check_number(self, "alpha", "[0.05, 1]")
 
 
 AUGMENTATIONS = {
@@ -279,19 +279,18 @@ AUGMENTATIONS = {
 }  # fmt: skip
 
 
-def get_augmentations(given, where="augment"):
-    """The specs of a list of specs and names, of a single one of them, or of None, as a tuple.
+def get_augmentations(given, shape, where="augment"):
+    """The specs of a list of specs and names (with their default numbers), or of None, for rows of `shape`, as a tuple.
 
     Raises
     ------
     ValueError
-        For anything else, with the list of names; `where` is the place the message names.
+        For anything else, with the list of names, and for a spec that cannot change such rows; `where` is the place
+        the message names.
     """
-    if given is None:
-        return ()
-    if isinstance(given, (list, tuple)):
-        places = [(f"{where}[{i}]", one) for i, one in enumerate(given)]
-    else:
-        places = [(where, given)]
     way_out = "for other numbers than the defaults pass a spec, such as Rotate(degrees=15)"
-    return tuple(look_up(one, AUGMENTATIONS, Augmentation, place, "an augmentation", way_out) for place, one in places)
+    specs = []
+    for i, one in enumerate(given or ()):
+        specs.append(look_up(one, AUGMENTATIONS, Augmentation, f"{where}[{i}]", "an augmentation", way_out))
+        specs[-1].check(shape, f"{where}[{i}]")
+    return tuple(specs)

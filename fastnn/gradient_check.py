@@ -39,9 +39,9 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor
+    estimator : estimator of fastnn
         Fitted: its weights are checked. Unfitted: those training would start from. Never changed.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, ...)
         A few dozen rows are enough.
     y : array-like
     sample_weight : array-like of shape (n_samples,), default=None
@@ -80,7 +80,7 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
         weights = runner.get(name)
         errors = [_entry_error(runner, name, weights, entry, gradient.flat[entry], step, floor) for entry in entries]
         runner.set(name, weights)
-        result[networks.public_name(name)] = max(errors, default=0.0)
+        result[networks.public_name(fit.network, name)] = max(errors, default=0.0)
     return result
 
 
@@ -89,10 +89,10 @@ def _as_if_fitting(estimator, X, y, sample_weight):
     fitted = hasattr(estimator, "coefs_")
     twin = copy.copy(estimator) if fitted else clone(estimator)
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)
-    for layer in networks.dense_layers(network):
-        if isinstance(layer.activation, (UnitStep, Sign)):
+    for activation in networks.activations(network):
+        if isinstance(activation, (UnitStep, Sign)):
             raise ValueError(
-                f"check_gradient: {layer.activation.name!r} is flat and trains with a straight-through derivative, "
+                f"check_gradient: {activation.name!r} is flat and trains with a straight-through derivative, "
                 "which finite differences cannot confirm; check the network with 'tanh' in its place"
             )
     return Fit(twin, network, progress, weights, np.dtype(np.float64), rows, None, incremental=False)

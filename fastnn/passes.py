@@ -119,6 +119,7 @@ def _fuse_activations(plan):
     for op in plan.step:
         last = ops[-1] if ops else None
         fits = op.kind == "activation" and last is not None and last.kind in ("dense", "conv")
+        fits = fits and last.attributes["activation"] is None
         pooled = fits and last.attributes.get("pool") is not None
         if fits and last.outputs[:1] == op.inputs and not (pooled and readers[op.inputs[0]] > 1):
             z, *index = last.outputs
@@ -138,7 +139,7 @@ def _fuse_activation_gradients(plan):
     for op in plan.step:
         last = ops[-1] if ops else None
         fits = op.kind == "activation_grad" and last is not None
-        fits = fits and last.kind in ("dense_grad_input", "conv_grad_input")
+        fits = fits and last.kind in ("dense_grad_input", "conv_grad_input") and last.attributes["activation"] is None
         if fits and last.outputs[0] == op.inputs[0] and readers[op.inputs[0]] == 1:
             attributes = last.attributes | {"activation": op.attributes["activation"]}
             ops[-1] = last.with_(inputs=(*last.inputs, op.inputs[1]), outputs=op.outputs, attributes=attributes)

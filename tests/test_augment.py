@@ -43,7 +43,7 @@ def test_a_spec_accepts_the_rows_it_applies_to(spec):
         if kind in spec.applies_to:
             spec.check(shape)
         else:
-            with pytest.raises(ValueError, match=rf"{type(spec).__name__}\(.*expected .*got rows of shape .*for {kind}"):
+            with pytest.raises(ValueError, match=rf"{type(spec).__name__}\(.*expected .*got rows of .*for {kind}"):
                 spec.check(shape)
 
 
@@ -65,7 +65,7 @@ def test_rows_of_another_kind_are_refused_with_place_and_way_out(spec, shape, wa
     "spec, shape", [(Shift(28), IMAGE), (Shift(0.99), (8, 8, 1)), (Cutout(9), (9, 30, 3)), (TimeMask(3), (2, 5))]
 )
 def test_sizes_that_leave_nothing_of_a_row_are_refused(spec, shape):
-    with pytest.raises(ValueError, match="expected a size below the shortest side.*choose a smaller size"):
+    with pytest.raises(ValueError, match=r"expected a size below the shortest side.*choose a smaller size"):
         spec.check(shape)
 
 
@@ -99,14 +99,17 @@ def test_numbers_out_of_range_are_refused(spec, field, wrong):
         spec(**{field: wrong})
 
 
-def test_lists_names_and_single_specs_become_tuples_of_specs():
-    assert get_augmentations(None) == get_augmentations([]) == ()
-    assert get_augmentations("shift") == (Shift(),)
-    assert get_augmentations(Zoom(0.2)) == (Zoom(0.2),)
-    assert get_augmentations(["rotate", Shift(2)]) == (Rotate(), Shift(2))
+def test_specs_and_names_become_a_tuple_of_specs():
+    assert get_augmentations(None, IMAGE) == get_augmentations([], IMAGE) == ()
+    assert get_augmentations(["rotate", Shift(2)], IMAGE) == (Rotate(), Shift(2))
 
 
 @pytest.mark.parametrize("wrong", [["shift", "rotation"], [Shift(), Rotate], [None, 3]])
 def test_an_unknown_augmentation_is_refused_with_its_place(wrong):
     with pytest.raises(ValueError, match=r"augment\[[01]\]: expected one of shift, rotate, .*augmentation spec, got"):
-        get_augmentations(wrong)
+        get_augmentations(wrong, IMAGE)
+
+
+def test_a_list_is_checked_against_the_rows():
+    with pytest.raises(ValueError, match=r"^ConvNet: augment\[1\] Zoom\(fraction=0.1\): expected images"):
+        get_augmentations([Shift(), Zoom()], SIGNAL, "ConvNet: augment")

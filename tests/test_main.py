@@ -13,7 +13,8 @@ from fastnn import __main__ as demonstration
 def test_demonstration_succeeds_and_shows_scores_gradients_and_configuration(backend, capsys):
     assert demonstration.main(["--quick", "--no-plot", "--backend", backend]) == 0
     output = capsys.readouterr().out
-    for word in ("digits", "breast cancer", "diabetes", "Gradient", "scikit-learn", "instruction set"):
+    tasks = ("digits", "digits, images", "breast cancer", "diabetes")
+    for word in (*tasks, "Gradient", "scikit-learn", "instruction set"):
         assert word in output
 
 
@@ -26,7 +27,7 @@ def test_loss_curves_are_saved_where_asked(tmp_path, capsys):
 
 
 def test_implausible_score_is_a_failure(monkeypatch, capsys):
-    impossible = [dataclasses.replace(demonstration.TASKS[2], least=2.0)]
+    impossible = [dataclasses.replace(demonstration.TASKS[-1], least=2.0)]
     monkeypatch.setattr(demonstration, "TASKS", impossible)
     assert demonstration.main(["--quick", "--no-plot"]) == 1
     assert "FAILED: diabetes" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_feature_maps(net, digits, axes):
     X, _ = digits
     display = plot.FeatureMapDisplay.from_estimator(net, X[3:4], layer=1, ax=axes, cmap="gray")
     np.testing.assert_allclose(np.moveaxis(display.tiles, 0, -1), net.transform(X[3:4], layer=1)[0])
-    assert plot.FeatureMapDisplay.from_estimator(net, X, layer=-1, ax=axes).tiles.shape == (1, 10, 1)
+    assert plot.FeatureMapDisplay.from_estimator(net, X, layer=-1, ax=axes).tiles.shape == (1, 1, 10)
 
 
 def test_bad_requests(net):

@@ -1,7 +1,6 @@
 /* Random changes of images: maps of the plane, zeroed squares, noise, factors. A signal is an image of height 1.
  * Shifts, rotations, zooms and flips that follow each other become one map from pixels of y to places in x, so an image
- * is sampled once. Words are drawn for FNN_GROUPS images at once (words.h); an image goes through all transforms of a
- * block while it is in the first cache. */
+ * is sampled once. Words are drawn for FNN_GROUPS images at once (words.h). */
 
 /* The place in x, row and column, of y's pixel (i, j): each is [0] * i + [1] * j + [2]. */
 #define affine NAME(affine)
@@ -97,7 +96,7 @@ static void NAME(move)(const fnn_augment *a, const affine *m, const real *x, int
 
 FNN_INLINE real NAME(within)(real x, real limit)
 {
-    x = x < 0 ? 0 : x;
+    x = x > 0 ? x : 0; /* NaN, from a map that overflows, becomes 0 */
     return x > limit ? limit : x;
 }
 
@@ -182,61 +181,72 @@ static void NAME(cut_out)(const fnn_augment *a, int64_t side, const uint32_t *wo
         memset(y + (i * a->width + begin[1]) * a->channels, 0, (size_t)((end[1] - begin[1]) * a->channels) * sizeof *y);
 }
 
-static int NAME(is_affine)(int transform)
+/* y = x under the maps of the plane from number `first` on that follow each other; returns the number after them. */
+static int64_t NAME(augment_places)(const fnn_augment *a, int64_t first, const uint64_t *c0, const uint64_t *c1,
+                                    int64_t images, const real *x, real *y)
 {
-    return transform == FNN_TRANSFORM_shift || transform == FNN_TRANSFORM_rotate || transform == FNN_TRANSFORM_zoom ||
-           transform == FNN_TRANSFORM_horizontal_flip || transform == FNN_TRANSFORM_vertical_flip;
+    const int64_t line = a->width * a->channels, size = a->height * line;
+    uint32_t words[4 * FNN_GROUPS];
+    affine map[FNN_GROUPS];
+    int64_t k = first, whole = 1;
+    for (int64_t r = 0; r < images; r++) map[r] = (affine){{1, 0, 0}, {0, 1, 0}};
+    for (; k < a->transforms && a->table[3 * k] < FNN_TRANSFORM_MAPS; k++) {
+        const int transform = (int)a->table[3 * k];
+        fnn_random_words(c0, c1, a->step, a->stream + (uint32_t)k, a->seed, words);
+        for (int64_t r = 0; r < images; r++)
+            map[r] = NAME(compose)(map[r], transform, a->table + 3 * k + 1, words + 4 * r, a->height, a->width);
+        whole &= transform != FNN_TRANSFORM_rotate && transform != FNN_TRANSFORM_zoom;
+    }
+    for (int64_t r = 0; r < images; r++, x += size, y += size) {
+        if (!whole) {
+            NAME(bordered)(a, x);
+            NAME(sample)(a, &map[r], y);
+        } else if (x == y) {
+            NAME(move)(a, &map[r], NAME(bordered)(a, x), line + 3 * a->channels, y);
+        } else {
+            NAME(move)(a, &map[r], x, line, y);
+        }
+    }
+    return k;
 }
 
-/* All transforms of up to FNN_GROUPS images; the first of them is image `image` of the batch. */
+/* y = x under transform k, which leaves pixels where they are, of image `image` of the batch; `words` are its. */
+static void NAME(augment_values)(const fnn_augment *a, int64_t k, int64_t image, const uint32_t *words, const real *x,
+                                 real *y)
+{
+    const int64_t size = a->height * a->width * a->channels;
+    const double *number = a->table + 3 * k + 1;
+    real normal[2];
+    switch ((int)a->table[3 * k]) {
+    case FNN_TRANSFORM_cutout:
+        if (x != y) memcpy(y, x, (size_t)size * sizeof(real));
+        NAME(cut_out)(a, (int64_t)number[0], words, y);
+        break;
+    case FNN_TRANSFORM_gaussian_noise:
+        NAME(add_noise)(size, x, y, (real)number[0], a->seed, image, a->step, a->stream + (uint32_t)k);
+        break;
+    default:
+        NAME(normal_pair)(words[0], words[1], normal, normal + 1);
+        for (int64_t i = 0; i < size; i++) y[i] = x[i] * (1 + (real)number[0] * normal[0]);
+    }
+}
+
+/* All transforms of up to FNN_GROUPS images, transform by transform; the first is image `image` of the batch. */
 static void NAME(augment_block)(const fnn_augment *a, int64_t image, int64_t images, const real *x, real *y)
 {
     const int64_t size = a->height * a->width * a->channels;
     uint64_t c0[FNN_GROUPS] = {0}, c1[FNN_GROUPS];
     uint32_t words[4 * FNN_GROUPS];
     for (int64_t r = 0; r < FNN_GROUPS; r++) c1[r] = (uint64_t)(image + r);
-    for (int64_t k = 0; k < a->transforms;) {
-        const double *number = a->table + 3 * k + 1;
-        int transform = (int)a->table[3 * k], whole = 1;
-        if (NAME(is_affine)(transform)) {
-            affine map[FNN_GROUPS];
-            for (int64_t r = 0; r < images; r++) map[r] = (affine){{1, 0, 0}, {0, 1, 0}};
-            for (; k < a->transforms && NAME(is_affine)(transform = (int)a->table[3 * k]); k++) {
-                fnn_random_words(c0, c1, a->step, a->stream + (uint32_t)k, a->seed, words);
-                for (int64_t r = 0; r < images; r++)
-                    map[r] = NAME(compose)(map[r], transform, a->table + 3 * k + 1, words + 4 * r, a->height, a->width);
-                whole &= transform != FNN_TRANSFORM_rotate && transform != FNN_TRANSFORM_zoom;
-            }
-            for (int64_t r = 0; r < images; r++) {
-                if (whole && x != y) {
-                    NAME(move)(a, &map[r], x + r * size, a->width * a->channels, y + r * size);
-                    continue;
-                }
-                const real *inside = NAME(bordered)(a, x + r * size);
-                if (whole)
-                    NAME(move)(a, &map[r], inside, (a->width + 3) * a->channels, y + r * size);
-                else
-                    NAME(sample)(a, &map[r], y + r * size);
-            }
-            x = y;
+    for (int64_t k = 0; k < a->transforms; x = y) {
+        if (a->table[3 * k] < FNN_TRANSFORM_MAPS) {
+            k = NAME(augment_places)(a, k, c0, c1, images, x, y);
             continue;
         }
-        const uint32_t stream = a->stream + (uint32_t)k++;
-        fnn_random_words(c0, c1, a->step, stream, a->seed, words);
-        for (int64_t r = 0; r < images; r++) {
-            const real *from = x + r * size;
-            real *to = y + r * size, normal[2];
-            if (transform == FNN_TRANSFORM_cutout) {
-                if (from != to) memcpy(to, from, (size_t)size * sizeof(real));
-                NAME(cut_out)(a, (int64_t)number[0], words + 4 * r, to);
-            } else if (transform == FNN_TRANSFORM_gaussian_noise) {
-                NAME(add_noise)(size, from, to, (real)number[0], a->seed, image + r, a->step, stream);
-            } else {
-                NAME(normal_pair)(words[4 * r], words[4 * r + 1], normal, normal + 1);
-                for (int64_t i = 0; i < size; i++) to[i] = from[i] * (1 + (real)number[0] * normal[0]);
-            }
-        }
-        x = y;
+        fnn_random_words(c0, c1, a->step, a->stream + (uint32_t)k, a->seed, words);
+        for (int64_t r = 0; r < images; r++)
+            NAME(augment_values)(a, k, image + r, words + 4 * r, x + r * size, y + r * size);
+        k++;
     }
     if (x != y) memcpy(y, x, (size_t)(images * size) * sizeof(real));
 }

@@ -1,6 +1,6 @@
-/* exp, expm1, log, log1p, tanh, logistic, sine and cosine of turns and the normal distribution as branch-free functions of one real, so that
- * a loop over them becomes vector code. Errors in units in the last place, measured over the
- * whole range, stand at each function. NaN stays NaN; results below the smallest normal number are 0.
+/* exp, expm1, log, log1p, tanh, logistic, sine and cosine of turns and the normal distribution as branch-free functions
+ * of one real, so that a loop over them becomes vector code. Errors in units in the last place, measured over the whole
+ * range, stand at each function. NaN stays NaN; results below the smallest normal number are 0.
  *
  * The polynomials are Chebyshev fits of the named function on the named interval, highest power first. */
 

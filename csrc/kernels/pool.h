@@ -17,7 +17,8 @@ static inline fnn_taps fnn_taps_of(const fnn_window *w, int axis, int64_t output
     return taps;
 }
 
-/* Loops over all windows of `images` images, `out` being the window's place among all outputs. */
+/* Loops over all windows of `images` images, `out` being the window's place among all outputs. What is done once for an
+ * image comes with its first window. */
 #define FNN_EACH_WINDOW(w, images) \
     for (int64_t image = 0, out = 0; image < (images); image++) \
         for (fnn_taps down = fnn_taps_of(w, 0, 0); down.output < (w)->output[0]; \
@@ -82,8 +83,9 @@ FNN_INLINE void NAME(max_pool_grad_vectors)(int vectors, const fnn_window *w, in
 {
     const int64_t width = vectors * FNN_LANES;
     const int once = fnn_covers_once(w);
-    if (!once) memset(dx, 0, (size_t)(images * w->image[0] * w->image[1] * width) * sizeof(real));
+    const int64_t size = w->image[0] * w->image[1] * width, windows = w->output[0] * w->output[1];
     FNN_EACH_WINDOW(w, images) {
+        if (!once && out == image * windows) memset(dx + image * size, 0, (size_t)size * sizeof(real));
         vec gradient[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
         FNN_UNROLL
         for (int v = 0; v < vectors; v++) {
@@ -134,8 +136,9 @@ FNN_INLINE void NAME(avg_pool_grad_vectors)(int vectors, const fnn_window *w, in
 {
     const int64_t width = vectors * FNN_LANES;
     const int once = fnn_covers_once(w);
-    if (!once) memset(dx, 0, (size_t)(images * w->image[0] * w->image[1] * width) * sizeof(real));
+    const int64_t size = w->image[0] * w->image[1] * width, windows = w->output[0] * w->output[1];
     FNN_EACH_WINDOW(w, images) {
+        if (!once && out == image * windows) memset(dx + image * size, 0, (size_t)size * sizeof(real));
         vec share[FNN_MAX_VECTORS];
         const vec inverse = NAME(broadcast)(1 / (real)((down.end - down.begin) * (across.end - across.begin)));
         FNN_UNROLL

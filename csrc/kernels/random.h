@@ -1,7 +1,7 @@
-/* Dropout, randomised ReLU and the mixing of two rows, from Philox4x32-10: Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as
- * easy as 1, 2, 3. Element (row, column) at step t of stream s is word column % 4 of counter (column / 4, row, t, s),
- * so a mask depends on nothing but its place, and backward draws it again instead of storing it.
- * FNN_GROUPS counters run side by side (words.h), several rows of a narrow panel at once. */
+/* Dropout and randomised ReLU from Philox4x32-10: Salmon, Moraes, Dror and Shaw (2011), Parallel random numbers: as
+ * easy as 1, 2, 3; and the mixing of rows. Element (row, column) at step t of stream s is word column % 4 of counter
+ * (column / 4, row, t, s), so a mask depends on nothing but its place, and backward draws it again instead of storing
+ * it. FNN_GROUPS counters run side by side (words.h), several rows of a narrow panel at once. */
 
 /* Runs BODY for the elements of a (rows * repeats, width) panel with `at` the element's index and `word` its random
  * word, which `repeats` lines share. */

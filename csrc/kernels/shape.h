@@ -1,4 +1,49 @@
-/* The sum where two branches meet. (Another shape is a store and a gather: see fastnn/native/_shape.pyx.) */
+/* Rows in another shape, and the sum where two branches meet. */
+
+/* `rows` times `columns` elements, whole vectors first. */
+FNN_INLINE void NAME(copy_lines)(int64_t rows, int64_t columns, const real *from, int64_t from_row, real *to,
+                                 int64_t to_row)
+{
+    for (int64_t i = 0; i < rows; i++, from += from_row, to += to_row) {
+        for (int64_t j = 0; j < FNN_WHOLE(columns); j += FNN_LANES) NAME(store)(to + j, NAME(load)(from + j));
+        for (int64_t j = FNN_WHOLE(columns); j < columns; j++) to[j] = from[j];
+    }
+}
+
+/* Lines of y are filled in order, so that x is read in order too: `position` and `column` say where it stands. What is
+ * copied is the same for every row, and is copied for several at once: one of the two matrices is walked along its
+ * lines and the other across. */
+static void NAME(reshape)(int64_t begin, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride,
+                          const void *x_, int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y_)
+{
+    const int64_t x_padded = x_stride ? NAME(padded)(x_columns) : x_columns, y_padded = NAME(padded)(y_columns);
+    const int64_t x_panel = x_stride ? FNN_PANEL : x_columns;
+    const real *x = x_;
+    real *y = y_;
+    FNN_EACH_BLOCK(begin, rows) {
+        int64_t position = 0, column = 0;
+        for (int64_t line = 0; line < y_positions; line++) {
+            for (int64_t start = 0; start < y_padded; start += FNN_PANEL) {
+                const int64_t y_width = y_padded - start < FNN_PANEL ? y_padded - start : FNN_PANEL;
+                const int64_t columns = y_columns - start < y_width ? y_columns - start : y_width;
+                real *to = y + start / FNN_PANEL * y_stride + (first * y_positions + line) * y_width;
+                for (int64_t done = 0, run; done < columns; done += run) {
+                    const int64_t panel = column / x_panel, inside = column - panel * x_panel;
+                    const int64_t rest = x_padded - column + inside, x_width = rest < x_panel ? rest : x_panel;
+                    const real *from = x + panel * x_stride + (first * x_positions + position) * x_width + inside;
+                    run = columns - done;
+                    if (run > x_width - inside) run = x_width - inside;
+                    if (run > x_columns - column) run = x_columns - column;
+                    NAME(copy_lines)(m, run, from, x_positions * x_width, to + done, y_positions * y_width);
+                    column += run;
+                    if (column == x_columns) column = 0, position++;
+                }
+                for (int64_t i = 0; i < m; i++)
+                    for (int64_t j = columns; j < y_width; j++) to[i * y_positions * y_width + j] = 0;
+            }
+        }
+    }
+}
 
 static void NAME(add_arrays)(int64_t n, const void *a_, const void *b_, void *y_)
 {

@@ -87,6 +87,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .max_pool_grad = NAME(max_pool_grad),
     .avg_pool = NAME(avg_pool),
     .avg_pool_grad = NAME(avg_pool_grad),
+    .reshape = NAME(reshape),
     .add = NAME(add_arrays),
     .augment = NAME(augment),
     .peak = NAME(peak),

@@ -1,6 +1,6 @@
 """scikit-learn estimators: parameters, validation, labels, fitted attributes. The arithmetic is a backend's."""
 
-from fastnn.estimators.classifier import MLPClassifier
-from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.convnet import ConvNet, ConvNetRegressor
+from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["ConvNet", "ConvNetRegressor", "MLPClassifier", "MLPRegressor"]

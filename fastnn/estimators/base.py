@@ -1,23 +1,26 @@
-"""What the classifier and the regressor share: parameters, the course of `fit`, prediction."""
+"""What all estimators share: the parameters of training, the course of `fit`, prediction."""
 
 from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from fastnn import activations, initializers, schedules, training
+from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
 from fastnn.estimators.fitting import Fit, digest
+from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
+from fastnn.initializers import get_initializer
 
-_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "classes_", "_label_binarizer")
+_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "input_shape_", "scale_", "classes_", "_label_binarizer")
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -25,16 +28,195 @@ def _closed(kind, low, high, closed="left"):
     return Interval(kind, low, high, closed=closed)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):
-    """Base of MLPClassifier and MLPRegressor; not for direct use.
+class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+    """Training parameters, the course of `fit` and prediction of every network; not for direct use.
 
-    A subclass says what its targets mean: `_kind`, `_encode`, `_n_outputs`, `_score_outputs` and, where it differs,
-    `_target_options`, `_loss_weight`, `_stratify`.
+    A subclass says how X is read (`_read`) and which network its parameters describe (`_build`). What targets mean
+    comes from ClassifierTargets or RegressorTargets: `_kind`, `_encode`, `_n_outputs`, `_score_outputs` and, where it
+    differs, `_target_options`, `_loss_weight`, `_stratify`.
+
+    Parameters
+    ----------
+    solver : {"lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw"}, default="adam"
+        "gd" takes all rows in one step, "sgd" has momentum, "lbfgs" is the quasi-Newton method of
+        :func:`scipy.optimize.minimize`, good for small data; it works in float64 inside.
+
+    alpha : float, default=0.0001
+        Strength of the penalty alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2) / s on weights, not biases,
+        where s is the sum of the sample weights of the batch (its number of rows without weights).
+
+    batch_size : int or "auto", default="auto"
+        Rows of a step; "auto" is min(200, n_samples). Not used by "gd" and "lbfgs".
+
+    learning_rate : str or schedule spec, default="constant"
+        "constant"; "invscaling": learning_rate_init / (rows seen by the last epoch's end + 1) ** power_t; "adaptive":
+        divided by 5 whenever n_iter_no_change epochs pass without progress, until it is 1e-6 or less; "step",
+        "exponential", "cosine", "one_cycle", "warm_up", or a spec from ``fastnn.schedules``. Works with every solver
+        but "lbfgs". Schedules with an end ("cosine", "one_cycle") span max_iter epochs and start anew with each fit.
+
+    learning_rate_init : float, default=0.001
+        The rate the schedule scales.
+
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+
+    max_iter : int, default=200
+        Most epochs (passes over the data); most iterations for "lbfgs".
+
+    shuffle : bool, default=True
+        Whether rows are reordered in each epoch. Has no effect where one batch holds all rows.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the initial weights and a 64-bit seed, from which shuffles, masks and the validation split come. The seed
+        is kept, so training that is continued goes on with its stream.
+
+    tol : float, default=1e-4
+        Least improvement of the training loss (of the validation score with early stopping) that counts as progress;
+        for "lbfgs", the largest gradient component at which it stops.
+
+    verbose : bool, int or "bar", default=False
+        True prints a line an epoch. "bar" shows a progress bar on standard error, if that is a terminal, in fits that
+        take more than a second.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit's weights. The optimiser's state is then kept, also in pickles, and a
+        fit that is continued equals one that never stopped, bit for bit.
+
+    momentum : float, default=0.9
+        Of "sgd", in [0, 1].
+
+    nesterovs_momentum : bool, default=True
+        Whether "sgd" looks ahead.
+
+    early_stopping : bool, default=False
+        Whether to stop when the score on held-out rows makes no progress, and to keep the weights of the best score.
+        The rows are `X_val` where given to `fit`, else `validation_fraction` of the data, a classifier's stratified by
+        class where every class is frequent enough (never for multilabel targets). Not used by "lbfgs".
+
+    validation_fraction : float, default=0.1
+        Share of rows set aside by early_stopping.
+
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Memories of "adam" and "adamw", in [0, 1).
+
+    epsilon : float, default=1e-8
+        Keeps the quotients of "adagrad", "rmsprop", "adam" and "adamw" finite.
+
+    n_iter_no_change : int or inf, default=10
+        Training stops when more than this many epochs in a row bring no progress.
+
+    max_fun : int, default=15000
+        Most loss evaluations of "lbfgs".
+
+    l1_ratio : float, default=0.0
+        Share of the 1-norm in the penalty, in [0, 1].
+
+    init : str or initialiser spec, default="auto"
+        Initial weights: "auto" (scikit-learn's rule), "zeros", "normal", "uniform", "glorot_uniform", "glorot_normal",
+        "lecun_uniform", "lecun_normal", "he_uniform", "he_normal", "orthogonal" or a spec from
+        ``fastnn.initializers``. All but "auto" start with zero biases.
+
+    clip_norm : float or None, default=None
+        Largest Euclidean norm of the gradient of all parameters together; longer ones are scaled down.
+
+    clip_value : float or None, default=None
+        Largest absolute value of each element of the gradient, after `clip_norm`.
+
+    weight_decay : float, default=0.01
+        Decoupled weight decay of "adamw".
+
+    rho : float, default=0.9
+        Memory of "rmsprop", in [0, 1).
+
+    precision : {"auto", "float32", "float64"}, default="auto"
+        Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32).
+
+    backend : {"native", "numpy"}, default="native"
+        Compiled kernels, or the same plan in NumPy.
+
+    n_jobs : int or None, default=None
+        Most threads; None and -1 mean all cores. Small nets use fewer. Results do not depend on it.
+
+    scoring : str, callable or None, default=None
+        Score of the held-out rows, any scorer of scikit-learn; None means accuracy
+        for a classifier and R^2 for a regressor.
+
+    epoch_callback : callable or None, default=None
+        Called after each epoch with a ``fastnn.estimators.callbacks.Epoch`` (number, loss, learning_rate, seconds,
+        validation_loss, validation_score, and estimator, a fitted copy made on demand); training stops if it returns
+        True. For scikit-learn's callbacks see `set_callbacks`.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (n_inputs, n_units)
+        Weights of each layer that has some. Predictions use what is in these arrays, also after you change them.
+
+    intercepts_ : list of ndarray of shape (n_units,)
+        Biases of each of these layers, None for one without.
+
+    scales_, shifts_ : list of ndarray of shape (n_units,)
+        With normalisation: what the normalised values of each such layer are multiplied with, and what is added.
+
+    running_means_, running_variances_ : list of ndarray of shape (n_units,)
+        With batch normalisation: the statistics that predictions use; None for a layer that normalises otherwise.
+
+    loss_ : float
+        Training loss, penalty included, of the last epoch.
+
+    best_loss_ : float or None
+        Lowest training loss; None with early stopping.
+
+    loss_curve_ : list of float
+        Training loss of each epoch, for every solver. Continued by warm starts and partial_fit.
+
+    history_ : dict of str to list
+        One entry an epoch: "loss", "seconds", "learning_rate" (of its last batch; not for "lbfgs") and, where rows are
+        held out, "validation_loss" (without penalty) and "validation_score".
+
+    validation_scores_ : list of float or None
+        Scores of the held-out rows with early stopping.
+
+    best_validation_score_ : float or None
+        Their maximum.
+
+    t_ : int
+        Rows seen in training.
+
+    n_iter_ : int
+        Epochs (iterations) of the last fit.
+
+    layers_ : list of layers
+        The network's layers, output layer included.
+
+    n_layers_ : int
+        Layers with weights, plus one for the input.
+
+    n_outputs_ : int
+        Units of the output layer.
+
+    n_features_in_ : int
+        Number of features seen in fit.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, if X had string names for all.
+
+    Notes
+    -----
+    Without `warm_start` the optimiser's state is dropped after `fit`, so that a pickle is little larger than the
+    weights; `partial_fit` on such an estimator starts with a fresh optimiser. After `partial_fit` the state is kept.
+
+    Sample weights enter the loss and the validation score, not the statistics of batch normalisation.
+
+    Ctrl-C ends a fit with a warning and leaves an estimator with the weights so far.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
+    Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural networks.
+    Kingma and Ba (2015), Adam: a method for stochastic optimization.
     """
 
     _parameter_constraints: dict = {
-        "hidden_layer_sizes": ["array-like", _closed(Integral, 1, None)],
-        "activation": [StrOptions(set(activations.ACTIVATIONS)), activations.Activation, list, tuple],
         "solver": [StrOptions(set(SOLVERS))],
         "alpha": [_closed(Real, 0, None)],
         "batch_size": [StrOptions({"auto"}), _closed(Integral, 1, None)],
@@ -57,9 +239,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "n_iter_no_change": [_closed(Integral, 1, None), Options(Real, {np.inf})],
         "max_fun": [_closed(Integral, 1, None)],
         "l1_ratio": [_closed(Real, 0, 1, "both")],
-        "dropout": [_closed(Real, 0, 1), "array-like"],
-        "input_dropout": [_closed(Real, 0, 1)],
-        "normalization": [StrOptions({"batch", "layer"}), None],
         "init": [StrOptions(set(initializers.INITIALIZERS)), initializers.Initializer],
         "clip_norm": [_closed(Real, 0, None, "neither"), None],
         "clip_value": [_closed(Real, 0, None, "neither"), None],
@@ -77,7 +256,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"] if self.precision == "auto" else []
         return tags
 
     # ---- fit ----
@@ -121,9 +300,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _prepare(self, X, y, sample_weight, first, incremental):
         """What a fit starts from: (Rows, Network, Progress, weights by name, dtype)."""
-        hidden = validation.check_hidden_layer_sizes(self)
         rows = self._check_rows(X, y, sample_weight, first, incremental)
-        network = networks.build(self, rows.X.shape[1], hidden, *self._n_outputs(rows.target))
+        network = self._build(rows.X, *self._n_outputs(rows.target))
+        if self.solver == "lbfgs":
+            network = networks.remember_last_batch(network)
         validation.check_combination(self, networks.is_random(network))
         return rows, network, *self._start(network, rows.X.dtype, first)
 
@@ -136,16 +316,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _check_rows(self, X, y, sample_weight, first, incremental):
         """Validated X, y and weights as Rows; sets `n_features_in_` and, for a classifier, `classes_`."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            **validation.X_OPTIONS,
-            multi_output=True,
-            y_numeric=self._kind == "regressor",
-            reset=first,
-        )
-        X = validation.as_rows(X)
+        X, y = self._read(X, y=y, multi_output=True, y_numeric=self._kind == "regressor", reset=first)
         weight = validation.check_weight(sample_weight, X)
         y, target = self._encode(y, reset=first, incremental=incremental)
         return Rows(X, y, target, weight, self._loss_weight(y, weight, incremental))
@@ -154,11 +325,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Where training starts: (Progress, weights by name, dtype)."""
         if self.precision != "auto":
             dtype = np.dtype(self.precision)
+        elif dtype == np.uint8:
+            dtype = np.dtype(np.float32)
         random_state = check_random_state(self.random_state)
         if first:
-            weights = networks.initial_weights(self, network, random_state)
+            init = get_initializer(self.init, where=f"{type(self).__name__}: init")
+            weights = networks.initial_weights(network, random_state, init, self._auto_activation)
             return self._new_progress(random_state), weights, dtype
-        weights = networks.from_attributes(self)
+        weights = networks.from_attributes(self, network)
         self._check_continuation(network, weights)
         if self.precision == "auto":
             dtype = _dtype(self.coefs_)
@@ -179,9 +353,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 came = f"has shape {weights[name].shape}" if name in weights else "is missing"
                 raise ValueError(
                     f"{type(self).__name__}: training cannot go on from the fitted weights: "
-                    f"{networks.public_name(name)} should have shape {expected} but {came}; keep to the parameters and "
-                    "the kind of data of the last fit, or start anew with fit and warm_start=False"
+                    f"{networks.public_name(network, name)} should have shape {expected} but {came}; keep to the "
+                    "parameters and the kind of data of the last fit, or start anew with fit and warm_start=False"
                 )
+
+    @property
+    def _auto_activation(self):
+        """The activation that init="auto" goes by where the output layer is the only one with weights."""
+        return "relu"
 
     @staticmethod
     def _new_progress(random_state):
@@ -215,20 +394,70 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X, raw=False):
         """Outputs of the network for X, before the output activation if `raw`."""
         check_is_fitted(self)
-        X = validation.check_X(self, X)
-        weights = networks.from_attributes(self)
-        units = [coef.shape[1] for coef in self.coefs_]
-        network = networks.resized(self._network, np.shape(self.coefs_[0])[0], units)
-        if raw:
-            network = networks.linear_output(network)
-        lowered = networks.plan(network, "predict")
+        X = self._read(X, reset=False)
+        network = self._fitted_network()
+        return self._run(networks.linear_output(network) if raw else network, X)
+
+    def transform(self, X, layer=-1):
+        """Activations of a layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...)
+
+        layer : int, default=-1
+            Which one of `layers_`; negative numbers count from the end. The last one gives the network's outputs, after
+            the output activation.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
+                (n_samples, time, channels)
+        """
+        check_is_fitted(self)
+        network = self._fitted_network()
+        try:
+            place = range(len(network.layers))[layer]
+        except (IndexError, TypeError):
+            raise ValueError(
+                f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
+                f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
+            ) from None
+        return self._run(networks.first_layers(network, place + 1), self._read(X, reset=False))
+
+    def summary(self):
+        """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.
+
+        Returns
+        -------
+        Summary
+            A list of lines with the attributes `name`, `output`, `parameters`, `fixed`, `multiply_adds` and `bytes`,
+            shown as a table. Before `fit` the output layer is missing.
+        """
+        if self.__sklearn_is_fitted__():
+            return summarize(self._fitted_network(), _dtype(self.coefs_).itemsize)
+        return summarize(self._unfitted_network(), 8 if self.precision == "float64" else 4)
+
+    def _unfitted_network(self):
+        """The network as far as it is known before `fit`."""
+        raise NotFittedError(
+            f"{type(self).__name__}.summary: the network is not known before fit, which tells the shape of X"
+        )
+
+    def _fitted_network(self):
+        """The network that the fitted attributes belong to."""
+        return self._network
+
+    def _run(self, network, X):
+        """What a network with the fitted weights yields for rows that have been read."""
+        lowered, dtype = networks.plan(network, "predict"), _dtype(self.coefs_)
         runner = training.runner_class(self.backend)(
             lowered,
-            dtype=_dtype(self.coefs_),
-            rows=networks.prediction_capacity(X.shape[0]),
+            dtype=dtype,
+            rows=networks.prediction_capacity(lowered, X.shape[0], dtype),
             n_threads=training.thread_limit(self.backend, self.n_jobs),
         )
-        networks.load(runner, lowered, weights)
+        networks.load(runner, network, lowered, networks.from_attributes(self, network))
         return runner.forward(X)
 
 

@@ -63,9 +63,8 @@ class Fit:
             self.watch.close()
         self._settle(weights)
         fitted = self.attributes(weights)
-        for attribute in networks.ATTRIBUTES:
-            if attribute not in fitted:
-                vars(e).pop(attribute, None)
+        for attribute in {name for names in networks.ATTRIBUTES for name in names.values()} - set(fitted):
+            vars(e).pop(attribute, None)
         vars(e).update(fitted)
         self.watch.finish()
 
@@ -76,30 +75,42 @@ class Fit:
     def _validator(self):
         if self.held_out is None:
             return None
-        return HeldOut(self.estimator, self.held_out, self.network, self.target_options, self._runner, self.attributes)
+        return HeldOut(
+            self.estimator,
+            self.held_out,
+            self.network,
+            self.target_options,
+            self._runner,
+            self.dtype,
+            self.attributes,
+        )
 
     def _penalty(self):
         e = self.estimator
         return {"l1": e.alpha * e.l1_ratio, "l2": e.alpha * (1.0 - e.l1_ratio)}
 
-    def _lower(self, purpose, batch_size, **options):
+    def _lower(self, purpose, batch_size, dtype, **options):
         """The plan for batches of this size, and the rows of its chunks."""
-        rows = networks.capacity(batch_size, networks.mixes_rows(self.network))
-        lowered = networks.plan(
-            self.network,
-            purpose,
-            weighted=self.weighted,
-            whole_batch=purpose == "train" and rows >= batch_size,
-            rows=batch_size if self.n_threads > 1 else None,
-            **self.target_options,
-            **self._penalty(),
-            **options,
-        )
-        return lowered, rows
+
+        def lowered(whole_batch):
+            return networks.plan(
+                self.network,
+                purpose,
+                weighted=self.weighted,
+                whole_batch=purpose == "train" and whole_batch,
+                rows=batch_size if self.n_threads > 1 else None,
+                **self.target_options,
+                **self._penalty(),
+                **options,
+            )
+
+        plan = lowered(whole_batch=True)
+        rows = networks.training_capacity(plan, batch_size, dtype)
+        return plan if rows >= batch_size else lowered(whole_batch=False), rows
 
     def _load(self, lowered, rows, dtype=None):
         self.plan, self.runner = lowered, self._runner(lowered, rows, dtype)
-        networks.load(self.runner, lowered, self.weights)
+        networks.load(self.runner, self.network, lowered, self.weights)
         self.runner.bind(*self.rows.bound)
 
     def _hooks(self):
@@ -125,7 +136,7 @@ class Fit:
             incremental=self.incremental,
         )
         clipping = {"clip_norm": e.clip_norm, "clip_value": e.clip_value}
-        self._load(*self._lower("train", control.batch_size, optimizer=optimizer, **clipping))
+        self._load(*self._lower("train", control.batch_size, self.dtype, optimizer=optimizer, **clipping))
         if progress.states is None or progress.optimizer != optimizer:
             progress.optimizer, progress.step = optimizer, 0
         else:
@@ -157,7 +168,8 @@ class Fit:
 
         Line searches and finite differences need differences of nearly equal losses.
         """
-        self._load(*self._lower("gradient", self.rows.X.shape[0]), dtype=np.dtype(np.float64))
+        dtype = np.dtype(np.float64)
+        self._load(*self._lower("gradient", self.rows.X.shape[0], dtype), dtype)
         return self.plan, self.runner
 
     def _final_weights(self):
@@ -189,8 +201,9 @@ class Fit:
             weights = training.weights_of(self.runner, self.plan)
         curve = history.get("loss", [])
         return {
-            **networks.to_attributes(weights, self.dtype),
-            "n_layers_": len(networks.dense_layers(network)) + 1,
+            **networks.to_attributes(network, weights, self.dtype),
+            "layers_": list(network.layers),
+            "n_layers_": len(networks.attribute_names(network)["coefs_"]) + 1,
             "n_outputs_": network.layers[-1].units,
             "out_activation_": network.output_activation,
             "n_iter_": len(curve) - self.epochs_before if self.n_iter is None else self.n_iter,

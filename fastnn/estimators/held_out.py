@@ -20,11 +20,13 @@ class HeldOut:
         How targets are coded: arguments of `lower`.
     runner : callable
         ``runner(plan, rows)`` makes a Runner.
+    dtype : numpy dtype
+        Of the fitted weights.
     attributes : callable
         ``attributes(weights)`` gives the fitted attributes for weights by name.
     """
 
-    def __init__(self, estimator, rows, network, target_options, runner, attributes):
+    def __init__(self, estimator, rows, network, target_options, runner, dtype, attributes):
         self.estimator, self.rows, self.network, self.attributes = estimator, rows, network, attributes
         n = rows.X.shape[0]
         if rows.weight is not None and not rows.weight.sum():
@@ -33,24 +35,24 @@ class HeldOut:
             )
         weighted = rows.loss_weight is not None
         self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options)
-        self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(n))
+        self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(self.loss_plan, n, dtype))
         self.loss_runner.bind(*rows.bound)
         self.scorer = None
         if estimator.scoring is not None:
             self.scorer = check_scoring(estimator, scoring=estimator.scoring)
         else:
             self.plan = networks.plan(network, "predict")
-            self.runner = runner(self.plan, networks.prediction_capacity(n))
+            self.runner = runner(self.plan, networks.prediction_capacity(self.plan, n, dtype))
 
     def __call__(self, weights):
-        networks.load(self.loss_runner, self.loss_plan, weights)
+        networks.load(self.loss_runner, self.network, self.loss_plan, weights)
         loss = float(self.loss_runner.evaluate())
         if not np.isfinite(loss):
             return np.nan, loss  # scorers raise errors on outputs that are not numbers
         return (self._own_score(weights) if self.scorer is None else self._scored(weights)), loss
 
     def _own_score(self, weights):
-        networks.load(self.runner, self.plan, weights)
+        networks.load(self.runner, self.network, self.plan, weights)
         return float(self.estimator._score_outputs(self.runner.forward(self.rows.X), self.rows, self.network))
 
     def _scored(self, weights):

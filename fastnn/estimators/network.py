@@ -5,93 +5,48 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn import layers, optimizers
+from fastnn import optimizers
 from fastnn.activations import RReLU, get_activation
-from fastnn.initializers import get_initializer
-from fastnn.losses import get_loss
-from fastnn.lower import Network, lower
+from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
+from fastnn.lower import lower
 from fastnn.schedules import InverseScaling, get_schedule
 
 CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few enough for the cache
+TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
+PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread
 
 # Lowering costs as much as a small prediction, and specs are hashable.
 plan = functools.lru_cache(maxsize=256)(lower)
 
 
-def capacity(batch_size, whole_batch):
-    """Rows of a chunk: the whole batch where an op mixes its rows."""
-    return int(batch_size) if whole_batch else min(int(batch_size), CHUNK)
+def row_bytes(lowered, dtype):
+    """Bytes that a row of a chunk takes in all batch buffers of a plan together."""
+    rows = [buffer.size for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
+    return max(1, sum(rows)) * dtype.itemsize
 
 
-def prediction_capacity(n_rows):
+def training_capacity(lowered, batch_size, dtype):
+    """Rows of a chunk in training: the whole batch where an op mixes its rows, else what fits into memory."""
+    if lowered.needs_whole_batch:
+        return int(batch_size)
+    return max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
+
+
+def prediction_capacity(lowered, n_rows, dtype):
     """Rows of a chunk where nothing is learnt: a power of two, so that few layouts serve all sizes of X."""
-    return min(1 << (n_rows - 1).bit_length(), CHUNK)
+    most = max(1, min(CHUNK, PREDICTION_BYTES // row_bytes(lowered, dtype)))
+    return min(1 << (n_rows - 1).bit_length(), 1 << (most.bit_length() - 1))
 
 
-def hidden_activations(estimator, n_hidden):
-    """One activation spec for each hidden layer."""
-    given = estimator.activation
-    name = type(estimator).__name__
-    if isinstance(given, (list, tuple)):
-        if len(given) != n_hidden:
-            raise ValueError(
-                f"{name}: activation has {len(given)} entries for {n_hidden} hidden layers; "
-                "give one for each hidden layer, or a single one for all"
-            )
-        return tuple(get_activation(a, where=f"{name}: activation[{i}]") for i, a in enumerate(given))
-    return (get_activation(given, where=f"{name}: activation"),) * n_hidden
-
-
-def dropout_rates(estimator, n_hidden):
-    """One dropout rate for each hidden layer."""
-    given, name = estimator.dropout, type(estimator).__name__
-    if np.ndim(given) == 0:
-        return (float(given),) * n_hidden
-    rates = tuple(float(rate) for rate in given)
-    if len(rates) != n_hidden:
-        raise ValueError(
-            f"{name}: dropout has {len(rates)} entries for {n_hidden} hidden layers; "
-            "give one for each hidden layer, or a single number for all"
-        )
-    if not all(0 <= rate < 1 for rate in rates):
-        raise ValueError(f"{name}: dropout must lie in [0, 1), got {list(rates)}")
-    return rates
-
-
-def build(estimator, n_features, hidden_sizes, n_outputs, multiclass):
-    """The network an estimator's parameters describe: dense, normalisation and dropout for each hidden layer."""
-    loss = get_loss(estimator.loss, estimator._kind)
-    activations = hidden_activations(estimator, len(hidden_sizes))
-    rates = dropout_rates(estimator, len(hidden_sizes))
-    init = get_initializer(estimator.init, where=f"{type(estimator).__name__}: init")
-    stack = [layers.Dropout(float(estimator.input_dropout))] if estimator.input_dropout else []
-    for units, activation, rate in zip(hidden_sizes, activations, rates, strict=True):
-        stack.append(layers.Dense(units, activation=activation, init=init))
-        if estimator.normalization == "batch":
-            # L-BFGS sees all rows in every evaluation: the last one's statistics are exactly those of its result.
-            stack.append(layers.BatchNorm(momentum=1.0) if estimator.solver == "lbfgs" else layers.BatchNorm())
-        elif estimator.normalization == "layer":
-            stack.append(layers.LayerNorm())
-        if rate:
-            stack.append(layers.Dropout(rate))
-    stack.append(layers.Dense(n_outputs, activation="identity", init=init))
-    return Network(n_features, tuple(stack), loss, loss.output_activation(multiclass))
-
-
-def dense_layers(network):
-    """The dense layers of a network, in order."""
-    return [layer for layer in network.layers if isinstance(layer, layers.Dense)]
+def activations(network):
+    """The activation specs of all layers that have one."""
+    return [get_activation(layer.activation) for layer in all_layers(network.layers) if hasattr(layer, "activation")]
 
 
 def is_random(network):
-    """Whether training draws masks or slopes, so that the loss is not a function of the weights alone."""
-    drops = any(isinstance(layer, layers.Dropout) and layer.rate for layer in network.layers)
-    return drops or any(isinstance(layer.activation, RReLU) for layer in dense_layers(network))
-
-
-def mixes_rows(network):
-    """Whether a layer needs all rows of a batch at once."""
-    return any(isinstance(layer, layers.BatchNorm) for layer in network.layers)
+    """Whether training draws masks, slopes or changes of X, so that the loss is not a function of the weights alone."""
+    drops = any(isinstance(layer, Dropout) and layer.rate for layer in all_layers(network.layers))
+    return drops or bool(network.augment) or any(isinstance(activation, RReLU) for activation in activations(network))
 
 
 def linear_output(network):
@@ -99,90 +54,116 @@ def linear_output(network):
     return replace(network, output_activation="identity")
 
 
-def resized(network, n_features, units):
-    """The same network with dense layers of other sizes: what remains after a user has cut neurons out of `coefs_`."""
-    dense = dense_layers(network)
-    if n_features == network.features and list(units) == [layer.units for layer in dense]:
+def first_layers(network, n):
+    """The network that ends after n of its layers; only all of them have an output activation."""
+    if n == len(network.layers):
         return network
-    if len(units) != len(dense):
-        raise ValueError(f"coefs_ holds {len(units)} arrays, but the network has {len(dense)} dense layers")
-    sizes = iter(units)
-    stack = tuple(
-        replace(layer, units=int(next(sizes))) if isinstance(layer, layers.Dense) else layer for layer in network.layers
-    )
-    return replace(network, features=int(n_features), layers=stack)
+    return replace(network, layers=network.layers[:n], output_activation="identity")
 
 
-def initial_weights(estimator, network, random_state):
-    """Starting weights by name: dense layers from their initialiser, in scikit-learn's order of draws."""
-    weights, n_in = {}, network.features
-    dense = dense_layers(network)
-    common = estimator.activation
-    for i, layer in enumerate(dense):
-        if i < len(dense) - 1:
-            activation = layer.activation.name
-        elif len(dense) > 1:
-            activation = dense[-2].activation.name
-        else:
-            activation = "relu" if isinstance(common, (list, tuple)) else get_activation(common).name
-        W, b = get_initializer(layer.init).draw(random_state, n_in, layer.units, activation)
-        weights[f"dense{i}.W"], weights[f"dense{i}.b"] = W, b
-        n_in = layer.units
+def remember_last_batch(network):
+    """The same network with batch norms that predict with the statistics of the last batch.
+
+    L-BFGS sees all rows in every evaluation: the last one's statistics are exactly those of its result.
+    """
+
+    def changed(layer):
+        if isinstance(layer, BatchNorm):
+            return replace(layer, momentum=1.0)
+        if isinstance(layer, Residual):
+            return replace(
+                layer, layers=tuple(map(changed, layer.layers)), shortcut=tuple(map(changed, layer.shortcut))
+            )
+        return layer
+
+    return replace(network, layers=tuple(map(changed, network.layers)))
+
+
+def initial_weights(network, random_state, init, activation):
+    """Starting weights by name, drawn layer by layer as scikit-learn does, by `init` where a layer has none of its own.
+
+    init="auto" goes by each layer's activation; the output layer has none and takes that of the layer before it, or
+    `activation` where there is no other layer with weights.
+    """
     lowered = plan(network, "predict")
-    for name, value in lowered.initial.items():
-        weights[name] = np.full(lowered.buffers[name].shape, value)
+    weights = {name: np.full(lowered.buffers[name].shape, value) for name, value in lowered.initial.items()}
+    names = attribute_names(network)
+    weighty = [layer for layer in all_layers(network.layers) if hasattr(layer, "starting_weights")]
+    for layer, W, b in zip(weighty, names["coefs_"], names["intercepts_"], strict=True):
+        activation = activation if layer is weighty[-1] else get_activation(layer.activation).name
+        weights[W], start = layer.starting_weights(random_state, lowered.buffers[W].shape, activation, init)
+        if b is not None:
+            weights[b] = start
     return weights
 
 
-# Attribute of the estimator -> names of its arrays. The last four exist with normalisation only.
-ATTRIBUTES = {
-    "coefs_": "dense{}.W",
-    "intercepts_": "dense{}.b",
-    "scales_": "norm{}.gamma",
-    "shifts_": "norm{}.beta",
-    "running_means_": "norm{}.running_mean",
-    "running_variances_": "norm{}.running_var",
-}
+# Of each kind of layer that has arrays: their names in a plan, and the fitted attributes that list them.
+ATTRIBUTES = (
+    {"W": "coefs_", "b": "intercepts_"},
+    {
+        "gamma": "scales_",
+        "beta": "shifts_",
+        "running_mean": "running_means_",
+        "running_var": "running_variances_",
+    },
+)
 
 
-def public_name(name):
+@functools.lru_cache(maxsize=256)
+def attribute_names(network):
+    """Fitted attribute -> names of its arrays in a plan, layer by layer; None for a layer that has no such array.
+
+    {"coefs_": ("conv0.W", "dense1.W"), "intercepts_": (None, "dense1.b")}, say, and those of normalisation where there
+    is any.
+    """
+    lowered = plan(network, "predict")
+    kept = [name for name in lowered.buffers if name in lowered.parameters or name in lowered.statistics]
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in kept)
+    names = {}
+    for attributes in ATTRIBUTES:
+        main = next(iter(attributes))
+        layers = [owner for owner in owners if f"{owner}.{main}" in kept]
+        for array, attribute in attributes.items():
+            column = tuple(f"{layer}.{array}" if f"{layer}.{array}" in kept else None for layer in layers)
+            if any(column):
+                names[attribute] = column
+    return names
+
+
+def public_name(network, name):
     """What a user calls the array that a plan calls "dense0.W": "coefs_[0]"."""
-    for attribute, pattern in ATTRIBUTES.items():
-        prefix, suffix = pattern.split("{}")
-        if name.startswith(prefix) and name.endswith(suffix):
-            return f"{attribute}[{name[len(prefix) : -len(suffix)]}]"
-    return name
+    return next(
+        f"{attribute}[{names.index(name)}]" for attribute, names in attribute_names(network).items() if name in names
+    )
 
 
-def to_attributes(weights, dtype):
+def to_attributes(network, weights, dtype):
     """Fitted attributes, lists of arrays, from weights by name."""
-    attributes = {}
-    for attribute, pattern in ATTRIBUTES.items():
-        arrays = []
-        while (name := pattern.format(len(arrays))) in weights:
-            arrays.append(weights[name].astype(dtype, copy=False))
-        if arrays:
-            attributes[attribute] = arrays
-    return attributes
-
-
-def from_attributes(estimator):
-    """Weights by name from the fitted attributes as they are now."""
     return {
-        pattern.format(i): np.asarray(array)
-        for attribute, pattern in ATTRIBUTES.items()
-        for i, array in enumerate(getattr(estimator, attribute, ()))
+        attribute: [None if name is None else weights[name].astype(dtype, copy=False) for name in names]
+        for attribute, names in attribute_names(network).items()
     }
 
 
-def load(runner, lowered, weights):
+def from_attributes(estimator, network):
+    """Weights by name from the fitted attributes as they are now."""
+    return {
+        name: np.asarray(array)
+        for attribute, names in attribute_names(network).items()
+        for name, array in zip(names, getattr(estimator, attribute, ()), strict=False)
+        if name is not None and array is not None
+    }
+
+
+def load(runner, network, lowered, weights):
     """Puts weights into a runner, each checked against the shape the plan expects."""
     for name in lowered.parameters + lowered.statistics:
         shape, array = lowered.buffers[name].shape, weights.get(name)
         if array is None or array.shape != shape:
             came = "nothing" if array is None else f"shape {array.shape}"
             raise ValueError(
-                f"{public_name(name)}: expected shape {shape}, got {came}; coefs_ and intercepts_ must fit each other"
+                f"{public_name(network, name)}: expected shape {shape}, got {came}; coefs_ and intercepts_ must fit "
+                "each other"
             )
         runner.set(name, array)
 

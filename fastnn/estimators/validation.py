@@ -7,21 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import _check_sample_weight, validate_data
-
-
-def check_hidden_layer_sizes(estimator):
-    """Hidden layer sizes as a tuple of ints; an int means one layer, an empty list none."""
-    given = estimator.hidden_layer_sizes
-    sizes = list(given) if hasattr(given, "__iter__") else [given]
-    for size in sizes:
-        if not isinstance(size, (int, np.integer)) or isinstance(size, bool):
-            raise ValueError(
-                f"hidden_layer_sizes must hold whole numbers, one for each hidden layer, got {size!r} in {given!r}"
-            )
-    if any(size <= 0 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return tuple(int(size) for size in sizes)
+from sklearn.utils.validation import _check_sample_weight
 
 
 def check_combination(estimator, network_is_random):
@@ -30,8 +16,8 @@ def check_combination(estimator, network_is_random):
     if estimator.solver == "lbfgs":
         if network_is_random:
             raise ValueError(
-                f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout or rrelu is random; "
-                "choose solver='adam', or leave the randomness out"
+                f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout, rrelu and augment are "
+                "random; choose solver='adam', or leave the randomness out"
             )
         if estimator.clip_norm is not None or estimator.clip_value is not None:
             raise ValueError(
@@ -55,11 +41,6 @@ def as_rows(X):
             rows.sum_duplicates()
         return rows
     return X if X.flags.aligned and X.flags.c_contiguous else np.array(X, order="C")
-
-
-def check_X(estimator, X):
-    """X for prediction or validation."""
-    return as_rows(validate_data(estimator, X, **X_OPTIONS, reset=False))
 
 
 def check_weight(sample_weight, X):
@@ -136,7 +117,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
     for given, missing, value in (("X_val", "y_val", y_val), ("y_val", "X_val", X_val)):
         if value is None:
             raise ValueError(f"{name}.fit: {given} is provided, but {missing} was not provided.")
-    X_val = check_X(estimator, X_val)
+    X_val = estimator._read(X_val, reset=False)
     check_consistent_length(X_val, y_val)
     return X_val, y_val, check_weight(sample_weight_val, X_val)
 

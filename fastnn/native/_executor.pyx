@@ -207,7 +207,8 @@ cdef void forward_all(const Forward *forward, int threads) noexcept nogil:
 cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
-    X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64 indices.
+    X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64
+    indices.
     """
 
     cdef Step step

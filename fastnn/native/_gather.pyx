@@ -28,7 +28,7 @@ cdef enum:
 
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
-    """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, each drawn from all rows."""
+    """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, drawn from all rows."""
     cdef uint32_t[4] words
     cdef int64_t r
     for r in range(n):
@@ -41,7 +41,9 @@ cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n,
             index[r] = <int64_t> ((<uint64_t> words[0] * <uint64_t> step.total) >> 32)
 
 
-cdef void gather_rows(const Op *op, const Step *step, const char *source, int64_t row, int64_t itemsize) noexcept nogil:
+cdef void gather_rows(
+    const Op *op, const Step *step, const char *source, int64_t row, int64_t itemsize
+) noexcept nogil:
     """Rows of `row` elements into a buffer of number[0] columns and number[1] positions (0: in one piece)."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], positions = op.number[1], start = first_row(step), i, n

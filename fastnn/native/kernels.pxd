@@ -191,6 +191,10 @@ cdef extern from "fastnn.h" nogil:
         void (*avg_pool_grad)(
             const fnn_window *w, int64_t images, int64_t width, const void *dy, void *dx
         ) noexcept nogil
+        void (*reshape)(
+            int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
+            int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y,
+        ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
         void (*augment)(const fnn_augment *a) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil

@@ -46,7 +46,8 @@ def _reshape_gradient(builder, op, dy):
 
 
 def _add_gradient(builder, op, dy):
-    return dict.fromkeys(op.inputs, dy)
+    a, b = op.inputs
+    return {a: dy, b: dy} if a != b else {a: add(builder, dy, dy, f"{a}.gradient")}
 
 
 GRADIENTS = {"reshape": _reshape_gradient, "add": _add_gradient}

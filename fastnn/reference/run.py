@@ -148,11 +148,11 @@ class Runner:
         self._order = None
 
     def _check_shape(self, name, array, n):
+        """Raises ValueError unless an array has n rows of the buffer's shape; images may be flat."""
         buffer = self.plan.buffers[name]
-        expected = (n, *buffer.shape)
-        flat = name == "X" and tuple(array.shape) == (n, buffer.size)
-        if tuple(array.shape) != expected and not flat:
-            raise ValueError(f"Runner.bind: {name} has shape {array.shape}, expected {expected}")
+        fits = math.prod(array.shape[1:]) == buffer.size if name == "X" else array.shape[1:] == buffer.shape
+        if array.shape[0] != n or not fits:
+            raise ValueError(f"Runner: {name} has shape {array.shape}, expected {(n, *buffer.shape)}")
 
     @property
     def order(self):
@@ -232,10 +232,9 @@ class Runner:
         return self._row_loss(buffers, 0, self._n)
 
     def forward(self, X):
-        """Predictions of the rows of X, (n, outputs) of the plan's real type. Changes nothing in
-        the runner.
-        """
+        """Predictions of the rows of X, (n, *output) of the plan's real type. Changes nothing in the runner."""
         n = X.shape[0]
+        self._check_shape("X", X, n)
         output = np.empty((n, *self.plan.buffers["output"].shape), self.dtype)
         buffers = {**self._arrays, "X": X, "output": output}
         self._prepare(buffers)

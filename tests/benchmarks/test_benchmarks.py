@@ -67,6 +67,6 @@ def test_race_against_torch():
     assert "not run" not in _run("race.py", *arguments)
 
 
-def test_accuracy_on_mnist(tiny_mnist):
-    output = _run("mnist_accuracy.py", "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
-    assert "mean of 2" in output
+def test_accuracy_of_recipes(tiny_mnist):
+    output = _run("accuracy.py", "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
+    assert output.count("after 1 epochs") == 3 * 2

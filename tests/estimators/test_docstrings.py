@@ -7,33 +7,38 @@ import re
 import pytest
 from sklearn.datasets import load_iris
 
-from fastnn import MLPClassifier, MLPRegressor, gradient_check
-from fastnn.estimators import classifier, regressor
+from fastnn import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor, gradient_check, layers
+from fastnn.estimators import convnet, mlp
+
+ESTIMATORS = {
+    MLPClassifier: {"normalization": "batch"},
+    MLPRegressor: {"normalization": "batch"},
+    ConvNet: {"layers": [layers.BatchNorm()]},
+    ConvNetRegressor: {"layers": [layers.BatchNorm()]},
+}
 
 
 def documented(Estimator, section):
-    text = re.search(rf"    {section}\n    -+\n(.*?)(?:\n    [A-Z][\w ]+\n    ---|\Z)", Estimator.__doc__, re.S).group(
-        1
-    )
-    heads = re.findall(r"^    (\w[\w, ]*) :", text, re.M)
+    text = re.search(rf"^{section}\n-+\n(.*?)(?:\n[A-Z][\w ]+\n---|\Z)", Estimator.__doc__, re.S | re.M).group(1)
+    heads = re.findall(r"^(\w[\w, ]*) :", text, re.M)
     return [name for head in heads for name in head.split(", ")]
 
 
-@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_every_parameter_in_order(Estimator):
     assert documented(Estimator, "Parameters") == list(inspect.signature(Estimator).parameters)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_every_fitted_attribute(Estimator):
     X, y = load_iris(return_X_y=True)
-    model = Estimator(normalization="batch", max_iter=1, backend="numpy").fit(X, y)
+    model = Estimator(**ESTIMATORS[Estimator], max_iter=1, backend="numpy").fit(X, y)
     fitted = {name for name in vars(model) if name.endswith("_") and name[0] != "_"}
     assert fitted == set(documented(Estimator, "Attributes")) - {"feature_names_in_"}
 
 
-@pytest.mark.parametrize("module", [classifier, regressor, gradient_check])
+@pytest.mark.parametrize("module", [convnet, mlp, gradient_check])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

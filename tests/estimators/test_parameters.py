@@ -251,6 +251,24 @@ def test_validation_data_through_a_pipeline(backend):
     assert pipeline.score(100 * X[1::2], Y[1::2]) == pipeline[-1].best_validation_score_
 
 
+def test_transform_gives_hidden_activations(backend):
+    model = MLPClassifier(**SMALL | {"hidden_layer_sizes": (5, 4)}, activation="tanh", backend=backend).fit(X, Y)
+    x = X
+    for layer, (W, b) in enumerate(zip(model.coefs_[:2], model.intercepts_[:2], strict=True)):
+        x = np.tanh(x @ W + b)
+        np.testing.assert_allclose(model.transform(sparse.csr_array(X), layer), x, atol=1e-12)
+    np.testing.assert_array_equal(model.transform(X), model.predict_proba(X))
+    assert make_pipeline(model, MLPClassifier(**SMALL, backend=backend)).fit(X, Y).score(X, Y) > 0.9
+
+
+def test_summary(backend):
+    model = MLPRegressor(hidden_layer_sizes=(5,), normalization="layer", max_iter=2, backend=backend).fit(X, Y)
+    summary = model.summary()
+    assert [line.name for line in summary] == ["input", "Dense", "LayerNorm", "Dense"]
+    assert [line.parameters for line in summary] == [0, 25, 10, 6]
+    assert [line.bytes for line in summary] == [32, 40, 40, 8]
+
+
 def test_public_names():
     assert set(fastnn.__all__) <= set(dir(fastnn))
 

@@ -5,11 +5,18 @@ from unittest import SkipTest
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor
+from fastnn.layers import Conv1D
 
 from .conftest import BACKENDS
 
-ESTIMATORS = [Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS]
+SMALL = {"layers": [Conv1D(4, 2, padding="same", activation="relu")], "learning_rate_init": 0.02, "max_iter": 60}
+ESTIMATORS = [
+    *(Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS),
+    *(Estimator(**SMALL, backend=name) for Estimator in (ConvNet, ConvNetRegressor) for name in BACKENDS),
+    ConvNet(),
+    ConvNetRegressor(),
+]
 
 
 @parametrize_with_checks(ESTIMATORS)

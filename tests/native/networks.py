@@ -86,7 +86,8 @@ def _random_image_layers(rng):
     middle = [
         (), (BatchNorm(), Activation("relu")), (LayerNorm(),), (Dropout(0.3, True),), (MaxPool2D(),),
         (MaxPool2D(3, 2, "same"), Dropout(0.3)), (AvgPool2D(2, 1, "same"),),
-        (Residual([Conv2D(filters, 3, padding="same", groups=groups), BatchNorm(), Activation("silu")]),),
+        # No bias before a batch norm: its gradient would be nothing but rounding, which Adam turns into steps.
+        (Residual([Conv2D(filters, 3, padding="same", groups=groups, bias=False), BatchNorm(), Activation("silu")]),),
     ]  # fmt: skip
     second = Conv2D(int(rng.choice(CHANNELS)), 3, padding="same", dilation=int(rng.integers(1, 3)), activation="relu")
     last = [(), (GlobalAvgPool(),), (GlobalMaxPool(),), (MaxPool2D(2, padding="same"),), (Dense(20, "relu"),)]

@@ -6,7 +6,7 @@ import pytest
 from fastnn import memory
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
-from tests.native.networks import data, draw, lowered, random_network
+from tests.native.networks import data, draw, lowered, random_image_network, random_network
 
 GAP = 256
 CANARY = 0xA5
@@ -43,17 +43,18 @@ def free_bytes(layout, arena, size):
             if role == "partial":
                 length = 8 * layout.partial_sizes[name]
             else:
-                length = (layout.rows if role == "row" else layout.elements(name)) * layout.dtype.itemsize
+                length = layout.elements(name) * layout.dtype.itemsize
             free[offset : offset + length] = False
     return free
 
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
 @pytest.mark.parametrize("seed", range(25))
-def test_gaps_are_untouched(canaries, seed, dtype, isa):
+def test_gaps_are_untouched(canaries, seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)
-    net = random_network(rng)
+    net = draw_network(rng)
     rows = int(rng.integers(1, 40))
     plan = lowered(net, weighted=True, l1=0.1, l2=0.1, whole_batch=bool(seed % 2), rows=rows)
     X, y, w = data(rng, net, rows, dtype, weighted=True)

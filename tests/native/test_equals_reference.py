@@ -9,7 +9,16 @@ from fastnn.native import Runner as Native
 from fastnn.native import _executor
 from fastnn.reference.run import Runner as Reference
 from fastnn.reference.run import trace
-from tests.native.networks import LOSSES, OPTIMIZERS, data, draw, lowered, network, random_network
+from tests.native.networks import (
+    LOSSES,
+    OPTIMIZERS,
+    data,
+    draw,
+    lowered,
+    network,
+    random_image_network,
+    random_network,
+)
 
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
 
@@ -107,10 +116,11 @@ def test_every_layer(units, extra, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
 @pytest.mark.parametrize("seed", range(40))
-def test_random_networks(seed, dtype, isa):
+def test_random_networks(seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)
-    net = random_network(rng)
+    net = draw_network(rng)
     rows = int(rng.integers(1, 71))
     options = {"weighted": bool(rng.integers(2)), "l2": 0.01, "whole_batch": bool(rng.integers(2)), "rows": rows}
     plan = lowered(net, optimizer=OPTIMIZERS[rng.integers(len(OPTIMIZERS))], **options)
@@ -131,8 +141,8 @@ def test_chunks_of_a_batch_add_up(extra, dtype, isa):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_predictions(dtype, isa):
     rng = np.random.default_rng(6)
-    for seed in range(20):
-        net = random_network(np.random.default_rng(seed))
+    for seed in range(40):
+        net = (random_image_network if seed % 2 else random_network)(np.random.default_rng(seed))
         plan = lowered(net, "predict")
         X, _, _ = data(rng, net, int(rng.integers(1, 200)), dtype)
         native = Native(plan, dtype=dtype, rows=32, n_threads=2, isa=isa)
@@ -140,6 +150,11 @@ def test_predictions(dtype, isa):
         for name, value in draw(rng, plan).items():
             native.set(name, value)
             reference.set(name, value)
+        if seed % 2:  # running statistics that make a difference
+            for name in plan.statistics:
+                value = rng.uniform(0.5, 1.5, plan.buffers[name].shape)
+                native.set(name, value)
+                reference.set(name, value)
         assert_close(native.forward(X), reference.forward(X), dtype, f"network {seed}")
 
 

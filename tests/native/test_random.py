@@ -40,12 +40,12 @@ def test_rrelu(shape, channels, dtype, isa):
 def test_mix(alpha, shape, channels, dtype, isa):
     rng = np.random.default_rng(channels)
     a, b = rng.standard_normal((2, 40, *shape, channels)).astype(dtype)
-    op = Op("mix", ("a", "b"), ("out",), {"alpha": alpha, "stream": 9})
-    for rows in (), ("a", "out"):
-        # b, gathered like a target, always lies in panels: mixed with itself, a row in one piece stays what it is.
-        inputs = ("a", "b") if not rows else ("a", "a")
-        case = Case([op.with_(inputs=inputs)], {"a": a, "b": b}, {"out": (a.shape[1:], "batch")}, rows_layout=rows)
-        check(case, dtype, isa)
+    mix = Op("mix", ("a", "b"), ("out",), {"alpha": alpha, "stream": 9})
+    outputs = {"out": (a.shape[1:], "batch")}
+    check(Case([mix], {"a": a, "b": b}, outputs), dtype, isa)
+    partner = Op("gather", ("X",), ("b",), {"partner": 2})
+    outputs["b"] = outputs["out"]
+    check(Case([partner, mix], {"a": a}, outputs, rows_layout=("a", "b", "out")), dtype, isa)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
-from tests.native.networks import data, draw, lowered, random_network
+from tests.native.networks import data, draw, lowered, random_image_network, random_network
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +27,11 @@ def train(plan, batch, X, y, w, values, dtype, threads, isa):
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
 @pytest.mark.parametrize("seed", range(12))
-def test_training_has_the_same_bits(seed, dtype, isa):
+def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)
-    net = random_network(rng)
+    net = draw_network(rng)
     clip = {"clip_norm": 0.5} if seed % 3 == 0 else {"clip_value": 0.01} if seed % 3 == 1 else {}
     plan = lowered(net, l1=0.01, l2=0.01, weighted=True, whole_batch=bool(seed % 2), rows=24, **clip)
     batch = 24 if plan.needs_whole_batch or seed % 2 else 60
@@ -45,9 +46,10 @@ def test_training_has_the_same_bits(seed, dtype, isa):
 
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
-def test_predictions_have_the_same_bits(isa):
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+def test_predictions_have_the_same_bits(draw_network, isa):
     rng = np.random.default_rng(1)
-    net = random_network(rng)
+    net = draw_network(rng)
     plan = lowered(net, "predict")
     X, _, _ = data(rng, net, 333, np.float32)
     values = draw(rng, plan)

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from fastnn import losses, optimizers
 from fastnn.activations import ACTIVATIONS
 from fastnn.initializers import Auto
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import AvgPool1D, BatchNorm, Conv2D, Dense, Dropout, Flatten, LayerNorm, MaxPool2D, Reshape, Residual
 from fastnn.lower import Network, lower
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference import Runner, trace
@@ -92,9 +92,24 @@ def check_gradients(runner, h=1e-6):
             assert gradient[place] == pytest.approx((losses_at[0] - losses_at[1]) / (2 * h), rel=1e-5, abs=1e-7)
 
 
+IMAGE_LAYERS = (
+    Reshape((5, 1, 1)),
+    Conv2D(3, (2, 1), padding="same", activation="rrelu"),
+    Residual([LayerNorm(), Conv2D(3, 1, groups=3)]),
+    Dropout(0.3),
+    MaxPool2D((2, 1)),
+    Reshape((2, 3)),
+    AvgPool1D(2, 1),
+    Dropout(0.3, channels=True),
+)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 29, 30, 64])
-def test_chunks_of_any_size_give_the_same_loss_and_gradient(rows):
-    net = network(Dense(4, "rrelu"), LayerNorm(), Dropout(0.3), Dense(4, "gelu"))
+@pytest.mark.parametrize(
+    "layers", [(Dense(4, "rrelu"), LayerNorm(), Dropout(0.3), Dense(4, "gelu")), IMAGE_LAYERS], ids=["rows", "images"]
+)
+def test_chunks_of_any_size_give_the_same_loss_and_gradient(rows, layers):
+    net = network(*layers)
     whole = runner_for(net, "gradient", weighted=True, l2=0.1, data=(X, y, weights))
     parts = runner_for(net, "gradient", rows=rows, weighted=True, l2=0.1, data=(X, y, weights))
     assert parts.loss_and_gradient() == pytest.approx(whole.loss_and_gradient(), rel=1e-13)
@@ -108,14 +123,18 @@ def test_a_plan_that_mixes_rows_refuses_to_split_a_batch():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_every_buffer_has_the_real_type_and_sums_are_float64(dtype):
-    net = network(Dense(4, "gelu"), BatchNorm(), Dropout(0.3), Dense(4, "rrelu"), LayerNorm())
+@pytest.mark.parametrize("images", [(), IMAGE_LAYERS], ids=["rows", "images"])
+def test_every_buffer_has_its_shape_and_the_real_type_and_sums_are_float64(dtype, images):
+    net = network(*images, Dense(4, "gelu"), BatchNorm(), Dropout(0.3), Dense(4, "rrelu"), LayerNorm())
     options = {"l2": 0.1, "clip_norm": 1.0, "optimizer": optimizers.AdamW(), "weighted": True}
     runner = runner_for(net, "train", dtype=dtype, data=(X.astype(np.float32), y, weights), **options)
     for _, _, op, outputs in trace(runner, 10, rate=0.01):
         for name, array in outputs.items():
             summed = runner.plan.buffers[name].role in ("partial", "row_loss")
             assert array.dtype == (np.float64 if summed else dtype), (op.kind, name)
+            buffer = runner.plan.buffers[name]
+            rows = {"batch": (10,), "row": (10,), "row_loss": (10,)}.get(buffer.role, ())
+            assert array.shape == (*rows, *buffer.shape), (op.kind, name)
 
 
 def test_weight_two_equals_the_row_twice():
@@ -275,6 +294,18 @@ class TestInterface:
         runner = runner_for(network(Dense(4)), "gradient")
         with pytest.raises(ValueError, match=message):
             runner.bind(*data)
+
+    @pytest.mark.parametrize("shape", [(7, 3, 2, 1), (7, 6), (7, 3, 2)])
+    def test_images_may_come_flat(self, shape):
+        plan = lower(Network((3, 2, 1), (Conv2D(2, 2), Flatten()), losses.SquaredError()), "predict")
+        runner = Runner(plan, dtype=np.float64, rows=4)
+        runner.set("conv0.W", np.arange(8.0).reshape(2, 2, 1, 2))
+        images = RANDOM.normal(size=(7, 3, 2, 1))
+        assert np.array_equal(runner.forward(images.reshape(shape)), runner.forward(images))
+
+    def test_forward_refuses_rows_of_another_size(self):
+        with pytest.raises(ValueError, match=r"X has shape \(30, 4\), expected \(30, 5\)"):
+            runner_for(network(Dense(4)), "predict").forward(X[:, :4])
 
     def test_parameters_and_statistics_start_as_the_plan_says(self):
         plan = lower(network(BatchNorm()), "train", one_hot=True, optimizer=optimizers.SGD())

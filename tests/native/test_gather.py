@@ -1,0 +1,85 @@
+"""Rows of the caller's arrays: every type of source, layout and partner gives what the reference gives."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fastnn.native import Runner as Native
+from fastnn.passes import place_barriers
+from fastnn.plan import Buffer, Op, Plan
+from fastnn.reference.run import Runner as Reference
+from fastnn.reference.run import trace
+from tests.native.ops import TOLERANCE, assert_close
+
+pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
+
+SHAPES = ((1,), (17,), (130,), (28, 28, 1), (5, 6, 3), (3, 3, 67), (9, 2))
+
+
+def gathered(plan, X, y, dtype, isa, rows=30, threads=3):
+    """Batch buffers on both backends after the second of the batches of a shuffled epoch, chunk by chunk."""
+    native = Native(plan, dtype=dtype, rows=rows, n_threads=threads, seed=11, isa=isa, keep=True)
+    reference = Reference(plan, dtype=dtype, rows=rows, seed=11)
+    for runner in (native, reference):
+        runner.bind(X, y)
+        runner.shuffle(1)
+    native.train(rows, 1, 1, 5, np.zeros(1), 1e9)
+    expected = {}
+    for traced in trace(reference, batch_size=rows, batch=1, step=5):
+        expected |= traced.outputs
+    return {name: (native.get(name), value) for name, value in expected.items()}
+
+
+@pytest.mark.parametrize("source", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["panels", "rows"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sources(shape, layout, source, dtype, isa):
+    rng = np.random.default_rng(3)
+    X = rng.integers(0, 256, (100, *shape)).astype(source)
+    y = rng.integers(0, 3, 100)
+    buffers = [Buffer("X", shape, "source"), Buffer("y", (), "source"), Buffer("t", (3,), "batch")]
+    buffers += [Buffer(name, shape, "batch", layout) for name in ("x", "other")] + [Buffer("u", (3,), "batch")]
+    target = {"one_hot": True, "on": 1.0, "off": -1.0}
+    ops = (
+        Op("gather", ("X",), ("x",), {"scale": 1 / 255, "partner": None}),
+        Op("gather", ("X",), ("other",), {"scale": 1.0, "partner": 6}),
+        Op("gather_target", ("y",), ("t",), target),
+        Op("gather_target", ("y",), ("u",), target | {"partner": 6}),
+    )
+    plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=ops)
+    for name, (actual, expected) in gathered(plan, X, y, dtype, isa).items():
+        assert_close(actual, expected, TOLERANCE[dtype] if name == "x" else 0.0, name)
+
+
+@pytest.mark.parametrize("positions", [(), (4,), (2, 3)], ids=str)
+def test_real_targets_of_partners(positions, dtype, isa):
+    rng = np.random.default_rng(4)
+    shape = (*positions, 19)
+    X, y = rng.standard_normal((100, 2)), rng.integers(0, 2, (100, *shape)).astype(np.float32)
+    attributes = {"one_hot": False, "on": 0.9, "off": 0.1, "partner": 2}
+    buffers = [Buffer("X", (2,), "source"), Buffer("y", shape, "source"), Buffer("t", shape, "batch")]
+    step = (Op("gather_target", ("y",), ("t",), attributes),)
+    plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
+    actual, expected = gathered(plan, X, y, dtype, isa)["t"]
+    assert_close(actual, expected, TOLERANCE[dtype], "t")
+
+
+def test_partners_of_sparse_rows(dtype, isa):
+    rng = np.random.default_rng(5)
+    X = sparse.random(100, 70, 0.2, "csr", np.float64, rng)
+    buffers = [Buffer("X", (70,), "source"), Buffer("x", (70,), "batch")]
+    step = (Op("gather", ("X",), ("x",), {"scale": 0.5, "partner": 2}),)
+    plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
+    actual, expected = gathered(plan, X, None, dtype, isa)["x"]
+    assert_close(actual, expected, TOLERANCE[dtype], "x")
+
+
+@pytest.mark.parametrize("layout", ["panels", "rows"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_what_is_stored_is_what_was_gathered(shape, layout, dtype, isa):
+    X = np.random.default_rng(6).standard_normal((101, *shape)).astype(dtype)
+    buffers = [Buffer("X", shape, "source"), Buffer("x", shape, "batch", layout), Buffer("output", shape, "source")]
+    step = (Op("gather", ("X",), ("x",), {"scale": 1.0}), Op("store", ("x",), ("output",)))
+    plan = place_barriers(Plan("predict", {buffer.name: buffer for buffer in buffers}, step=step, output="x"))
+    native = Native(plan, dtype=dtype, rows=8, n_threads=4, isa=isa)
+    np.testing.assert_array_equal(native.forward(X), X)
