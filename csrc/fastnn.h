@@ -71,7 +71,8 @@ typedef struct {
 typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
 
 /* Product of one register tile whose rows and steps lie where tables say; a convolution is made of them:
- *   c[c_row[i]*c_width + j] = init[c_row[i]*init_row + j] + sum over k < depth of a[a_row[i] + step[k].a] * b[step[k].b*b_row + j],
+ *   c[c_row[i]*c_width + j] = init[c_row[i]*init_row + j]
+ *                           + sum over k < depth of a[a_row[i] + step[k].a] * b[step[k].b*b_row + j],
  * the sum in that order; i < the tile's rows, j < its vectors * lanes. init NULL means zeros; init_row 0 repeats one row
  * (a bias); init may be c itself (accumulate). The elementwise tile takes a factor of each column's own:
  *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a]. */
@@ -157,7 +158,8 @@ typedef struct {
 
     /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
     fnn_gemm_kernel gemm[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
-    /* indexed[v][m], elementwise[v][m]: the same tiles of fnn_indexed. */
+    /* indexed[v][m], elementwise[v][m]: tiles of m rows (1..indexed_rows[v]) by v vectors. */
+    int64_t indexed_rows[FNN_MAX_VECTORS + 1];
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];

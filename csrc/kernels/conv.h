@@ -1,5 +1,5 @@
-/* Convolution: register tiles whose rows and depth steps lie where tables say (see fnn_indexed), and what goes on around
- * them: copies of images, maxima over windows, and their gradients.
+/* Convolution: register tiles whose rows and steps lie where tables say (see fnn_indexed), and what goes on around it:
+ * copies of images, maxima over windows, and their gradients.
  *
  * As in gemm.h every i and j loop carries the unroll pragma, or gcc 12 keeps the sums on the stack. */
 
@@ -64,7 +64,7 @@ FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const
     static void NAME(indexed_##rows##x##vectors)(const fnn_indexed *g) { NAME(indexed_tile)(rows, vectors, 0, g); } \
     static void NAME(elementwise_##rows##x##vectors)(const fnn_indexed *g) { NAME(indexed_tile)(rows, vectors, 1, g); }
 #define FNN_INDEXED_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_KERNEL, vectors)
-FNN_TILES(FNN_INDEXED_KERNELS)
+FNN_INDEXED_TILES(FNN_INDEXED_KERNELS)
 #undef FNN_INDEXED_KERNELS
 #undef FNN_INDEXED_KERNEL
 

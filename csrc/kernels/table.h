@@ -31,9 +31,10 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .vectors = FNN_VECTORS,
     .panel = FNN_PANEL,
     .tile_rows = {FNN_TILES(FNN_TILE_ROWS)},
+    .indexed_rows = {FNN_INDEXED_TILES(FNN_TILE_ROWS)},
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
-    .indexed = {FNN_TILES(FNN_INDEXED_ENTRIES)},
-    .elementwise = {FNN_TILES(FNN_ELEMENTWISE_ENTRIES)},
+    .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
+    .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"

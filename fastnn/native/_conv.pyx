@@ -1,4 +1,4 @@
-"""The three products of a convolution as loops over indexed register tiles; `tiling` makes the tables they follow.
+"""The three products of a convolution as loops over indexed register tiles; `products` describes them.
 
 Images are worked on one after another, or a few small ones together: whatever must be copied, put at the maxima of a
 pool, or activated stays in the cache. Within a group of images the column panels run outside and the rows inside.
@@ -11,15 +11,11 @@ from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
 )
 
-from fastnn.native import tiling
+from fastnn.native import products
 from fastnn.native._activation import activation_id
 
 
-cdef enum:
-    TALLEST = 12  # rows of a tile: pointers to more do not fit the general registers
-
-
-# tiling.Product in C. Offsets and sizes are in elements, where no other unit is named.
+# products.Product in C. Offsets and sizes are in elements, where no other unit is named.
 cdef struct Product:
     int64_t elementwise      # groups: a factor of each column's own
     int64_t group            # images worked on together
@@ -41,7 +37,8 @@ cdef struct Product:
     int64_t windows, taps    # of the pool, in an image
     const int32_t *window    # where a window starts and where its taps lie, in places
     const int32_t *tap
-    int64_t put_to, put_panel, put_row, put_origin  # where gradients are put in the scratch; put_row 0: the panel's width
+    int64_t put_to           # where in the scratch gradients are put
+    int64_t put_panel, put_row, put_origin  # put_row 0 is the panel's width; put_origin counts rows
     const Copy *weights      # of the weights expanded to all groups
     int64_t n_weights, weights_to
     int64_t zeroed           # so much of the scratch starts as zeros
@@ -71,7 +68,9 @@ cdef inline const Product *product_of(const Op *op) noexcept nogil:
     return <const Product *> op.number[0]
 
 
-cdef inline int64_t images_at(const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places) noexcept nogil:
+cdef inline int64_t images_at(
+    const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places
+) noexcept nogil:
     """Where a panel's rows of an image start in a batch buffer."""
     cdef const fnn_kernels *k = step.kernels
     return panel * step.capacity * places * k.panel + image * places * panel_width(k, columns, panel)
@@ -119,15 +118,16 @@ cdef inline void start(
     """The image operand of a panel; `first` is the first image of the group."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t width = panel_width(k, p.columns, panel)
+    cdef const char *base = step.scratch if p.staged else a
     g.a_unit = width if p.elementwise else 1
-    g.a = at(k, step.scratch if p.staged else a, p.a_panel * panel * k.panel + (p.origin + first * p.a_image) * g.a_unit)
+    g.a = at(k, base, p.a_panel * panel * k.panel + (p.origin + first * p.a_image) * g.a_unit)
 
 
 cdef inline void multiply(
     const fnn_kernels *k, const Product *p, fnn_indexed *g, int64_t vectors, int64_t row, int64_t rows
 ) noexcept nogil:
     """Rows row .. row + rows of the tables in tiles of nearly equal height."""
-    cdef int64_t tallest = min(<int64_t> TALLEST, k.tile_rows[vectors]), tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
+    cdef int64_t tallest = k.indexed_rows[vectors], tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
     for tile in range(tiles):
         height = rows * (tile + 1) // tiles - done
         g.a_row = p.a_row + row + done
@@ -316,18 +316,25 @@ cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
         )
 
 
+cdef inline int64_t block_at(
+    const fnn_kernels *k, int64_t rows, int64_t columns, int64_t row, int64_t panel
+) noexcept nogil:
+    """Where a row of a panel starts in a panel matrix (rows, columns)."""
+    return panel * rows * k.panel + row * panel_width(k, columns, panel)
+
+
 cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
     """WT[tap, o, c] = W[tap, c, o]. Numbers: taps, c, o."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t taps = op.number[0], inputs = op.number[1], outputs = op.number[2], task, tap, block, p
-    cdef int64_t n = panels(k, outputs), blocks = panels(k, inputs)
-    for task in range(share(taps * blocks * n, step.thread, step.threads), share(taps * blocks * n, step.thread + 1, step.threads)):
+    cdef int64_t n = panels(k, outputs), blocks = panels(k, inputs), tasks = taps * blocks * n
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
         tap, block, p = task // (blocks * n), task // n % blocks, task % n
         k.transpose(
             min(k.panel, inputs - block * k.panel), min(k.panel, outputs - p * k.panel),
-            at(k, op.buffer[0], p * taps * inputs * k.panel + (tap * inputs + block * k.panel) * panel_width(k, outputs, p)),
+            at(k, op.buffer[0], block_at(k, taps * inputs, outputs, tap * inputs + block * k.panel, p)),
             panel_width(k, outputs, p),
-            at(k, op.buffer[1], block * taps * outputs * k.panel + (tap * outputs + p * k.panel) * panel_width(k, inputs, block)),
+            at(k, op.buffer[1], block_at(k, taps * outputs, inputs, tap * outputs + p * k.panel, block)),
             panel_width(k, inputs, block),
         )
 
@@ -359,7 +366,7 @@ def bind_conv(op, layout):
     pool = op.attributes["pool"]
     taps = 0 if pool is None else pool.kernel[0] * pool.kernel[1]
     buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
-    return buffers, [tiling.forward(layout, op), layout.positions(y), activation, taps], parameters
+    return buffers, [products.forward(layout, op), layout.positions(y), activation, taps], parameters
 
 
 def bind_conv_grad_input(op, layout):
@@ -367,7 +374,7 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
-    numbers = [tiling.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
+    numbers = [products.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
     return buffers, numbers, parameters
 
 
@@ -375,7 +382,7 @@ def bind_conv_grad_weights(op, layout):
     x, dz, *index = op.inputs
     dW, *db = op.outputs
     buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
-    return buffers, [tiling.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
+    return buffers, [products.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
 
 
 def bind_conv_transpose(op, layout):

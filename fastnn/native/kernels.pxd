@@ -81,6 +81,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t itemsize, lanes, vectors, panel
         int64_t tile_rows[5]
         fnn_gemm_kernel gemm[5][17]
+        int64_t indexed_rows[5]
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
         fnn_activation_kernel activation[64]

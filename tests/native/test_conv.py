@@ -1,4 +1,4 @@
-"""Convolution and its products: native = reference for random geometries, with the same bits for any number of threads."""
+"""Convolution and its products: native = reference for random geometries, with equal bits on any number of threads."""
 
 from math import prod
 
@@ -15,6 +15,7 @@ from fastnn.reference.run import Step
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
 ISAS = _executor.isa_names()
 PARTS = 4
+GAP, CANARY = 256, 0xA5
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +101,8 @@ class Case:
 
     def __repr__(self):
         return (
-            f"{self.geometry}, {self.channels} {self.layout} -> {self.filters}, groups {self.groups}, pool {self.pool}, "
-            f"{self.activation}"
+            f"{self.geometry}, {self.channels} {self.layout} -> {self.filters}, groups {self.groups}, "
+            f"pool {self.pool}, {self.activation}"
         )
 
 
@@ -131,23 +132,25 @@ def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None):
     runner.bind(np.zeros((rows, 1), dtype))
     runner._pace = native_run.Pace(threads)
     runner._prepare_arenas(threads, rows)
-    runner._batch[:] = 0
     runner._batch.view(dtype)[:] = 7.0  # whatever an op does not write must not matter
     for name, value in values.items():
         if buffers[name].role == "batch":
             value = value[:capacity]
         view = runner._view(name)
         if buffers[name].layout == "rows":
-            view[:] = value.ravel()
+            view[: value.size] = value.ravel()
         else:
             matrix = np.ascontiguousarray(value.reshape(-1, value.shape[-1]))
             _executor.pack(isa, matrix, view)
+    scratch = native_run.aligned(threads * (runner._scratch.shape[1] + GAP)).reshape(threads, -1)
+    scratch[:] = CANARY
     runner.program.run(
         runner._ops, runner.source, order=None, capacity=capacity, batch_size=rows, first_batch=0, n_batches=1, step=0,
-        rates=None, seconds=1e9, seed=0, threads=threads, scratch=runner._scratch_address,
-        scratch_size=runner._scratch.shape[1], row_loss=runner._row_loss, penalties=runner._penalties, offset=0,
+        rates=None, seconds=1e9, seed=0, threads=threads, scratch=scratch.ctypes.data,
+        scratch_size=scratch.shape[1], row_loss=runner._row_loss, penalties=runner._penalties, offset=0,
         chunk=0, loss_sum=0.0,
     )  # fmt: skip
+    assert (scratch[:, -GAP:] == CANARY).all(), f"{op.kind} wrote beyond its scratch, {case}"
     last = rows - (rows - 1) // capacity * capacity
     return {name: runner.get(name)[: last if buffers[name].role == "batch" else None] for name in op.outputs}
 

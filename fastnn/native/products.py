@@ -1,0 +1,187 @@
+"""The three products of a convolution as descriptors: what _conv.pyx runs, put together from tiling and staging."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.native.staging import Expansion, Operand, buffer_source, expanded_weights, panel_source
+from fastnn.native.tiling import Tables, add_classes, axes, bands, numbers, window_numbers
+
+STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
+FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
+GROUP = 64 * 1024  # bytes of the results of images that are worked on together
+
+
+class Product(NamedTuple):
+    """What _conv.pyx reads, in its order: see the struct of the same name there."""
+
+    elementwise: int
+    group: int
+    columns: int
+    staged: int
+    origin: int
+    a_panel: int
+    a_image: int
+    tables: list
+    b_rows: int
+    copies: tuple = (0, 0)
+    copies_from: int = -1
+    windows: tuple = (0, 0, 0, 0)
+    put: tuple = (0, 0, 0, 0)
+    weights: tuple = (0, 0, 0)
+    zeroed: int = 0
+    strip: int = 0
+
+    def address(self, layout):
+        """The numbers as one array that lives as long as the layout."""
+        flat = []
+        for value in self:
+            flat += value if isinstance(value, (list, tuple)) else [value]
+        return layout.table(np.array(flat, np.int64))
+
+
+def _groups(size, limit):
+    """Images worked on together: those of 1, 2, 4, 8 whose elements, `size` for each, stay below a limit."""
+    return [group for group in (1, 2, 4, 8) if group == 1 or group * size <= limit]
+
+
+def _columns_of_panel(layout, columns):
+    return min(layout.panel, layout.padded(columns))
+
+
+def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0, weights=None):
+    """The product whose rows are places of images. pieces: (vertical range, offset of numbers, first, count)."""
+    tables = Tables()
+    for band, offset, first, count in pieces:
+        vertical = [run.restricted(rows=band) for run in operand.vertical]
+        shifted = (row_number[0] - offset, row_number[1])
+        add_classes(tables, vertical, operand.horizontal, operand.image, shifted, step_number, operand.group, places)
+        tables.add_piece(first, count)
+    return _product(layout, operand, tables, b_rows, strip, weights)
+
+
+def _product(layout, operand, tables, b_rows, strip, weights=None):
+    scratch, expand = operand.scratch, (0, 0, 0)
+    if weights is not None:
+        at = scratch.take(b_rows * layout.padded(operand.columns))
+        expand = (layout.table(np.array(weights, np.int64)), len(weights), at)
+    zeroed = scratch.size
+    at = scratch.take(strip)
+    layout.scratch(scratch.size)
+    copies = np.array(operand.copies, np.int64)
+    product = Product(
+        elementwise=int(operand.expansion is not None),
+        group=operand.group,
+        columns=operand.columns,
+        staged=int(operand.staged),
+        origin=operand.origin,
+        a_panel=operand.a_panel,
+        a_image=operand.a_image,
+        tables=tables.addresses(layout),
+        b_rows=b_rows,
+        copies=(layout.table(copies) if len(copies) else 0, len(copies)),
+        copies_from=operand.copies_from,
+        windows=operand.windows,
+        put=operand.put,
+        weights=expand,
+        zeroed=zeroed,
+        strip=at,
+    )
+    return product.address(layout)
+
+
+def forward(layout, op):
+    """Descriptor of a `conv` op."""
+    x, W = op.inputs[:2]
+    geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
+    columns = layout.columns(W)
+    source, axis = buffer_source(layout, x, geometry.image), axes(geometry, pool)
+    expansion = None if groups == 1 else Expansion(columns, columns // groups, source.channels // groups)
+    places = len(axis[0].places) * len(axis[1].places)
+    width, itemsize = _columns_of_panel(layout, columns), layout.dtype.itemsize
+    (height, across), finished = (pool or geometry).output, pool is not None or op.attributes["activation"] is not None
+    cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
+    groups_of = _groups(places * width, (FRESH if finished else GROUP) // itemsize) if len(cut) == 1 else [1]
+    operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), groups_of, columns, expansion)
+    if pool is None:
+        row_number, strip = numbers(*geometry.output), 0
+        pieces = [(band, 0, band.start * across, len(band) * across) for band in cut]
+    else:
+        row_number, step, window = window_numbers(pool), pool.stride[0], across * pool.kernel[0] * pool.kernel[1]
+        strip = max(map(len, cut)) * window * operand.group * width
+        pieces = [
+            (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
+            for band in cut
+        ]
+    return _correlate(
+        layout, operand, row_number, numbers(*geometry.kernel), places, pieces, layout.shape(W)[0], strip
+    )  # fmt: skip
+
+
+def grad_input(layout, op):
+    """Descriptor of a `conv_grad_input` op."""
+    dz, W = op.inputs[:2]
+    geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
+    columns, channels = layout.columns(op.outputs[0]), layout.columns(dz)
+    axis = axes(geometry, pool)
+    size = (axis[0].outputs, axis[1].outputs)
+    source = buffer_source(layout, dz, size) if pool is None else panel_source(layout, channels, size, layout.rows)
+    expansion = None if groups == 1 else Expansion(columns, columns // groups, channels // groups)
+    (height, across), width = geometry.image, _columns_of_panel(layout, columns)
+    places = height * across
+    finished, itemsize = op.attributes["activation"] is not None, layout.dtype.itemsize
+    cut = bands(height, across * width, STRIP // itemsize) if finished else [range(height)]
+    groups_of = _groups(places * width, GROUP // itemsize) if len(cut) == 1 else [1]
+    operand = Operand(
+        layout, source, lambda i, margin: axis[i].grad_input(margin), groups_of, columns, expansion, pool=pool
+    )
+    pieces = [(band, 0, band.start * across, len(band) * across) for band in cut]
+    taps = geometry.kernel[0] * geometry.kernel[1]
+    weights = None
+    if expansion is not None and not expansion.trivial:
+        weights = expanded_weights(layout, layout.shape(W)[0], expansion, taps)
+    b_rows = taps * (channels // groups)
+    return _correlate(
+        layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, pieces, b_rows, weights=weights
+    )  # fmt: skip
+
+
+def grad_weights(layout, op):
+    """Descriptor of a `conv_grad_weights` op; rows are taps and channels, steps are outputs."""
+    x, dz = op.inputs[:2]
+    geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
+    columns, axis = layout.columns(dz), axes(geometry, pool)
+    source = buffer_source(layout, x, geometry.image)
+    expansion = None if groups == 1 else Expansion(columns, columns // groups, source.channels // groups)
+    places, width = len(axis[0].places) * len(axis[1].places), _columns_of_panel(layout, columns)
+    (height, across), strip_limit = (pool or geometry).output, STRIP // layout.dtype.itemsize
+    cut = bands(height, places // height * width, strip_limit) if pool is not None else [range(height)]
+    groups_of = _groups(places * width, strip_limit) if len(cut) == 1 else [1]
+    operand = Operand(
+        layout, source, lambda i, margin: axis[i].grad_weights(margin), groups_of, columns, expansion,
+        channels_on_rows=True,
+    )  # fmt: skip
+    tables, taps, strip = Tables(), numbers(*geometry.kernel), 0
+    if pool is None:
+        number, pieces = numbers(*geometry.output), [(range(height), 0, 0, 0)]
+    else:
+        number, step, window = window_numbers(pool), pool.stride[0], across * pool.kernel[0] * pool.kernel[1]
+        pieces = [
+            (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
+            for band in cut
+        ]
+        n = max(map(len, cut)) * across * operand.group
+        strip = n * pool.kernel[0] * pool.kernel[1] * width
+        tap = np.arange(pool.kernel[0] * pool.kernel[1])
+        starts = np.arange(n) * len(tap)
+        addresses = [layout.table(table.astype(np.int32)) for table in (starts, tap)]
+        operand.windows = (height * across, len(tap), *addresses)
+    for band, offset, first, count in pieces:
+        vertical = [run.restricted(steps=band) for run in operand.vertical]
+        add_classes(
+            tables, vertical, operand.horizontal, operand.image, taps, (number[0] - offset, number[1]), operand.group,
+            places, channels_on_rows=True,
+        )  # fmt: skip
+        tables.add_piece(first, count)
+    rows = geometry.kernel[0] * geometry.kernel[1] * len(operand.image.channels)
+    return _product(layout, operand, tables, rows, strip)
