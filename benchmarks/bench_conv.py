@@ -21,7 +21,9 @@ LAYERS = {
     "14x14x6->16": (Geometry((14, 14), (5, 5)), 6, 16, "panels"),
 }
 
-pytestmark = [pytest.mark.parametrize("isa", ISAS), pytest.mark.parametrize("layer", LAYERS)]
+pytestmark = pytest.mark.parametrize("layer", LAYERS)
+on_every_isa = pytest.mark.parametrize("isa", ISAS)
+alone_and_pooled = pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ConvKernel(Kernel):
         return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
 
 
-def _kernel(kind, layer, pooled):
+def _kernel(kind, layer, pooled, kernel=ConvKernel):
     geometry, channels, filters, layout = LAYERS[layer]
     half = tuple(size // 2 for size in geometry.output)
     pool = Geometry(geometry.output, (2, 2), (2, 2)) if pooled else None
@@ -65,20 +67,59 @@ def _kernel(kind, layer, pooled):
         op = Op(kind, ("x", "dz", *index), ("dW", "db"), attributes | {"parts": PARTS}, "parts")
         operands |= {"dz": (y, "batch"), "dW": ((PARTS, *W), "vector"), "db": ((PARTS, filters), "vector")}
     operands["index"] = (y, "batch")
-    used = {name: operands[name] for name in op.inputs + op.outputs}
-    return ConvKernel(op, ROWS, used, operations=2 * ROWS * prod(geometry.output) * prod(W))
+    used = operands if kernel is TorchKernel else {name: operands[name] for name in op.inputs + op.outputs}
+    return kernel(op, ROWS, used, operations=2 * ROWS * prod(geometry.output) * prod(W))
 
 
-@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+@dataclass(frozen=True)
+class TorchKernel(ConvKernel):
+    """The same product by PyTorch in channels_last, without bias, activation and pool."""
+
+    def call(self, isa, repeats):
+        torch = pytest.importorskip("torch")
+        torch.set_num_threads(1)
+        geometry = self.op.attributes["geometry"]
+        (top, _), (left, _) = geometry.padding
+
+        def images(name):
+            *size, c = self.operands[name][0]
+            return torch.randn(self.rows, c, *size).contiguous(memory_format=torch.channels_last)
+
+        *kernel, channels, filters = self.operands["W"][0]
+        W = torch.randn(filters, channels, *kernel).contiguous(memory_format=torch.channels_last)
+        x, y = images("x"), images("y")
+        wanted = [self.op.kind == "conv_grad_input", self.op.kind == "conv_grad_weights", False]
+
+        def run():
+            for _ in range(repeats):
+                if any(wanted):
+                    torch.ops.aten.convolution_backward(
+                        y, x, W, None, geometry.stride, (top, left), geometry.dilation, False, (0, 0), 1, wanted
+                    )
+                else:
+                    torch.conv2d(x, W, None, geometry.stride, (top, left), geometry.dilation)
+
+        return run
+
+
+@on_every_isa
+@alone_and_pooled
 def test_conv(bench, isa, layer, pooled):
     bench(_kernel("conv", layer, pooled), isa)
 
 
-@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+@on_every_isa
+@alone_and_pooled
 def test_conv_grad_input(bench, isa, layer, pooled):
     bench(_kernel("conv_grad_input", layer, pooled), isa)
 
 
-@pytest.mark.parametrize("pooled", [False, True], ids=["", "pool"])
+@on_every_isa
+@alone_and_pooled
 def test_conv_grad_weights(bench, isa, layer, pooled):
     bench(_kernel("conv_grad_weights", layer, pooled), isa)
+
+
+@pytest.mark.parametrize("kind", ["conv", "conv_grad_input", "conv_grad_weights"])
+def test_torch(bench, kind, layer):
+    bench(_kernel(kind, layer, False, TorchKernel), ISAS[-1])

@@ -49,6 +49,21 @@ def _columns_of_panel(layout, columns):
     return min(layout.panel, layout.padded(columns))
 
 
+def _numbers(geometry, pool):
+    """How the outputs of a convolution are numbered: row by row, or as the windows of the pool behind it take them."""
+    return numbers(*geometry.output) if pool is None else window_numbers(pool)
+
+
+def _pieces(cut, across, pool):
+    """For each band of lines of outputs (or windows), `across` in a line: (its lines of the convolution's output, what to
+    take off their numbers, its first output or window, how many)."""
+    step, window = (1, 0) if pool is None else (pool.stride[0], across * pool.kernel[0] * pool.kernel[1])
+    return [
+        (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
+        for band in cut
+    ]
+
+
 def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0, weights=None):
     """The product whose rows are places of images. pieces: (vertical range, offset of numbers, first, count)."""
     tables = Tables()
@@ -103,18 +118,10 @@ def forward(layout, op):
     cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
     groups_of = _groups(places * width, (FRESH if finished else GROUP) // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), groups_of, columns, expansion)
-    if pool is None:
-        row_number, strip = numbers(*geometry.output), 0
-        pieces = [(band, 0, band.start * across, len(band) * across) for band in cut]
-    else:
-        row_number, step, window = window_numbers(pool), pool.stride[0], across * pool.kernel[0] * pool.kernel[1]
-        strip = max(map(len, cut)) * window * operand.group * width
-        pieces = [
-            (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
-            for band in cut
-        ]
+    strip = 0 if pool is None else max(map(len, cut)) * (places // height) * operand.group * width
     return _correlate(
-        layout, operand, row_number, numbers(*geometry.kernel), places, pieces, layout.shape(W)[0], strip
+        layout, operand, _numbers(geometry, pool), numbers(*geometry.kernel), places, _pieces(cut, across, pool),
+        layout.shape(W)[0], strip,
     )  # fmt: skip
 
 
@@ -135,14 +142,14 @@ def grad_input(layout, op):
     operand = Operand(
         layout, source, lambda i, margin: axis[i].grad_input(margin), groups_of, columns, expansion, pool=pool
     )
-    pieces = [(band, 0, band.start * across, len(band) * across) for band in cut]
     taps = geometry.kernel[0] * geometry.kernel[1]
     weights = None
     if expansion is not None and not expansion.trivial:
         weights = expanded_weights(layout, layout.shape(W)[0], expansion, taps)
     b_rows = taps * (channels // groups)
     return _correlate(
-        layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, pieces, b_rows, weights=weights
+        layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, _pieces(cut, across, None),
+        b_rows, weights=weights,
     )  # fmt: skip
 
 
@@ -161,22 +168,14 @@ def grad_weights(layout, op):
         layout, source, lambda i, margin: axis[i].grad_weights(margin), groups_of, columns, expansion,
         channels_on_rows=True,
     )  # fmt: skip
-    tables, taps, strip = Tables(), numbers(*geometry.kernel), 0
-    if pool is None:
-        number, pieces = numbers(*geometry.output), [(range(height), 0, 0, 0)]
-    else:
-        number, step, window = window_numbers(pool), pool.stride[0], across * pool.kernel[0] * pool.kernel[1]
-        pieces = [
-            (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
-            for band in cut
-        ]
-        n = max(map(len, cut)) * across * operand.group
-        strip = n * pool.kernel[0] * pool.kernel[1] * width
-        tap = np.arange(pool.kernel[0] * pool.kernel[1])
-        starts = np.arange(n) * len(tap)
-        addresses = [layout.table(table.astype(np.int32)) for table in (starts, tap)]
-        operand.windows = (height * across, len(tap), *addresses)
-    for band, offset, first, count in pieces:
+    strip, number, taps = 0, _numbers(geometry, pool), numbers(*geometry.kernel)
+    if pool is not None:
+        n, tap = max(map(len, cut)) * across * operand.group, np.arange(places // (height * across), dtype=np.int32)
+        strip = n * len(tap) * width
+        starts = np.arange(n, dtype=np.int32) * np.int32(len(tap))
+        operand.windows = (height * across, len(tap), layout.table(starts), layout.table(tap))
+    tables = Tables()
+    for band, offset, first, count in _pieces(cut, across, pool):
         vertical = [run.restricted(steps=band) for run in operand.vertical]
         add_classes(
             tables, vertical, operand.horizontal, operand.image, taps, (number[0] - offset, number[1]), operand.group,
