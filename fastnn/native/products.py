@@ -55,8 +55,8 @@ def _numbers(geometry, pool):
 
 
 def _pieces(cut, across, pool):
-    """For each band of lines of outputs (or windows), `across` in a line: (its lines of the convolution's output, what to
-    take off their numbers, its first output or window, how many)."""
+    """For each band of lines of outputs (or windows), `across` in a line: (its lines of the convolution's output, what
+    to take off their numbers, its first output or window, how many)."""
     step, window = (1, 0) if pool is None else (pool.stride[0], across * pool.kernel[0] * pool.kernel[1])
     return [
         (range(band.start * step, band.stop * step), band.start * window, band.start * across, len(band) * across)
