@@ -58,9 +58,9 @@ def _kernel(kind, layer, pooled):
     if kind == "conv":
         op = Op(kind, ("x", "W", "b"), ("y", *index), attributes)
     elif kind == "conv_grad_input":
-        op = Op(kind, ("dz", "WT", *index), ("dx",), attributes | {"activation": None})
+        op = Op(kind, ("dz", "WT", *index, "s"), ("dx",), attributes)
         WT = (*geometry.kernel, filters, channels)
-        operands |= {"dz": (y, "batch"), "WT": (WT, "parameter"), "dx": (x, "batch")}
+        operands |= {"dz": (y, "batch"), "WT": (WT, "parameter"), "s": (x, "batch"), "dx": (x, "batch")}
     else:
         op = Op(kind, ("x", "dz", *index), ("dW", "db"), attributes | {"parts": PARTS}, "parts")
         operands |= {"dz": (y, "batch"), "dW": ((PARTS, *W), "vector"), "db": ((PARTS, filters), "vector")}

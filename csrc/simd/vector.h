@@ -24,9 +24,12 @@ FNN_INLINE vec NAME(max)(vec a, vec b)
     const NAME(mask) greater = a > b;
     return (vec)((greater & (NAME(mask))a) | (~greater & (NAME(mask))b));
 }
+/* Lane by lane: compilers make one blend of it, and three logical operations of ands and ors. */
 FNN_INLINE vec NAME(select)(NAME(mask) which, vec a, vec b)
 {
-    return (vec)((which & (NAME(mask))a) | (~which & (NAME(mask))b));
+    vec chosen;
+    for (int lane = 0; lane < FNN_LANES; lane++) chosen[lane] = which[lane] ? a[lane] : b[lane];
+    return chosen;
 }
 /* a in the lanes where value is greater than best, or the first NaN; else b. */
 FNN_INLINE vec NAME(where_beats)(vec value, vec best, vec a, vec b)

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRIP = 24 * 1024  # bytes of fresh results that are still in L1 when an activation or a pool reads them
-GROUP = 128 * 1024  # bytes of the images that are worked on together where there is no such strip
+STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
+FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
+GROUP = 64 * 1024  # bytes of the results of images that are worked on together
 OFFSETS = 2**31 - 1
 
 
@@ -575,11 +576,10 @@ def forward(layout, op):
     source, axis = buffer_source(layout, x, geometry.image), axes(geometry, pool)
     expansion = None if groups == 1 else Expansion(columns, columns // groups, source.channels // groups)
     places = len(axis[0].places) * len(axis[1].places)
-    width, strip_limit = _columns_of_panel(layout, columns), STRIP // layout.dtype.itemsize
+    width, itemsize = _columns_of_panel(layout, columns), layout.dtype.itemsize
     (height, across), finished = (pool or geometry).output, pool is not None or op.attributes["activation"] is not None
-    cut = bands(height, places // height * width, strip_limit) if finished else [range(height)]
-    limit = strip_limit if finished else GROUP // layout.dtype.itemsize
-    groups_of = _groups(places * width, limit) if len(cut) == 1 else [1]
+    cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
+    groups_of = _groups(places * width, (FRESH if finished else GROUP) // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), groups_of, columns, expansion)
     if pool is None:
         row_number, strip = numbers(*geometry.output), 0
@@ -607,10 +607,9 @@ def grad_input(layout, op):
     expansion = None if groups == 1 else Expansion(columns, columns // groups, channels // groups)
     (height, across), width = geometry.image, _columns_of_panel(layout, columns)
     places = height * across
-    finished, strip_limit = op.attributes["activation"] is not None, STRIP // layout.dtype.itemsize
-    cut = bands(height, across * width, strip_limit) if finished else [range(height)]
-    limit = strip_limit if finished else GROUP // layout.dtype.itemsize
-    groups_of = _groups(places * width, limit) if len(cut) == 1 else [1]
+    finished, itemsize = op.attributes["activation"] is not None, layout.dtype.itemsize
+    cut = bands(height, across * width, STRIP // itemsize) if finished else [range(height)]
+    groups_of = _groups(places * width, GROUP // itemsize) if len(cut) == 1 else [1]
     operand = Operand(
         layout, source, lambda i, margin: axis[i].grad_input(margin), groups_of, columns, expansion, pool=pool
     )
