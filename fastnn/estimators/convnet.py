@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.augment import AUGMENTATIONS, Augmentation, get_augmentations
+from fastnn.augment import get_augmentations
 from fastnn.estimators import images
 from fastnn.estimators import network as networks
 from fastnn.estimators.architecture import default_layers
@@ -33,7 +33,7 @@ class BaseConvNet(BaseNetwork):
     scale : "auto" or float, default="auto"
         What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1.
 
-    augment : list of augmentations, a single one, or None, default=None
+    augment : list of augmentations or None, default=None
         Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see
         ``fastnn.augment``. Never applied to held-out rows, nor in predictions.
 
@@ -87,7 +87,7 @@ class BaseConvNet(BaseNetwork):
         "layers": [list, tuple, None],
         "input_shape": ["array-like", Interval(Integral, 1, None, closed="left"), None],
         "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "augment": [list, tuple, StrOptions(set(AUGMENTATIONS)), Augmentation, None],
+        "augment": [list, tuple, None],
     }
 
     def __sklearn_tags__(self):
@@ -106,15 +106,12 @@ class BaseConvNet(BaseNetwork):
         """The given layers or the default ones, and the output layer."""
         loss = get_loss(self.loss, self._kind)
         stack = (*self._stack(self.input_shape_), Dense(n_outputs, activation="identity"))
-        augment = self._augmentations(self.input_shape_)
+        augment = get_augmentations(self.augment, self.input_shape_, where=f"{type(self).__name__}: augment")
         network = Network(X.shape[1:], stack, loss, loss.output_activation(multiclass), self.scale_, augment)
         return self._checked(network)
 
     def _stack(self, input_shape):
         return tuple(default_layers(input_shape)) if self.layers is None else self._given_layers()
-
-    def _augmentations(self, input_shape):
-        return get_augmentations(self.augment, input_shape, where=f"{type(self).__name__}: augment")
 
     def _checked(self, network):
         """The network, if its layers fit each other."""
