@@ -19,26 +19,28 @@ class Initializer:
 
     name: ClassVar[str] = ""
 
-    def draw(self, random_state, n_in, n_out, activation_name="identity"):
-        """Starting weights and biases of one dense layer.
+    def draw(self, random_state, n_in, n_out, activation_name="identity", fan_out=None):
+        """Starting weights and biases of one dense or convolution layer.
 
         Parameters
         ----------
         random_state : numpy.random.RandomState
             Advanced by the draw.
         n_in, n_out : int
-            Inputs and outputs of the layer, both >= 1.
+            Inputs and outputs of the layer, both >= 1; of a convolution, the numbers a window holds and the filters.
         activation_name : str, default="identity"
             Name of the hidden layers' activation; only `Auto` looks at it.
+        fan_out : int, default=None
+            How many numbers an input feeds; None means n_out. Of a convolution, places of the window times filters.
 
         Returns
         -------
         W : ndarray of shape (n_in, n_out), float64
         b : ndarray of shape (n_out,), float64
         """
-        return self._weights(random_state, n_in, n_out), np.zeros(n_out)
+        return self._weights(random_state, n_in, n_out, fan_out or n_out), np.zeros(n_out)
 
-    def _weights(self, random_state, n_in, n_out):
+    def _weights(self, random_state, n_in, n_out, fan_out):
         raise NotImplementedError
 
 
@@ -48,7 +50,7 @@ class Zeros(Initializer):
 
     name: ClassVar[str] = "zeros"
 
-    def _weights(self, random_state, n_in, n_out):
+    def _weights(self, random_state, n_in, n_out, fan_out):
         return np.zeros((n_in, n_out))
 
 
@@ -72,7 +74,7 @@ class Normal(Initializer):
     def __post_init__(self):
         check_number(self, "std", "[0, inf)")
 
-    def _weights(self, random_state, n_in, n_out):
+    def _weights(self, random_state, n_in, n_out, fan_out):
         return random_state.normal(0.0, self.std, (n_in, n_out))
 
 
@@ -92,7 +94,7 @@ class Uniform(Initializer):
     def __post_init__(self):
         check_number(self, "bound", "[0, inf)")
 
-    def _weights(self, random_state, n_in, n_out):
+    def _weights(self, random_state, n_in, n_out, fan_out):
         return random_state.uniform(-self.bound, self.bound, (n_in, n_out))
 
 
@@ -100,8 +102,8 @@ class Uniform(Initializer):
 class _ScaledUniform(Initializer):
     """Weights uniform with variance v: bound sqrt(3 v)."""
 
-    def _weights(self, random_state, n_in, n_out):
-        bound = math.sqrt(3.0 * self._variance(n_in, n_out))
+    def _weights(self, random_state, n_in, n_out, fan_out):
+        bound = math.sqrt(3.0 * self._variance(n_in, fan_out))
         return random_state.uniform(-bound, bound, (n_in, n_out))
 
 
@@ -109,31 +111,31 @@ class _ScaledUniform(Initializer):
 class _ScaledNormal(Initializer):
     """Weights normal with variance v, not truncated."""
 
-    def _weights(self, random_state, n_in, n_out):
-        return random_state.normal(0.0, math.sqrt(self._variance(n_in, n_out)), (n_in, n_out))
+    def _weights(self, random_state, n_in, n_out, fan_out):
+        return random_state.normal(0.0, math.sqrt(self._variance(n_in, fan_out)), (n_in, n_out))
 
 
 class _Glorot:
     @staticmethod
-    def _variance(n_in, n_out):
-        return 2.0 / (n_in + n_out)
+    def _variance(n_in, fan_out):
+        return 2.0 / (n_in + fan_out)
 
 
 class _LeCun:
     @staticmethod
-    def _variance(n_in, n_out):
+    def _variance(n_in, fan_out):
         return 1.0 / n_in
 
 
 class _He:
     @staticmethod
-    def _variance(n_in, n_out):
+    def _variance(n_in, fan_out):
         return 2.0 / n_in
 
 
 @dataclass(frozen=True)
 class GlorotUniform(_Glorot, _ScaledUniform):
-    """Uniform with variance 2 / (n_in + n_out), bound sqrt(6 / (n_in + n_out)).
+    """Uniform with variance 2 / (n_in + fan_out), bound sqrt(6 / (n_in + fan_out)).
 
     For tanh and logistic layers.
 
@@ -148,7 +150,7 @@ class GlorotUniform(_Glorot, _ScaledUniform):
 
 @dataclass(frozen=True)
 class GlorotNormal(_Glorot, _ScaledNormal):
-    """Normal with variance 2 / (n_in + n_out); for tanh and logistic layers.
+    """Normal with variance 2 / (n_in + fan_out); for tanh and logistic layers.
 
     References
     ----------
@@ -232,7 +234,7 @@ class Orthogonal(Initializer):
     def __post_init__(self):
         check_number(self, "gain", "[0, inf)")
 
-    def _weights(self, random_state, n_in, n_out):
+    def _weights(self, random_state, n_in, n_out, fan_out):
         tall = random_state.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
         q, r = np.linalg.qr(tall)
         q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
@@ -241,7 +243,7 @@ class Orthogonal(Initializer):
 
 @dataclass(frozen=True)
 class Auto(Initializer):
-    """scikit-learn's rule: weights, then biases, uniform within sqrt(f / (n_in + n_out)).
+    """scikit-learn's rule: weights, then biases, uniform within sqrt(f / (n_in + fan_out)).
 
     f is 2 when the hidden activation is logistic, else 6. Drawn layer by layer from one
     RandomState, this gives exactly the starting weights of scikit-learn's MLPClassifier and
@@ -256,9 +258,9 @@ class Auto(Initializer):
 
     name: ClassVar[str] = "auto"
 
-    def draw(self, random_state, n_in, n_out, activation_name="identity"):
+    def draw(self, random_state, n_in, n_out, activation_name="identity", fan_out=None):
         factor = 2.0 if activation_name == "logistic" else 6.0
-        bound = np.sqrt(factor / (n_in + n_out))
+        bound = np.sqrt(factor / (n_in + (fan_out or n_out)))
         W = random_state.uniform(-bound, bound, (n_in, n_out))
         return W, random_state.uniform(-bound, bound, n_out)
 

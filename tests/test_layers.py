@@ -144,6 +144,13 @@ def test_given_weights_are_where_training_starts():
     assert not b.any()
 
 
+def test_fans_count_the_places_of_the_window():
+    layer = Conv2D(24, (3, 5), groups=2, init="glorot_uniform")
+    W, _ = layer.starting_weights(np.random.RandomState(0), (3, 5, 10, 24), "relu", "zeros")
+    assert W.shape == (3, 5, 10, 24)
+    assert np.abs(W).max() == pytest.approx(np.sqrt(6 / (15 * 10 + 15 * 12)), rel=0.01)
+
+
 def test_frozen_weights_get_no_gradient():
     layers = (Conv2D(4, 3, trainable=False), Conv2D(4, 3), Conv2D(4, 3, trainable=False), Dense(1, "identity"))
     plan = lower(Network(IMAGE, layers, SquaredError()), "gradient")

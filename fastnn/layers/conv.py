@@ -1,6 +1,7 @@
 """Convolutions of images (n, height, width, channels) and signals (n, time, channels)."""
 
 from dataclasses import dataclass, field
+from math import prod
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -41,8 +42,8 @@ class Conv2D:
     activation : str or activation spec, default="identity"
         f; see ``fastnn.activations``.
     init : str, initialiser spec or None, default=None
-        How W starts, with fan-in kernel height * kernel width * channels / groups; b starts at zero. None: as the
-        estimator's parameter `init` says.
+        How W and b start; fan-in and fan-out are kernel height * kernel width times channels / groups and
+        filters / groups. None: as the estimator's parameter `init` says.
     weights : array of shape (kernel height, kernel width, channels / groups, filters) or None, default=None
         What W starts from instead, such as an edge detector; (kernel height, kernel width) for one channel and filter.
     trainable : bool, default=True
@@ -125,10 +126,9 @@ class Conv2D:
         if self.weights is not None:
             W, b = np.array(self.weights), np.zeros(self.filters)
         else:
-            inputs = int(np.prod(shape[:-1]))
-            W, b = get_initializer(init if self.init is None else self.init).draw(
-                random_state, inputs, self.filters, activation_name
-            )
+            initializer = get_initializer(init if self.init is None else self.init)
+            fan_out = prod(shape[:-2]) * self.filters // self.groups
+            W, b = initializer.draw(random_state, prod(shape[:-1]), self.filters, activation_name, fan_out)
         return W.reshape(shape), b
 
 
