@@ -1,4 +1,4 @@
-"""The three products of a convolution as descriptors: what _conv.pyx runs, put together from conv_tiling and conv_staging."""
+"""The three products of a convolution as descriptors for _conv.pyx, put together from conv_tiling and conv_staging."""
 
 from typing import NamedTuple
 
