@@ -138,8 +138,7 @@ class ClassifierTargets(ClassifierMixin):
         P : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; for multilabel targets the probability of each label.
         """
-        P = self._outputs(X)
-        return P if self.n_outputs_ > 1 else np.hstack([1 - P, P])
+        return self._outputs(X, both=vars(self).get("n_outputs_") == 1)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):

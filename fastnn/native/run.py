@@ -15,6 +15,7 @@ from fastnn.native import (
     _conv,
     _dense,
     _executor,
+    _forward,
     _gather,
     _loss,
     _norm,
@@ -23,7 +24,7 @@ from fastnn.native import (
     _shape,
     _update,
 )
-from fastnn.native.threads import Pace, threads_for
+from fastnn.native.threads import OPERATIONS_PER_THREAD, Pace, threads_for
 
 OPS = {
     **_activation.OPS,
@@ -165,8 +166,8 @@ class Runner:
     dtype : float32 or float64
     rows : int
         Capacity of a chunk: batches with more rows are run chunk by chunk.
-    n_threads : int
-        At most so many; small steps use fewer.
+    n_threads : int, or callable
+        At most so many; small steps use fewer. A function is asked in each call that has work for more than one.
     seed : int
         64-bit key of shuffles and random masks.
     isa : str or None
@@ -176,22 +177,31 @@ class Runner:
     """
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
-        self.plan, self.dtype, self.rows = plan, np.dtype(dtype), int(rows)
+        self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
             raise ValueError(
                 f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
             )
-        self.seed, self.limit = seed, n_threads
+        self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
         self.fixed = aligned(self.layout.fixed_size)
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
-        self._prepared, self._lock = False, Lock()
+        self._prepared, self._lock, self._forwards = False, Lock(), {}
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
+
+    @property
+    def limit(self):
+        return self.n_threads() if callable(self.n_threads) else self.n_threads
+
+    @property
+    def nbytes(self):
+        """Bytes of what outlasts a call: packed parameters, copies derived from them, states and gradients."""
+        return self.fixed.nbytes
 
     def _view(self, name):
         arena, offset = self.layout.offsets[name]
@@ -203,7 +213,7 @@ class Runner:
         shape = self.layout.shape(name)
         matrix = np.ascontiguousarray(np.asarray(array, self.dtype).reshape(shape))
         _executor.pack(self.isa, matrix, self._view(name))
-        self._prepared = False
+        self._prepared, self._forwards = False, {}
 
     def get(self, name):
         """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
@@ -316,19 +326,48 @@ class Runner:
         """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
-        threads = threads_for(2 * self.plan.multiply_adds * source.n, self.limit)
-        threads = max(1, min(threads, -(-source.n // self.rows)))
-        size = -(-self.layout.batch_size // ALIGNMENT) * ALIGNMENT
-        arena, scratch = aligned(threads * size), self._new_scratch(threads)
-        bases = [(self.fixed.ctypes.data, arena.ctypes.data + thread * size, 0) for thread in range(threads)]
-        ops = [self.program.resolve(base) for base in bases]
+        forward, threads = self._forward(source.n)
+        forward(source, output, threads)
+        return output
+
+    def quick(self, X, both=False):
+        """The same for an array with rows of the right size, if it is plain; None if it is not.
+
+        Plain: aligned and C-contiguous float32, float64 or uint8 in the machine's byte order, without infinity or NaN.
+        With `both`, which is for plans with one output p, (n, 2) with 1 - p and p.
+        """
+        forward, threads = self._forward(len(X))
+        return forward.quick(X, both, threads)
+
+    def _forward(self, n):
+        """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
+        rows = min(self.rows, 1 << (n - 1).bit_length())
+        forward = self._forwards.get(rows) or self._new_forward(rows)
+        operations = forward.operations * n
+        if n <= rows or operations < 2 * OPERATIONS_PER_THREAD:
+            return forward, 1
+        return forward, min(threads_for(operations, self.limit), -(-n // rows))
+
+    def _new_forward(self, rows):
+        """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
         with self._lock:
             if not self._prepared:
-                self.program.prepare(ops[0])
+                self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
-        self.program.forward(ops, source, output, capacity=self.rows, scratch=scratch.ctypes.data,
-                             scratch_size=scratch.shape[1])  # fmt: skip
-        return output
+        layout, program = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
+        forward = self._forwards[rows] = _forward.Forward(layout, program, self.fixed, self.seed)
+        return forward
+
+    def packed(self, lists):
+        """Which parameters lists of arrays hold, given as lists of names or None: a ``Packed``, to ask later whether
+        they still are what was set."""
+
+        def place(name):
+            return (self._view(name).ctypes.data, self.plan.buffers[name].shape)
+
+        known = {*self.plan.parameters, *self.plan.statistics}
+        places = [[place(name) if name in known else None for name in names] for names in lists]
+        return _forward.Packed(self.program, self.fixed, places)
 
 
 def _source(plan, X, y=None, sample_weight=None):

@@ -244,6 +244,9 @@ class Runner:
                 _execute(op, buffers, step)
         return output
 
+    def packed(self, lists):
+        """None: only the native backend has a short way for predictions that follow each other."""
+
     def _call_buffers(self):
         return {**self._arrays, **self._sources}
 
