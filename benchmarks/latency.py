@@ -11,14 +11,14 @@ installed (extra `bench`).
 
 import argparse
 import json
-import statistics
+import time
 import warnings
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from peers import CORES, _layers, _threads, _torch_model
-from race import KERAS, machine, machine_text, table, write
+from race import KERAS, PAUSE, machine, machine_text, table, write
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
@@ -108,6 +108,7 @@ def measure(network, numbers, peers, rounds, sample):
         times = {peer: [] for peer in calls}
         for _ in range(rounds):
             for peer, call in calls.items():
+                time.sleep(PAUSE)
                 times[peer].append(1e6 * seconds(call, sample))
         print(f"{title}: {', '.join(f'{peer} {notes[peer]}' for peer in peers)}", flush=True)
         yield {"row": title, "notes": notes, "microseconds": times}

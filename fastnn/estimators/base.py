@@ -392,26 +392,26 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     # ---- prediction ----
 
-    def _outputs(self, X, raw=False, both=False, n_layers=None):
-        """Outputs of the network for X, before the output activation if `raw`; of its first layers, given how many.
+    def _outputs(self, X, part=None, both=False):
+        """Outputs of the network, or of a part of it (see `_network_of`), for X.
 
-        With `both`, which is for networks with one output p, the two columns 1 - p and p.
+        With `both`, a single output p comes as two columns, 1 - p and p.
         """
-        part, kept = "raw" if raw else n_layers, vars(self).get("_kept")
-        ready = kept and kept.ready.get(part)
-        if ready:
-            outputs = ready.quick(self, X, both)
+        known = vars(self)
+        ready = known["_kept"].get(part) if "_kept" in known else None
+        if ready is not None:
+            outputs = ready.quick(known, X, both)
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
         X = self._read(X, reset=False)
-        if not ready or not ready.belongs_to(self):
+        if ready is None or not ready.belongs_to(self):
             ready = Ready(self, self._network_of(part))
-            kept.add(part, ready)
+            self._kept.add(part, ready)
         return ready.outputs(X, both)
 
     def _network_of(self, part):
-        """The fitted network, or a part of it: its first layers, or without the output activation ("raw")."""
+        """The fitted network (None), its first layers (their number), or without the output activation ("raw")."""
         network = self._fitted_network()
         if part is None:
             return network
@@ -446,7 +446,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
                 f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
             ) from None
-        return self._outputs(X, n_layers=place + 1 if place + 1 < len(network.layers) else None)
+        return self._outputs(X, None if place + 1 == len(network.layers) else place + 1)
 
     def summary(self):
         """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.

@@ -326,20 +326,11 @@ class Runner:
         """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
-        forward, threads = self._forward(source.n)
+        forward, threads = self.forward_for(source.n)
         forward(source, output, threads)
         return output
 
-    def quick(self, X, both=False):
-        """The same for an array with rows of the right size, if it is plain; None if it is not.
-
-        Plain: aligned and C-contiguous float32, float64 or uint8 in the machine's byte order, without infinity or NaN.
-        With `both`, which is for plans with one output p, (n, 2) with 1 - p and p.
-        """
-        forward, threads = self._forward(len(X))
-        return forward.quick(X, both, threads)
-
-    def _forward(self, n):
+    def forward_for(self, n):
         """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
         rows = min(self.rows, 1 << (n - 1).bit_length())
         forward = self._forwards.get(rows) or self._new_forward(rows)
@@ -358,16 +349,13 @@ class Runner:
         forward = self._forwards[rows] = _forward.Forward(layout, program, self.fixed, self.seed)
         return forward
 
-    def packed(self, lists):
-        """Which parameters lists of arrays hold, given as lists of names or None: a ``Packed``, to ask later whether
-        they still are what was set."""
+    def quick(self, forms, same, lists):
+        """The short way for predictions like the last one, see ``_forward.Quick``."""
+        return _forward.Quick(self, forms, same, lists)
 
-        def place(name):
-            return (self._view(name).ctypes.data, self.plan.buffers[name].shape)
-
-        known = {*self.plan.parameters, *self.plan.statistics}
-        places = [[place(name) if name in known else None for name in names] for names in lists]
-        return _forward.Packed(self.program, self.fixed, places)
+    def address(self, name):
+        """Where a packed parameter lies."""
+        return self._view(name).ctypes.data
 
 
 def _source(plan, X, y=None, sample_weight=None):
