@@ -437,6 +437,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
                 (n_samples, time, channels)
         """
+        if type(layer) is int and layer == -1:
+            return self._outputs(X)
         check_is_fitted(self)
         network = self._fitted_network()
         try:

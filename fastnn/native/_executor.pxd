@@ -14,11 +14,12 @@ cdef struct Job:
     Step base
     int64_t first, n         # the step's ops
     int64_t total
+    int64_t rows             # of a chunk, at most its capacity
     bint check               # whether X must be finite
     bint refused             # out: whether it is not
 
 
-cdef void forward(Job *job, const Place *places, int threads) noexcept nogil
+cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil
 
 
 cdef class Source:

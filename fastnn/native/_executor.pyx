@@ -190,16 +190,16 @@ cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
     return long_carry >> 63 == 0
 
 
-cdef void forward_share(Job *job, const Place *place, int thread, int threads) noexcept nogil:
+cdef void run_share(Job *job, const Place *place, int thread, int threads) noexcept nogil:
     """This thread's share of the chunks, up to one that is refused."""
     cdef Step step = job.base
-    cdef int64_t chunks = (job.total + step.capacity - 1) // step.capacity, c, i
+    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c, i
     cdef int64_t line = step.X_row * step.X_itemsize
     cdef uint64_t mode = fnn_flush_denormals()
     step.scratch = place.scratch
     for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
-        step.first = c * step.capacity
-        step.n = min(step.capacity, job.total - step.first)
+        step.first = c * job.rows
+        step.n = min(job.rows, job.total - step.first)
         if job.check and not is_finite(step.X + step.first * line, step.n * step.X_row, step.X_itemsize):
             job.refused = True
             break
@@ -208,12 +208,12 @@ cdef void forward_share(Job *job, const Place *place, int thread, int threads) n
     fnn_restore_float_mode(mode)
 
 
-cdef void forward(Job *job, const Place *places, int threads) noexcept nogil:
+cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
     if threads == 1:
-        forward_share(job, places, 0, 1)
+        run_share(job, places, 0, 1)
         return
     with parallel(num_threads=threads):
-        forward_share(job, places + fnn_thread_number(), fnn_thread_number(), fnn_team_size())
+        run_share(job, places + fnn_thread_number(), fnn_thread_number(), fnn_team_size())
 
 
 cdef class Source:

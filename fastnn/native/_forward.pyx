@@ -1,4 +1,4 @@
-"""Predictions: the step of a program over rows that are only read, with as little around it as a single row deserves."""
+"""Predictions: the step of a program over the caller's rows, with as little around it as a single row deserves."""
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
@@ -9,7 +9,9 @@ from libc.string cimport memcmp, memcpy, memset
 import numpy as np
 from numpy import ndarray
 
-from fastnn.native._executor cimport Job, Place, Program, Source, forward
+from fastnn.native.threads import OPERATIONS_PER_THREAD
+
+from fastnn.native._executor cimport Job, Place, Program, Source, run_forward
 from fastnn.native.kernels cimport Op, Step, fnn_kernels, panel_width, panels
 
 cdef enum:
@@ -86,7 +88,11 @@ cdef class Forward:
         cdef list team
         cdef bytearray memory
         cdef Place *places = &workspace.place
+        cdef int64_t chunks = max(1, (job.total + self.step.capacity - 1) // self.step.capacity)
         cdef int i
+        # As many chunks for each thread, all with as many rows.
+        chunks = (chunks + threads - 1) // threads * threads
+        job.rows = max(1, (job.total + chunks - 1) // chunks)
         job.first, job.n = self.program.n_prepare, self.program.n_step
         job.refused = False
         if threads > 1:
@@ -96,10 +102,10 @@ cdef class Forward:
             for i in range(threads):
                 places[i] = (<Workspace> team[i]).place
         if operations < RELEASE:
-            forward(job, places, threads)
+            run_forward(job, places, threads)
         else:
             with nogil:
-                forward(job, places, threads)
+                run_forward(job, places, threads)
         for workspace in team if threads > 1 else (workspace,):
             self.give_back(workspace)
         return not job.refused
@@ -175,13 +181,14 @@ cdef class Quick:
     cdef Program program
     cdef bytearray memory
     cdef Array *arrays
-    cdef int64_t rows, features
+    cdef int64_t rows, parallel
 
     def __init__(self, runner, forms, same, lists):
         cdef Array *array
         buffers, flat = runner.plan.buffers, [name for names in lists.values() for name in names]
         read = {*runner.plan.parameters, *runner.plan.statistics}
         self.runner, self.forms, self.same, self.forwards = runner, forms, same, {}
+        self.parallel = 2 * OPERATIONS_PER_THREAD
         self.names, self.lengths = list(lists), [len(names) for names in lists.values()]
         self.program, self.rows, self.shape = runner.program, runner.rows, buffers[runner.plan.output].shape
         self.memory = bytearray(max(1, len(flat)) * sizeof(Array))
@@ -207,9 +214,12 @@ cdef class Quick:
                 return False
         for i in range(len(self.lengths)):
             entries, n = known.get(self.names[i]), self.lengths[i]
-            if type(entries) is not list or len(<list> entries) != n:
+            if type(entries) is not list:
                 return False
-            for entry in <list> entries:
+            entries = tuple(entries)  # of its own: other threads may change the list
+            if len(<tuple> entries) != n:
+                return False
+            for entry in <tuple> entries:
                 if not self.matches(array, entry):
                     return False
                 array += 1
@@ -280,9 +290,10 @@ cdef class Quick:
         while rows < n and rows < self.rows:
             rows *= 2
         forward = self.forwards.get(rows)
-        if forward is None or n > rows:
+        if forward is None or forward.operations * n >= self.parallel:
             forward, threads = self.runner.forward_for(n)
-            self.forwards[rows] = forward
+            if threads == 1:
+                self.forwards[rows] = forward
         output = np.empty((n, 2) if both else (n, *self.shape), forward.dtype)
         PyObject_GetBuffer(output, &y, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         job.base = forward.step

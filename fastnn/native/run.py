@@ -178,6 +178,7 @@ class Runner:
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
         self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
+        self._multiply_adds = plan.multiply_adds
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
             raise ValueError(
@@ -332,12 +333,12 @@ class Runner:
 
     def forward_for(self, n):
         """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
-        rows = min(self.rows, 1 << (n - 1).bit_length())
-        forward = self._forwards.get(rows) or self._new_forward(rows)
-        operations = forward.operations * n
-        if n <= rows or operations < 2 * OPERATIONS_PER_THREAD:
-            return forward, 1
-        return forward, min(threads_for(operations, self.limit), -(-n // rows))
+        operations = 2 * self._multiply_adds * n
+        threads = 1
+        if operations >= 2 * OPERATIONS_PER_THREAD:
+            threads = max(1, min(threads_for(operations, self.limit), n))
+        rows = min(self.rows, 1 << (-(-n // threads) - 1).bit_length())
+        return self._forwards.get(rows) or self._new_forward(rows), threads
 
     def _new_forward(self, rows):
         """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
