@@ -137,6 +137,25 @@ def test_layers_are_equal_and_hashable_with_given_weights():
     assert len({Conv2D(1, 3, weights=sobel), Conv2D(1, 3, weights=sobel), Conv2D(1, 3)}) == 2
 
 
+@pytest.mark.parametrize(
+    ("with_lists", "with_tuples"),
+    [
+        (
+            Conv2D(4, [3, 2], stride=[1, 2], padding=[[1, 0], [0, 2]], dilation=[1, 1]),
+            Conv2D(4, (3, 2), stride=(1, 2), padding=((1, 0), (0, 2)), dilation=(1, 1)),
+        ),
+        (Conv1D(4, 3, padding=[1, 0]), Conv1D(4, 3, padding=(1, 0))),
+        (MaxPool2D([2, 3], stride=[1, 2], padding=[1, 1]), MaxPool2D((2, 3), stride=(1, 2), padding=(1, 1))),
+        (AvgPool1D([2], padding=[[1, 0]]), AvgPool1D((2,), padding=((1, 0),))),
+    ],
+    ids=str,
+)
+def test_lists_are_as_good_as_tuples(with_lists, with_tuples):
+    """Plans are cached by layers, so a layer with a list in it could not be fitted."""
+    assert with_lists == with_tuples
+    assert hash(with_lists) == hash(with_tuples)
+
+
 def test_given_weights_are_where_training_starts():
     layer = Conv1D(2, 3, weights=np.arange(6.0).reshape(3, 1, 2))
     W, b = layer.starting_weights(np.random.RandomState(0), (3, 1, 2), "relu", "auto")

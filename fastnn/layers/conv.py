@@ -12,7 +12,7 @@ from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
-from fastnn.layers.window import check_image, check_padding, pair, window
+from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Conv2D:
         for field_name in ("kernel_size", "stride", "dilation"):
             pair(getattr(self, field_name), self.axes, f"{name}: {field_name}")
         check_padding(self.padding, self.axes, f"{name}: padding")
+        keep_tuples(self, "kernel_size", "stride", "dilation", "padding")
         get_activation(self.activation, where=f"{name}: activation")
         if self.init is not None:
             get_initializer(self.init, where=f"{name}: init")

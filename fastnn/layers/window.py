@@ -20,6 +20,16 @@ def pair(value, axes, where, least=1):
     return ((1,) if axes == 1 else ()) + tuple(map(int, values))
 
 
+def keep_tuples(layer, *names):
+    """Makes tuples of what was given as lists, nested ones too: layers are hashable, since plans are cached by them."""
+    for name in names:
+        object.__setattr__(layer, name, _as_tuple(getattr(layer, name)))
+
+
+def _as_tuple(value):
+    return tuple(map(_as_tuple, value)) if isinstance(value, (list, tuple)) else value
+
+
 def check_padding(padding, axes, where):
     """((top, bottom), (left, right)), "valid" or "same"."""
     if isinstance(padding, str) and padding in ("valid", "same"):
