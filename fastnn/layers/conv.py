@@ -110,10 +110,15 @@ class Conv2D:
         shape = check_image(builder.shape(x), self.axes)
         channels = shape[-1]
         if channels % self.groups:
-            raise ShapeError(f"{channels} channels cannot be split into groups={self.groups}")
-        if self.weights is not None and np.shape(self.weights)[-2] != channels // self.groups:
             raise ShapeError(
-                f"the weights are for {np.shape(self.weights)[-2] * self.groups} channels, got {show_shape(shape)}"
+                f"{channels} channels cannot be split into groups={self.groups}, got {show_shape(shape)}; choose "
+                f"groups that divide {channels}, or other filters in the layer before"
+            )
+        if self.weights is not None and np.shape(self.weights)[-2] != channels // self.groups:
+            known = np.shape(self.weights)[-2] * self.groups
+            raise ShapeError(
+                f"the weights are for {known} channels, got {show_shape(shape)}; give weights whose last axis but one "
+                f"is {channels // self.groups}, or repeat one kernel along the last axis for groups={channels}"
             )
         geometry = window(shape, self.axes, self.kernel_size, self.stride, self.padding, self.dilation)
         name = f"conv{builder.number('weights')}"
