@@ -222,7 +222,7 @@ class FeatureMapDisplay(_Picture):
 
         Parameters
         ----------
-        estimator : fitted ConvNet or ConvNetRegressor
+        estimator : fitted ConvNet or ConvNetRegressor, or Pipeline that ends in one
 
         X : array of one row
             In any form that `predict` takes, with one row: the first row of more is drawn.
@@ -241,7 +241,10 @@ class FeatureMapDisplay(_Picture):
             Of a signal, one line a channel; of features, one line.
         """
         check_is_fitted(estimator)
-        maps = estimator.transform(X[:1], layer=layer)[0]
+        X = X[:1]
+        if hasattr(estimator, "steps") and len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        maps = _network(estimator).transform(X, layer=layer)[0]
         maps = maps.reshape((1,) * (3 - maps.ndim) + maps.shape) if maps.ndim > 1 else maps[np.newaxis, :, np.newaxis]
         return cls(np.moveaxis(maps, -1, 0), f"layers[{layer}]").plot(ax, **imshow_options)
 
