@@ -1,5 +1,7 @@
 """Layers give the shapes they promise, and refuse what does not fit with a message that names them."""
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -138,6 +140,18 @@ def test_layers_are_equal_and_hashable_with_given_weights():
     sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
     assert Conv2D(1, 3, weights=sobel) == Conv2D(1, 3, weights=sobel.tolist())
     assert len({Conv2D(1, 3, weights=sobel), Conv2D(1, 3, weights=sobel), Conv2D(1, 3)}) == 2
+    layer = Conv2D(1, 3, weights=sobel)
+    assert hash(layer) == hash(pickle.loads(pickle.dumps(layer))) == hash(copy.deepcopy(layer))
+    assert pickle.loads(pickle.dumps(layer)) == layer
+    assert not vars(pickle.loads(pickle.dumps(layer)).weights)
+
+
+def test_the_hash_of_given_weights_is_taken_once():
+    """Of a million numbers it takes longer than a small prediction, which looks up its plan several times."""
+    layer = Conv2D(1, 3, weights=np.ones((3, 3)))
+    hash(layer)
+    layer.weights.hash = 7
+    assert hash(layer.weights) == 7
 
 
 @pytest.mark.parametrize(

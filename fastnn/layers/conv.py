@@ -88,7 +88,7 @@ class Conv2D:
             if not isinstance(getattr(self, field_name), (bool, np.bool_)):
                 raise ValueError(f"{name}: {field_name} must be True or False, got {getattr(self, field_name)!r}")
         if self.weights is not None:
-            object.__setattr__(self, "weights", _as_tuples(self._check_weights()))
+            object.__setattr__(self, "weights", _Given(_as_tuples(self._check_weights())))
 
     def _check_weights(self):
         """The given weights as an array of four axes (three for signals)."""
@@ -147,6 +147,18 @@ class Conv1D(Conv2D):
     """
 
     axes: ClassVar[int] = 1
+
+
+class _Given(tuple):
+    """A tuple whose hash is taken once: every prediction looks up its plan by it."""
+
+    def __hash__(self):
+        if "hash" not in vars(self):
+            self.hash = super().__hash__()
+        return self.hash
+
+    def __getstate__(self):
+        """None: the hash is no part of a pickle."""
 
 
 def _as_tuples(array):
