@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from kernels import ISAS, RATES, Kernel
+from kernels import HAS_TORCH, ISAS, RATES, Kernel
 
 from fastnn.native import Runner, _executor
 from fastnn.ops.window import Geometry
@@ -76,7 +76,8 @@ class TorchKernel(ConvKernel):
     """The same product by PyTorch in channels_last, without bias, activation and pool."""
 
     def call(self, isa, repeats):
-        torch = pytest.importorskip("torch")
+        import torch
+
         torch.set_num_threads(1)
         geometry = self.op.attributes["geometry"]
         (top, _), (left, _) = geometry.padding
@@ -120,6 +121,8 @@ def test_conv_grad_weights(bench, isa, layer, pooled):
     bench(_kernel("conv_grad_weights", layer, pooled), isa)
 
 
-@pytest.mark.parametrize("kind", ["conv", "conv_grad_input", "conv_grad_weights"])
-def test_torch(bench, kind, layer):
-    bench(_kernel(kind, layer, False, TorchKernel), ISAS[-1])
+if HAS_TORCH:
+
+    @pytest.mark.parametrize("kind", ["conv", "conv_grad_input", "conv_grad_weights"])
+    def test_torch(bench, kind, layer):
+        bench(_kernel(kind, layer, False, TorchKernel), ISAS[-1])

@@ -6,6 +6,7 @@ at the start of a call; the op's repetitions keep that below one or two hundredt
 
 import statistics
 from dataclasses import dataclass
+from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastnn.native import Runner, _executor
 from fastnn.plan import Buffer, Op, Plan
 
 ISAS = _executor.isa_names()
+HAS_TORCH = find_spec("torch") is not None  # PyTorch's kernels are timed beside ours where it is installed
 REPEATS = 8, 1000  # least and most executions of the op in one call, enough for OPERATIONS or BYTES
 OPERATIONS, BYTES = 2e8, 4e7
 ROUNDS, BUDGET = (5, 15), 0.4  # least and most rounds, as many as take so many seconds

@@ -1,4 +1,4 @@
-"""The three products of a convolution as loops over indexed register tiles; `products` describes them.
+"""The three products of a convolution as loops over indexed register tiles; `conv_products` describes them.
 
 Images are worked on one after another, or a few small ones together: whatever must be copied, put at the maxima of a
 pool, or activated stays in the cache. Within a group of images the column panels run outside and the rows inside.
@@ -11,11 +11,11 @@ from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
 )
 
-from fastnn.native import products
+from fastnn.native import conv_products
 from fastnn.native._activation import activation_id
 
 
-# products.Product in C. Offsets and sizes are in elements, where no other unit is named.
+# conv_products.Product in C. Offsets and sizes are in elements, where no other unit is named.
 cdef struct Product:
     int64_t elementwise      # groups: a factor of each column's own
     int64_t group            # images worked on together
@@ -366,7 +366,7 @@ def bind_conv(op, layout):
     pool = op.attributes["pool"]
     taps = 0 if pool is None else pool.kernel[0] * pool.kernel[1]
     buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
-    return buffers, [products.forward(layout, op), layout.positions(y), activation, taps], parameters
+    return buffers, [conv_products.forward(layout, op), layout.positions(y), activation, taps], parameters
 
 
 def bind_conv_grad_input(op, layout):
@@ -374,7 +374,7 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
-    numbers = [products.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
+    numbers = [conv_products.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
     return buffers, numbers, parameters
 
 
@@ -382,7 +382,7 @@ def bind_conv_grad_weights(op, layout):
     x, dz, *index = op.inputs
     dW, *db = op.outputs
     buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
-    return buffers, [products.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
+    return buffers, [conv_products.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
 
 
 def bind_conv_transpose(op, layout):

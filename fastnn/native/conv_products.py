@@ -1,11 +1,11 @@
-"""The three products of a convolution as descriptors: what _conv.pyx runs, put together from tiling and staging."""
+"""The three products of a convolution as descriptors for _conv.pyx, put together from conv_tiling and conv_staging."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native.staging import Expansion, Operand, buffer_source, expanded_weights, panel_source
-from fastnn.native.tiling import Tables, add_classes, axes, bands, numbers, window_numbers
+from fastnn.native.conv_staging import Expansion, Operand, buffer_source, expanded_weights, panel_source
+from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, numbers, window_numbers
 
 STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image

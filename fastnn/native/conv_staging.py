@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native.tiling import OFFSETS, Cost, Image, choose, reach, sums
+from fastnn.native.conv_tiling import OFFSETS, Cost, Image, choose, reach, sums
 
 
 class Source(NamedTuple):
