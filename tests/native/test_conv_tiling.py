@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.native.tiling import Axis
+from fastnn.native.conv_tiling import Axis
 
 PRODUCTS = ("forward", "grad_input", "grad_weights")
 
@@ -24,7 +24,7 @@ def meeting(axis):
 
 
 def expected(axis, product):
-    """(row, step, row + step) as the table in tiling.py says."""
+    """(row, step, row + step) as the table in conv_tiling.py says."""
     pairs = meeting(axis).items()
     if product == "forward":
         return sorted((o, u, place) for (o, u), place in pairs)
