@@ -154,15 +154,15 @@ class FilterDisplay(_Picture):
     _colours = "gray"
 
     @classmethod
-    def from_estimator(cls, estimator, layer=0, *, channel=None, ax=None, **imshow_options):
-        """Draw the kernels in ``coefs_[layer]``.
+    def from_estimator(cls, estimator, index=0, *, channel=None, ax=None, **imshow_options):
+        """Draw the kernels in ``coefs_[index]``.
 
         Parameters
         ----------
         estimator : fitted ConvNet or ConvNetRegressor, or Pipeline that ends in one
 
-        layer : int, default=0
-            Index into `coefs_`; must be a convolution.
+        index : int, default=0
+            Index into `coefs_`, of a convolution.
 
         channel : int or None, default=None
             Input channel to look at. None: colours for three input channels, the only channel if there is one, else
@@ -179,13 +179,13 @@ class FilterDisplay(_Picture):
             One tile a filter; of signals, one line a filter.
         """
         coefs = _network(estimator).coefs_
-        if not -len(coefs) <= layer < len(coefs):
-            raise ValueError(f"FilterDisplay: layer={layer} is not in coefs_, which holds {len(coefs)} arrays")
-        W = np.asarray(coefs[layer], float)
+        if not -len(coefs) <= index < len(coefs):
+            raise ValueError(f"FilterDisplay: index={index} is not in coefs_, which holds {len(coefs)} arrays")
+        W = np.asarray(coefs[index], float)
         if W.ndim == 2:
             convolutions = [i for i, coef in enumerate(coefs) if np.ndim(coef) > 2]
             raise ValueError(
-                f"FilterDisplay: coefs_[{layer}] of shape {W.shape} is a dense layer; layers with filters to see: "
+                f"FilterDisplay: coefs_[{index}] of shape {W.shape} is a dense layer; layers with filters to see: "
                 f"{convolutions}"
             )
         if W.ndim == 3:
@@ -198,7 +198,7 @@ class FilterDisplay(_Picture):
             tiles = (tiles - low) / np.maximum(high - low, np.finfo(float).tiny)
         else:
             tiles = tiles.mean(axis=-1) if channel is None else tiles[..., channel]
-        return cls(tiles, f"filters of coefs_[{layer}]").plot(ax, **imshow_options)
+        return cls(tiles, f"filters of coefs_[{index}]").plot(ax, **imshow_options)
 
 
 class FeatureMapDisplay(_Picture):

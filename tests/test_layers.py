@@ -91,6 +91,7 @@ def test_output_shape(shape, layer, expected):
         (IMAGE, [Conv2D(8, 3, groups=4)], "layers[0] Conv2D: 6 channels cannot be split into groups=4"),
         (IMAGE, [Conv2D(8, 3, groups=4)], "got (n, 9, 8, 6); choose groups that divide 6"),
         (IMAGE, [Conv2D(1, 3, weights=np.ones((3, 3)))], "the weights are for 1 channels, got (n, 9, 8, 6); give"),
+        ((12,), [Dense(2, weights=np.ones((3, 2)))], "layers[0] Dense: the weights are for 3 inputs, got (n, 12)"),
         (IMAGE, [Reshape((5, 5))], "layers[0] Reshape: 432 numbers a row (9 x 8 x 6) cannot take the shape (5, 5)"),
         (IMAGE, [Residual([Conv2D(3, 3)])], "layers[0] Residual: the layers turn (n, 9, 8, 6) into (n, 7, 6, 3), but"),
         (IMAGE, [Residual([Dense(4), Conv2D(3, 3)])], "layers[0] Residual: layers[1] Conv2D: expected"),
@@ -119,6 +120,8 @@ def test_what_does_not_fit_is_named(shape, layers, message):
         (lambda: Conv2D(4, 3, weights=np.ones((5, 5, 1, 4))), r"Conv2D: weights must have shape \(3, 3, channels"),
         (lambda: Conv2D(1, 3, weights=np.full((3, 3), np.nan)), "Conv2D: weights hold NaN"),
         (lambda: Conv1D(4, 2.5), "Conv1D: kernel_size must be an int >= 1, got 2.5"),
+        (lambda: Dense(2, weights=np.ones((3, 4))), r"Dense: weights must have shape \(in, 2\), got \(3, 4\)"),
+        (lambda: Dense(2, trainable=None), "Dense: trainable must be True or False"),
         (lambda: MaxPool2D(0), "MaxPool2D: size must be"),
         (lambda: MaxPool2D(2, padding=2), "MaxPool2D: padding must be smaller than size=2"),
         (lambda: AvgPool1D(2, stride=-1), "AvgPool1D: stride must be"),
@@ -188,7 +191,8 @@ def test_fans_count_the_places_of_the_window():
 
 
 def test_frozen_weights_get_no_gradient():
-    layers = (Conv2D(4, 3, trainable=False), Conv2D(4, 3), Conv2D(4, 3, trainable=False), Dense(1, "identity"))
+    fixed = {"trainable": False}
+    layers = (Conv2D(4, 3, **fixed), Conv2D(4, 3), Conv2D(4, 3, **fixed), Dense(5, **fixed), Dense(1))
     plan = lower(Network(IMAGE, layers, SquaredError()), "gradient")
-    assert list(plan.gradients) == ["dense3.W", "dense3.b", "conv1.W", "conv1.b"]
-    assert plan.statistics == ("conv0.W", "conv0.b", "conv2.W", "conv2.b")
+    assert list(plan.gradients) == ["dense4.W", "dense4.b", "conv1.W", "conv1.b"]
+    assert plan.statistics == ("conv0.W", "conv0.b", "conv2.W", "conv2.b", "dense3.W", "dense3.b")

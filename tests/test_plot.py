@@ -96,7 +96,7 @@ def test_feature_maps_of_a_pipeline(digits, axes):
 
 
 def test_bad_requests(net):
-    with pytest.raises(ValueError, match="layer=2 is not in coefs_, which holds 2"):
+    with pytest.raises(ValueError, match="index=2 is not in coefs_, which holds 2"):
         plot.FilterDisplay.from_estimator(net, 2)
     with pytest.raises(ValueError, match=r"coefs_\[1\] of shape \(54, 10\) is a dense layer; .*\[0\]"):
         plot.FilterDisplay.from_estimator(net, 1)

@@ -12,6 +12,7 @@ from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
+from fastnn.layers.weights import check_flag, keep_weights
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 
 
@@ -84,26 +85,18 @@ class Conv2D:
         get_activation(self.activation, where=f"{name}: activation")
         if self.init is not None:
             get_initializer(self.init, where=f"{name}: init")
-        for field_name in ("bias", "trainable"):
-            if not isinstance(getattr(self, field_name), (bool, np.bool_)):
-                raise ValueError(f"{name}: {field_name} must be True or False, got {getattr(self, field_name)!r}")
+        check_flag(self, "bias", "trainable")
         if self.weights is not None:
-            object.__setattr__(self, "weights", _Given(_as_tuples(self._check_weights())))
+            self._keep_weights()
 
-    def _check_weights(self):
-        """The given weights as an array of four axes (three for signals)."""
+    def _keep_weights(self):
+        """The given weights with four axes (three for signals)."""
         W = np.asarray(self.weights, np.float64)
         kernel = pair(self.kernel_size, self.axes, "")[-self.axes :]
         if W.shape == kernel:
             W = W[..., np.newaxis, np.newaxis]
-        if W.ndim != self.axes + 2 or W.shape[: self.axes] != kernel or W.shape[-1] != self.filters:
-            raise ValueError(
-                f"{type(self).__name__}: weights must have shape ({', '.join(map(str, kernel))}, channels / groups, "
-                f"{self.filters}), got {np.shape(self.weights)}"
-            )
-        if not np.isfinite(W).all():
-            raise ValueError(f"{type(self).__name__}: weights hold NaN or infinity")
-        return W
+        fits = W.ndim == self.axes + 2 and W.shape[: self.axes] == kernel and W.shape[-1] == self.filters
+        keep_weights(self, W, fits, f"({', '.join(map(str, kernel))}, channels / groups, {self.filters})")
 
     def lower(self, builder, x):
         """Adds the convolution and the activation; returns the name of y."""
@@ -147,20 +140,3 @@ class Conv1D(Conv2D):
     """
 
     axes: ClassVar[int] = 1
-
-
-class _Given(tuple):
-    """A tuple whose hash is taken once: every prediction looks up its plan by it."""
-
-    def __hash__(self):
-        if "hash" not in vars(self):
-            self.hash = super().__hash__()
-        return self.hash
-
-    def __getstate__(self):
-        """None: the hash is no part of a pickle."""
-
-
-def _as_tuples(array):
-    """Nested tuples: layers are hashable, since plans are cached by them."""
-    return tuple(map(_as_tuples, array)) if array.ndim else float(array)

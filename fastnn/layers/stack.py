@@ -34,7 +34,7 @@ def all_layers(layers):
     """The layers, those inside of blocks included, in the order in which they are lowered."""
     for layer in layers:
         yield layer
-        yield from all_layers(getattr(layer, "layers", ()) + getattr(layer, "shortcut", ()))
+        yield from all_layers((*getattr(layer, "layers", ()), *getattr(layer, "shortcut", ())))
 
 
 def show_shape(shape):
