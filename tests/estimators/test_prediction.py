@@ -392,6 +392,19 @@ def test_large_predictions_at_once_while_weights_are_replaced():
             assert any(np.array_equal(actual, each) for each in right)
 
 
+@pytest.mark.parametrize("name", ["binary", "convnet"])
+def test_bits_do_not_depend_on_threads(name):
+    estimator, rows, y = MODELS[name]
+    model = clone(estimator).fit(rows, y)
+    work = 2 * sum(line.multiply_adds for line in model.summary())
+    for n in (12_000_000 // work + 1, 36_000_000 // work + 7):
+        many = np.resize(rows, (n, *rows.shape[1:]))
+        expected = model.set_params(n_jobs=1).predict_proba(many)
+        for n_jobs in (2, 3, 5):
+            for _ in range(2):
+                np.testing.assert_array_equal(model.set_params(n_jobs=n_jobs).predict_proba(many), expected)
+
+
 def _predict_into(pipe, model, rows):
     pipe.send([model.predict_proba(rows), model.predict_proba(rows[:1])])
 
