@@ -268,6 +268,11 @@ cdef class Program:
         for i, op in enumerate(ops):
             self.fill(i, op)
 
+    @property
+    def nbytes(self):
+        """Bytes of the ops and of the table of their arenas."""
+        return len(self.memory) + self.arenas.nbytes
+
     cdef fill(self, int64_t i, description):
         address, barrier, buffers, numbers, scalars = description
         if len(buffers) > BUFFERS or len(numbers) > NUMBERS or len(scalars) > SCALARS:

@@ -1,6 +1,6 @@
 """The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
 
-from functools import lru_cache
+from dataclasses import dataclass
 from math import prod
 from threading import Lock
 from time import perf_counter
@@ -23,6 +23,7 @@ from fastnn.native import (
     _shape,
     _update,
 )
+from fastnn.native.cache import Cache
 from fastnn.native.threads import Pace, threads_for
 
 OPS = {
@@ -147,13 +148,27 @@ class Layout:
         ]
 
 
-@lru_cache(maxsize=64)
-def compiled(plan, isa, dtype, rows, keep):
+@dataclass(frozen=True)
+class Compiled:
     """Layout and program of a plan; both immutable, so that predictions need not make them anew."""
+
+    layout: Layout
+    program: _executor.Program
+
+    @property
+    def nbytes(self):
+        """Bytes of the tables and the ops."""
+        return sum(table.nbytes for table in self.layout.tables) + self.program.nbytes
+
+
+def _compile(plan, isa, dtype, rows, keep):
     reuse = None if keep else "op" if plan.purpose == "predict" else "phase"
     layout = Layout(plan, isa, dtype, rows, reuse)
     optimizer = next((op.attributes["optimizer"] for op in plan.update if "optimizer" in op.attributes), None)
-    return layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer)
+    return Compiled(layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer))
+
+
+compiled = Cache(_compile, entries=64, limit=256 << 20)
 
 
 class Runner:
@@ -184,7 +199,8 @@ class Runner:
             )
         self.seed, self.limit = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
-        self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        made = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        self.layout, self.program = made.layout, made.program
         self.fixed = aligned(self.layout.fixed_size)
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
