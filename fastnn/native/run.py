@@ -370,7 +370,14 @@ def _source(plan, X, y=None, sample_weight=None):
         sample_weight = np.ascontiguousarray(sample_weight, np.float64)
         if sample_weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape {(n,)}, got {sample_weight.shape}")
-    return _executor.Source(X, y, sample_weight)
+    return _executor.Source(X, y, sample_weight, _partners(sample_weight))
+
+
+def _partners(sample_weight):
+    """The rows of positive weight, which others may be mixed with; None for all, also where no row has weight."""
+    if sample_weight is None or (sample_weight > 0).all() or not (sample_weight > 0).any():
+        return None
+    return np.flatnonzero(sample_weight > 0).astype(np.int64, copy=False)
 
 
 def _real(name, array):

@@ -342,6 +342,31 @@ def test_held_out_rows_are_not_augmented(backend):
     np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
 
 
+@pytest.mark.parametrize("Estimator", [ConvNet, ConvNetRegressor])
+def test_mixup_takes_nothing_from_rows_without_weight(Estimator, backend):
+    weight = np.random.default_rng(0).integers(0, 3, 300).astype(float)
+    absent = weight == 0
+    noise, other = X.copy(), Y.copy()
+    noise[absent] = np.random.default_rng(1).normal(size=X[absent].shape)
+    other[absent] = np.roll(Y[absent], 1)
+    parameters = {**SMALL, "augment": [Mixup(1.0)], "backend": backend}
+    plain = Estimator(**parameters).fit(X, Y, sample_weight=weight)
+    changed = Estimator(**parameters).fit(noise, other, sample_weight=weight)
+    assert same(changed, plain)
+    assert changed.loss_curve_ == plain.loss_curve_
+    everywhere = Estimator(**parameters).fit(noise, other)
+    assert not same(everywhere, Estimator(**parameters).fit(X, Y))
+
+
+def test_mixup_with_weights_is_the_same_on_both_backends():
+    weight = np.random.default_rng(0).integers(0, 3, 300).astype(float)
+    numpy, native = (
+        ConvNet(**SMALL, augment=[Mixup(1.0)], backend=backend).fit(X, Y, sample_weight=weight)
+        for backend in ("numpy", "native")
+    )
+    assert same(native, numpy, rtol=1e-8)
+
+
 def test_validation_rows_in_another_form(backend):
     model = ConvNet(**SMALL, backend=backend).fit(X, Y, X_val=FLAT[:100] / 16, y_val=Y[:100])
     assert model.history_["validation_score"][-1] == model.score(X[:100], Y[:100])
