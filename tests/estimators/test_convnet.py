@@ -107,6 +107,29 @@ def test_bytes_are_scaled_floats(backend):
     np.testing.assert_array_equal(model.predict_proba(images), model.predict_proba(images.astype(np.float64)))
 
 
+def test_bytes_after_a_fit_on_floats_warn_once_a_call(backend):
+    images = (X * 255).astype(np.uint8)
+    model = ConvNet(**SMALL, backend=backend).fit(X, Y)
+    for call in (model.predict, model.predict_proba, model.transform, lambda rows: model.score(rows, Y)):
+        with pytest.warns(UserWarning, match=r"type uint8.* pass X / 255, or .*scale=1/255; .* set scale=1") as caught:
+            call(images)
+        assert len(caught) == 1
+        assert call != model.predict or caught[0].filename == __file__
+    for parameters in ({}, {"scoring": "accuracy", "early_stopping": True}):
+        with pytest.warns(UserWarning, match="type uint8") as caught:
+            ConvNet(**SMALL, **parameters, backend=backend).fit(X, Y, X_val=images, y_val=Y)
+        assert len([one for one in caught if "uint8" in str(one.message)]) == 1
+
+
+def test_bytes_that_are_scaled_as_in_fit_do_not_warn(backend):
+    images = (X * 255).astype(np.uint8)
+    ConvNet(**SMALL, backend=backend).fit(images, Y).predict(images)
+    ConvNet(**SMALL, scale=1 / 255, backend=backend).fit(images.astype(float), Y).predict(images)
+    model = ConvNet(**SMALL, scale=1, backend=backend).fit(FLAT.reshape(-1, 8, 8), Y)
+    small = FLAT.astype(np.uint8).reshape(-1, 8, 8)
+    np.testing.assert_allclose(model.predict_proba(small), model.predict_proba(FLAT), rtol=1e-12)
+
+
 def test_bytes_are_not_copied(backend):
     model = ConvNet(**SMALL, backend=backend)
     images = np.zeros((20, 8, 8, 1), np.uint8)
