@@ -32,7 +32,8 @@ class BaseConvNet(BaseNetwork):
         for signals of one channel. None: what X is like in the first fit.
 
     scale : "auto" or float, default="auto"
-        What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1.
+        What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1; it warns
+        where the first X was not of type uint8 and a later one is.
 
     augment : list of augmentations or None, default=None
         Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see

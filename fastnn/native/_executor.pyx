@@ -220,14 +220,14 @@ cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
     X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64
-    indices.
+    indices. partners: int64 indices of the rows that others may be mixed with, None for all.
     """
 
-    def __init__(self, X, y=None, sample_weight=None):
+    def __init__(self, X, y=None, sample_weight=None, partners=None):
         cdef const int64_t[::1] integers
         cdef const double[::1] weights
         memset(&self.step, 0, sizeof(Step))
-        self.arrays = (X, y, sample_weight)
+        self.arrays = (X, y, sample_weight, partners)
         if isinstance(X, tuple):
             data, indices, indptr = X
             self.n = len(indptr) - 1
@@ -249,6 +249,10 @@ cdef class Source:
         if sample_weight is not None:
             weights = sample_weight
             self.step.weight = &weights[0] if len(sample_weight) else NULL
+        if partners is not None:
+            integers = partners
+            self.step.partners = &integers[0]
+            self.step.total = len(partners)
 
 
 cdef class Program:
@@ -268,6 +272,11 @@ cdef class Program:
         self.beta_1, self.beta_2 = optimizer[1:3] if optimizer and optimizer[0] == "adam" else (0.0, 0.0)
         for i, op in enumerate(ops):
             self.fill(i, op)
+
+    @property
+    def nbytes(self):
+        """Bytes of the ops and of the table of their arenas."""
+        return len(self.memory) + self.arenas.nbytes
 
     cdef fill(self, int64_t i, description):
         address, barrier, buffers, numbers, scalars = description

@@ -1,6 +1,6 @@
 """The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
 
-from functools import lru_cache
+from dataclasses import dataclass
 from math import prod
 from threading import Lock
 from time import perf_counter
@@ -24,6 +24,7 @@ from fastnn.native import (
     _shape,
     _update,
 )
+from fastnn.native.cache import Cache
 from fastnn.native.threads import OPERATIONS_PER_THREAD, Pace, threads_for
 
 OPS = {
@@ -148,13 +149,27 @@ class Layout:
         ]
 
 
-@lru_cache(maxsize=64)
-def compiled(plan, isa, dtype, rows, keep):
+@dataclass(frozen=True)
+class Compiled:
     """Layout and program of a plan; both immutable, so that predictions need not make them anew."""
+
+    layout: Layout
+    program: _executor.Program
+
+    @property
+    def nbytes(self):
+        """Bytes of the tables and the ops."""
+        return sum(table.nbytes for table in self.layout.tables) + self.program.nbytes
+
+
+def _compile(plan, isa, dtype, rows, keep):
     reuse = None if keep else "op" if plan.purpose == "predict" else "phase"
     layout = Layout(plan, isa, dtype, rows, reuse)
     optimizer = next((op.attributes["optimizer"] for op in plan.update if "optimizer" in op.attributes), None)
-    return layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer)
+    return Compiled(layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer))
+
+
+compiled = Cache(_compile, entries=64, limit=256 << 20)
 
 
 class Runner:
@@ -186,7 +201,8 @@ class Runner:
             )
         self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
-        self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        made = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        self.layout, self.program = made.layout, made.program
         self.fixed = aligned(self.layout.fixed_size)
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
@@ -346,8 +362,8 @@ class Runner:
             if not self._prepared:
                 self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
-        layout, program = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
-        forward = self._forwards[rows] = _forward.Forward(layout, program, self.fixed, self.seed)
+        made = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
+        forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed)
         return forward
 
     def quick(self, forms, same, lists):
@@ -382,7 +398,14 @@ def _source(plan, X, y=None, sample_weight=None):
         sample_weight = np.ascontiguousarray(sample_weight, np.float64)
         if sample_weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape {(n,)}, got {sample_weight.shape}")
-    return _executor.Source(X, y, sample_weight)
+    return _executor.Source(X, y, sample_weight, _partners(sample_weight))
+
+
+def _partners(sample_weight):
+    """The rows of positive weight, which others may be mixed with; None for all, also where no row has weight."""
+    if sample_weight is None or (sample_weight > 0).all() or not (sample_weight > 0).any():
+        return None
+    return np.flatnonzero(sample_weight > 0).astype(np.int64, copy=False)
 
 
 def _real(name, array):
