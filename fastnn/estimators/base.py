@@ -421,6 +421,10 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """Shapes of a row in arrays that may be used as they are; none where every X has to be validated."""
         return ()
 
+    def _types(self):
+        """Types of arrays that may be used as they are: float32, float64, uint8."""
+        return b"fdB"
+
     def transform(self, X, layer=-1):
         """Activations of a layer.
 

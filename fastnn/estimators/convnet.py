@@ -108,6 +108,9 @@ class BaseConvNet(BaseNetwork):
         shape = self.input_shape_
         return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
+    def _types(self):
+        return b"fd" if images.warns_of_bytes(self) else super()._types()
+
     def _build(self, X, n_outputs, multiclass):
         """The given layers or the default ones, and the output layer."""
         loss = get_loss(self.loss, self._kind)

@@ -10,7 +10,7 @@ from fastnn.estimators import network as networks
 KEPT_BYTES = 16 << 20  # of packed weights an estimator keeps, for several networks; one network is always kept
 
 # What a packed network depends on besides the weights. Names are of X: with them every X has to be validated.
-ORIGIN = ("_network", "backend", "n_jobs", "n_features_in_", "feature_names_in_")
+ORIGIN = ("_network", "backend", "n_jobs", "scale", "n_features_in_", "feature_names_in_")
 
 
 class Ready:
@@ -43,7 +43,7 @@ class Ready:
         networks.load(self.runner, network, lowered, networks.from_attributes(estimator, network))
         # A network that ends early has no names for the arrays of later layers.
         arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
-        self.quick = self.runner.quick(forms, same, arrays)
+        self.quick = self.runner.quick(forms, estimator._types(), same, arrays)
 
     def belongs_to(self, estimator):
         """Whether the estimator still asks for this network on this backend, with these weights."""

@@ -168,6 +168,8 @@ cdef class Quick:
         With its parameters set.
     forms : tuple of tuples of int
         Shapes of a row that are right.
+    types : bytes
+        Types of X that are right: b"f", b"d" and b"B" for float32, float64 and uint8.
     same : dict
         Entries which a dict must have: these very objects; None stands for none, too.
     lists : dict of str to sequence
@@ -175,6 +177,7 @@ cdef class Quick:
     """
 
     cdef object runner, forms
+    cdef bytes types
     cdef dict same, forwards
     cdef list names, lengths
     cdef tuple shape
@@ -183,11 +186,11 @@ cdef class Quick:
     cdef Array *arrays
     cdef int64_t rows, parallel
 
-    def __init__(self, runner, forms, same, lists):
+    def __init__(self, runner, forms, types, same, lists):
         cdef Array *array
         buffers, flat = runner.plan.buffers, [name for names in lists.values() for name in names]
         read = {*runner.plan.parameters, *runner.plan.statistics}
-        self.runner, self.forms, self.same, self.forwards = runner, forms, same, {}
+        self.runner, self.forms, self.types, self.same, self.forwards = runner, forms, types, same, {}
         self.parallel = 2 * OPERATIONS_PER_THREAD
         self.names, self.lengths = list(lists), [len(names) for names in lists.values()]
         self.program, self.rows, self.shape = runner.program, runner.rows, buffers[runner.plan.output].shape
@@ -251,8 +254,7 @@ cdef class Quick:
     def __call__(self, dict known, X, bint both):
         """Outputs for all rows of X, or None: where X or `known` is not as it should be.
 
-        X must be an aligned C-contiguous array of rows of the right form, of type float32, float64 or uint8 in the
-        machine's byte order, without infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
+        X must be an aligned C-contiguous array of rows of the right form and type in the machine's byte order, without infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
         """
         cdef Py_buffer x
         if type(X) is not ndarray:
@@ -262,7 +264,7 @@ cdef class Quick:
         except (BufferError, TypeError, ValueError):
             return None
         try:
-            if is_plain(&x, b"fdB") and self.has_rows(&x) and self.holds(known):
+            if is_plain(&x, self.types) and self.has_rows(&x) and self.holds(known):
                 return self.outputs(&x, both and self.shape == (1,))
         finally:
             PyBuffer_Release(&x)

@@ -366,9 +366,9 @@ class Runner:
         forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed)
         return forward
 
-    def quick(self, forms, same, lists):
+    def quick(self, forms, types, same, lists):
         """The short way for predictions like the last one, see ``_forward.Quick``."""
-        return _forward.Quick(self, forms, same, lists)
+        return _forward.Quick(self, forms, types, same, lists)
 
     def address(self, name):
         """Where a packed parameter lies."""

@@ -250,7 +250,7 @@ class Runner:
                 _execute(op, buffers, step)
         return output
 
-    def quick(self, forms, same, lists):
+    def quick(self, forms, types, same, lists):
         """None: only the native backend has a short way for predictions that follow each other."""
 
     def _call_buffers(self):
