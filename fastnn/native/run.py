@@ -20,6 +20,7 @@ from fastnn.native import (
     _norm,
     _pool,
     _random,
+    _reservoir,
     _shape,
     _update,
 )
@@ -35,6 +36,7 @@ OPS = {
     **_norm.OPS,
     **_pool.OPS,
     **_random.OPS,
+    **_reservoir.OPS,
     **_shape.OPS,
     **_update.OPS,
 }
