@@ -32,24 +32,24 @@ def mackey_glass(n_steps, *, tau=17, n_series=1, washout=1000, random_state=None
     Mackey and Glass (1977), Oscillation and chaos in physiological control systems.
     Jaeger and Haas (2004), Harnessing nonlinearity.
     """
+    starts = 1.2 + check_random_state(random_state).uniform(-0.2, 0.2, n_series)
+    series = np.array([_mackey_glass(float(start), washout + n_steps, tau)[washout:] for start in starts])
+    return series[0] if n_series == 1 else series
+
+
+def _mackey_glass(start, n_steps, tau):
     past, h = tau * SUBSTEPS, 1.0 / SUBSTEPS
-    x = np.empty((past + (washout + n_steps) * SUBSTEPS, n_series))
-    x[: past + 1] = 1.2 + check_random_state(random_state).uniform(-0.2, 0.2, n_series)
-
-    def slope(now, delayed):
-        return 0.2 * delayed / (1.0 + delayed**10) - 0.1 * now
-
-    for i in range(past, len(x) - 1):
+    x = [start] * (past + 1)
+    for i in range(past, past + (n_steps - 1) * SUBSTEPS):
         now, delayed, later = x[i], x[i - past], x[i - past + 1]
-        before = x[max(i - past - 1, 0)]
-        between = (9.0 * (delayed + later) - before - x[i - past + 2]) / 16.0
-        k1 = slope(now, delayed)
-        k2 = slope(now + 0.5 * h * k1, between)
-        k3 = slope(now + 0.5 * h * k2, between)
-        k4 = slope(now + h * k3, later)
-        x[i + 1] = now + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
-    series = x[past + washout * SUBSTEPS :: SUBSTEPS].T
-    return series[0].copy() if n_series == 1 else np.ascontiguousarray(series)
+        between = (9.0 * (delayed + later) - x[max(i - past - 1, 0)] - x[i - past + 2]) / 16.0
+        first, middle, last = (0.2 * z / (1.0 + z**10) for z in (delayed, between, later))
+        k1 = first - 0.1 * now
+        k2 = middle - 0.1 * (now + 0.5 * h * k1)
+        k3 = middle - 0.1 * (now + 0.5 * h * k2)
+        k4 = last - 0.1 * (now + h * k3)
+        x.append(now + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4))
+    return x[past::SUBSTEPS]
 
 
 def narma(n_steps, *, order=10, random_state=None):

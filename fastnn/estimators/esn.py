@@ -255,24 +255,13 @@ class BaseESN(BaseEstimator):
             parts += states
         if "squared_state" in chosen:
             parts += [np.square(s, dtype=np.float64) for s in states]
+        if len(parts) == 1:
+            return parts[0].astype(np.float64, copy=False)
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
     @property
     def _has_bias(self):
         return "bias" in self.features
-
-    def _with_bias(self, X):
-        return np.hstack([np.ones((len(X), 1)), X]) if self._has_bias else X
-
-    def _each_step(self, echo, rows, driven=None):
-        """Yields (sequence, first step, features) block by block; `driven` is what drives the reservoir, if not rows."""
-        driven = rows if driven is None else driven
-        for group in echo.groups([len(row) for row in rows]):
-            backward = self._backward(echo, [driven[i] for i in group]) if self.bidirectional else None
-            for place, t, states in echo.run([driven[i] for i in group]):
-                stop = t + len(states)
-                also = () if backward is None else (backward[place][t:stop],)
-                yield group[place], t, self._step_features(rows[group[place]][t:stop], states, *also)
 
     @staticmethod
     def _backward(echo, rows):
@@ -328,27 +317,23 @@ class BaseESN(BaseEstimator):
         self._equations = None
 
     def _add(self, X, Y):
-        X = self._with_bias(X)
         if self._equations is None:
-            shape = X.shape[1], Y.shape[1]
+            shape = X.shape[1], Y.shape[1], self._has_bias
             if self.solver == "rls":
                 self._equations = RecursiveLeastSquares(*shape, self._alphas()[0], self.forgetting)
             else:
-                self._equations = Ridge(*shape, self._has_bias)
+                self._equations = Ridge(*shape)
         self._equations.add(X, Y)
 
     def _solve(self, blocks, keep):
         """Weights of the readout; `blocks()` yields all rows (X, Y) once more."""
         alphas, self.loo_errors_ = self._alphas(), None
         if len(alphas) > 1:
-            again = ((self._with_bias(X), Y) for X, Y in blocks())
-            self.loo_errors_ = self._equations.leave_one_out(alphas, again)
+            self.loo_errors_ = self._equations.leave_one_out(alphas, blocks())
             alphas = alphas[[np.nanargmin(self.loo_errors_)]]
         self.alpha_ = float(alphas[0])
-        W = self._equations.solve(self.alpha_)
-        self.n_outputs_ = W.shape[1]
-        first = int(self._has_bias)
-        self.coef_, self.intercept_ = W[first:], W[0].copy() if first else np.zeros(self.n_outputs_)
+        self.coef_, self.intercept_ = self._equations.solve(self.alpha_)
+        self.n_outputs_ = len(self.intercept_)
         if not keep:
             self._equations = None
 
@@ -374,7 +359,7 @@ class ESNClassifier(ClassifierMixin, BaseESN):
     pooling : tuple of str, default=("mean", "last")
         What the readout sees of a sequence: the "mean" over its steps after the washout, the "last" step.
 
-    alpha : float or array-like of float, default=0.1
+    alpha : float or array-like of float, default=1.0
         Strength of the ridge penalty alpha |W|^2 beside the sum of squared errors. Of several, that with the smallest
         leave-one-out error is taken (closed form).
 
@@ -422,7 +407,7 @@ of multivariate time series.
         washout=0,
         bidirectional=False,
         standardize=False,
-        alpha=0.1,
+        alpha=1.0,
         solver="ridge",
         forgetting=1.0,
         random_state=None,
