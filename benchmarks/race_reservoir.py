@@ -83,7 +83,9 @@ def race(peers, options):
                 model.predict(u[:-1])
                 for kept, seconds in zip(times[name], (fitted - start, perf_counter() - fitted), strict=True):
                     kept.append(1000 * seconds)
-        print(f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (least-greatest)")
+        print(
+            f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (least-greatest)"
+        )
         for name, (fit, predict) in times.items():
             print(f"{name:<12} fit {_spread(fit)}   predict {_spread(predict)}")
         if len(peers) > 1:
@@ -103,7 +105,9 @@ def errors(peers, seeds):
     u, y = narma(4200, random_state=0)
     u = (2 * u - 0.5)[:, np.newaxis]
     x = np.tanh(mackey_glass(2600, random_state=0) - 1)[:, np.newaxis]
-    print("\nNRMSE, mean of seeds: NARMA-10, 3000 steps, 100 units; Mackey-Glass, 2000 steps, 300 units, one step ahead")
+    print(
+        "\nNRMSE, mean of seeds: NARMA-10, 3000 steps, 100 units; Mackey-Glass, 2000 steps, 300 units, one step ahead"
+    )
     for name, peer in peers.items():
         found = []
         for seed in range(seeds):

@@ -9,8 +9,8 @@ SUBSTEPS = 10  # of the Runge-Kutta integration in one unit of time
 def mackey_glass(n_steps, *, tau=17, n_series=1, washout=1000, random_state=None):
     """Chaotic series x' = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x, one value each unit of time.
 
-    Integrated by the Runge-Kutta method of fourth order with steps of 0.1; halfway between two steps the delayed value is
-    the cubic through the four around it. Each series starts from its own constant past, 1.2 plus or minus 0.2.
+    Integrated by the Runge-Kutta method of fourth order with steps of 0.1; halfway between two steps the delayed value
+    is the cubic through the four around it. Each series starts from its own constant past, 1.2 plus or minus 0.2.
 
     Parameters
     ----------

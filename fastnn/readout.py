@@ -55,8 +55,8 @@ class Ridge:
     def leave_one_out(self, alphas, blocks):
         """Mean squared error of each row predicted from all others, for each alpha.
 
-        With the hat matrix H = X (G + alpha I)^-1 X^T it is the mean of ((y_i - y'_i) / (1 - H_ii))^2 (Allen, 1974; Golub,
-        Heath and Wahba, 1979). One eigendecomposition of G serves all alphas.
+        With the hat matrix H = X (G + alpha I)^-1 X^T it is the mean of ((y_i - y'_i) / (1 - H_ii))^2 (Allen, 1974;
+        Golub, Heath and Wahba, 1979). One eigendecomposition of G serves all alphas.
 
         Parameters
         ----------

@@ -114,8 +114,6 @@ def _spectral_radius(W):
     return float(np.abs(linalg.eigvals(W.toarray())).max())
 
 
-
-
 class Echo:
     """Runs a reservoir over sequences.
 

@@ -128,8 +128,8 @@ class BaseESN(BaseEstimator):
 
     Notes
     -----
-    X is a list of (time_i, channels) arrays of different lengths, an array (n, time, channels), with `lengths` where it is
-    padded, or a table (n, time) whose rows are series of one channel.
+    X is a list of (time_i, channels) arrays of different lengths, an array (n, time, channels), with `lengths` where it
+    is padded, or a table (n, time) whose rows are series of one channel.
 
     A sequence's prediction has the same bits alone, among others and on any number of threads.
 
@@ -272,8 +272,8 @@ class BaseESN(BaseEstimator):
         return states
 
     def _each_sequence(self, echo, rows):
-        """Features of each sequence, (n, features): mean and last of those of its steps after the washout, forwards and,
-        where the reservoir runs backwards too, backwards."""
+        """Features of each sequence, (n, features): mean and last of those of its steps after the washout, forwards
+        and, where the reservoir runs backwards too, backwards."""
         both = [rows, [row[::-1] for row in rows]] if self.bidirectional else [rows]
         return np.hstack([self._pooled(echo, direction) for direction in both])
 
@@ -375,8 +375,8 @@ class ESNClassifier(ClassifierMixin, BaseESN):
 
     References
     ----------
-    Bianchi, Scardapane, Løkse and Jenssen (2020), Reservoir computing approaches for representation and classification \
-of multivariate time series.
+    Bianchi, Scardapane, Løkse and Jenssen (2020), Reservoir computing approaches for representation and
+    classification of multivariate time series.
 
     Examples
     --------
@@ -499,7 +499,7 @@ of multivariate time series.
         Returns
         -------
         z : ndarray of shape (n,) or (n, n_classes)
-            One number for two classes, positive for ``classes_[1]``; else one a class, the largest for the one predicted.
+            One number for two classes, positive for ``classes_[1]``; else one a class, the largest for that predicted.
         """
         check_is_fitted(self)
         read = sequences.read(self, X, lengths, reset=False)
@@ -533,9 +533,11 @@ class ESNRegressor(RegressorMixin, BaseESN):
     """Echo state network for numbers: one value for a sequence, or a sequence of them.
 
     y tells which. A list of arrays, or a 3-D array (n, time, outputs), has values for every step; anything else,
-    (n,) or (n, outputs), has them for whole sequences, and the readout then sees mean and last step. Where X is a single
-    sequence of more than one step, as ``[u]`` or ``u[np.newaxis]`` with u of shape (time, channels), y of shape (time,)
-    or (time, outputs), with or without an axis of length 1 before it, is its sequence of values.
+    (n,) or (n, outputs), has them for whole sequences, and the readout then sees mean and last step.
+
+    A single long series is a list of one array, ``[u]`` with u of shape (time, channels), or ``u[np.newaxis]``: a 2-D X
+    would be many series of one channel. Where X is a single sequence of more than one step, y of shape (time,) or
+    (time, outputs), with or without an axis of length 1 before it, holds its values for every step.
 
     Parameters
     ----------
@@ -678,7 +680,9 @@ class ESNRegressor(RegressorMixin, BaseESN):
         if not self._each_step_ and self.feedback:
             raise ValueError(f"{self._name}: feedback=True needs targets for every step; see the class's description")
         if self.feedback and self.bidirectional:
-            raise ValueError(f"{self._name}: bidirectional=True sees the future, which feedback=True has yet to predict")
+            raise ValueError(
+                f"{self._name}: bidirectional=True sees the future, which feedback=True has yet to predict"
+            )
 
     def _targets(self, read, y):
         """(whether there are values for every step, whether outputs are without an axis of their own, arrays)."""
@@ -721,7 +725,9 @@ class ESNRegressor(RegressorMixin, BaseESN):
         driven = rows
         if self.feedback:
             before = begin["output"] if continued else np.zeros(targets[0].shape[1])
-            driven = [self._fed_back(u, np.vstack([before[np.newaxis], y[:-1]])) for u, y in zip(rows, targets, strict=True)]
+            driven = [
+                self._fed_back(u, np.vstack([before[np.newaxis], y[:-1]])) for u, y in zip(rows, targets, strict=True)
+            ]
         last = {}
 
         def blocks():
@@ -766,8 +772,8 @@ class ESNRegressor(RegressorMixin, BaseESN):
 
         Returns
         -------
-        y : ndarray of shape (n,) or (n, outputs), or with values for every step (n, time) or (n, time, outputs), zeros in \
-                the padding; for a list X a list of ndarray of shape (time_i,) or (time_i, outputs)
+        y : ndarray of shape (n,) or (n, outputs), or with values for every step (n, time) or (n, time, outputs), zeros \
+                in the padding; for a list X a list of ndarray of shape (time_i,) or (time_i, outputs)
         """
         check_is_fitted(self)
         read = sequences.read(self, X, lengths, reset=False)
@@ -867,8 +873,8 @@ class ESNRegressor(RegressorMixin, BaseESN):
             raise ValueError(f"{self._name}.forecast: y and X_future are for feedback=True")
         if not self.feedback and self.n_outputs_ != self.n_channels_:
             raise ValueError(
-                f"{self._name}.forecast: outputs are to be the next inputs, but there are {self.n_outputs_} outputs and "
-                f"{self.n_channels_} channels; fit X[:-1] with X[1:] as target, or use feedback=True"
+                f"{self._name}.forecast: outputs are to be the next inputs, but there are {self.n_outputs_} outputs "
+                f"and {self.n_channels_} channels; fit X[:-1] with X[1:] as target, or use feedback=True"
             )
 
     def _warmed_up(self, echo, X, y):
@@ -890,7 +896,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
         return states, outputs
 
     def score(self, X, y, sample_weight=None, lengths=None):
-        """Coefficient of determination R^2 of the predictions; of values for every step, over all steps after the washout.
+        """Coefficient of determination R^2 of the predictions, of values for every step over all after the washout.
 
         Parameters
         ----------

@@ -53,8 +53,8 @@ class Sequences:
 def read(estimator, X, lengths=None, *, reset):
     """X as Sequences.
 
-    A list (or tuple, or object array) of (time_i, channels) arrays; an array (n, time, channels); a table (n, time) whose
-    rows are series of one channel. `lengths` says how many steps of each row of an array are no padding.
+    A list (or tuple, or object array) of (time_i, channels) arrays; an array (n, time, channels); a table (n, time)
+    whose rows are series of one channel. `lengths` says how many steps of each row of an array are no padding.
 
     With `reset` sets `n_channels_` and `n_features_in_` (the columns of a table, else the channels), otherwise holds X
     against them.
@@ -102,8 +102,8 @@ def _from_list(name, X):
     for i, x in enumerate(X):
         if np.ndim(x) != 2:
             raise ValueError(
-                f"{name}: X[{i}] has shape {np.shape(x)}, expected (time, channels); bring a series of one channel into "
-                "that shape with x.reshape(-1, 1)"
+                f"{name}: X[{i}] has shape {np.shape(x)}, expected (time, channels); bring a series of one channel "
+                "into that shape with x.reshape(-1, 1)"
             )
         if not np.shape(x)[0]:
             raise ValueError(f"{name}: X[{i}] is an empty sequence; leave it out")
@@ -142,7 +142,10 @@ def _lengths(name, lengths, n, time):
     lengths = np.asarray(lengths)
     if lengths.shape != (n,) or not np.issubdtype(lengths.dtype, np.integer):
         raise ValueError(f"{name}: lengths must be {n} whole numbers, one for each sequence, got {lengths!r}")
-    for wrong, what in ((lengths < 1, "at least 1"), (lengths > time, f"at most {time}, the steps that X has room for")):
+    for wrong, what in (
+        (lengths < 1, "at least 1"),
+        (lengths > time, f"at most {time}, the steps that X has room for"),
+    ):
         if wrong.any():
             i = int(wrong.argmax())
             raise ValueError(f"{name}: lengths[{i}] is {lengths[i]}; a sequence has {what}")
@@ -167,4 +170,3 @@ def _check_channels(estimator, channels):
             f"{type(estimator).__name__}: X has {channels} channels, but the fit had {estimator.n_channels_}; expected "
             f"(n, time, {estimator.n_channels_}) or a list of (time, {estimator.n_channels_}) arrays"
         )
-

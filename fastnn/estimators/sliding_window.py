@@ -11,8 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 class SlidingWindow(TransformerMixin, BaseEstimator):
     """Windows of a series: row t of the result holds the steps t - window + 1, ..., t of all channels.
 
-    X is a single series, one row a step. The first rows, for which there are not enough steps yet, repeat the first step
-    in place of the missing ones: so there is a row for every step, and the windows fit a target of as many rows in a
+    X is a single series, one row a step. The first rows, for which there are not enough steps yet, repeat the first
+    step in place of the missing ones: so there is a row for every step, and the windows fit a target of as many rows in a
     pipeline. To forecast h steps ahead, fit such a pipeline on ``X[:-h]`` and ``X[h:]``; `supervised` makes both.
 
     Parameters

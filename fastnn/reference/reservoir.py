@@ -25,7 +25,8 @@ def _product(x, W):
 
 
 def _heard(s, weights, source):
-    return np.vecdot(s[:, source], weights.reshape(source.shape))
+    # take, unlike s[:, source], lays the links of a unit side by side whatever the number of rows.
+    return np.vecdot(s.take(source, axis=1), weights.reshape(source.shape))
 
 
 OPS = {"reservoir": _reservoir}

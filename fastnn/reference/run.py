@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.reference import activation, augment, conv, dense, gather, loss, norm, pool, random, reservoir, shape, update
+from fastnn.reference import (
+    activation,
+    augment,
+    conv,
+    dense,
+    gather,
+    loss,
+    norm,
+    pool,
+    random,
+    reservoir,
+    shape,
+    update,
+)
 
 OPS = {
     **gather.OPS,

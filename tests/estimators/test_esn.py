@@ -30,14 +30,16 @@ def test_japanese_vowels(backend):
     if "FASTNN_DATA" not in os.environ or not path.exists():
         pytest.skip("FASTNN_DATA names no folder with japanesevowels.npz")
     with np.load(path) as data:
-        train, test = (np.split(data[f"X_{part}"], np.cumsum(data[f"lengths_{part}"])[:-1]) for part in ("train", "test"))
+        train, test = (
+            np.split(data[f"X_{part}"], np.cumsum(data[f"lengths_{part}"])[:-1]) for part in ("train", "test")
+        )
         seeds = range(5 if backend == "native" else 2)
         models = [ESNClassifier(random_state=seed, backend=backend).fit(train, data["y_train"]) for seed in seeds]
         assert np.mean([model.score(test, data["y_test"]) for model in models]) >= 0.975
 
 
 def test_mackey_glass():
-    """Generative forecasts from 50 places of the held-out series, each after 1000 steps of the truth (Jaeger's NRMSE)."""
+    """Generative forecasts from 50 places of the held-out part, each after 1000 steps of the truth (Jaeger's NRMSE)."""
     x = np.tanh(mackey_glass(5600, random_state=0) - 1)
     starts = range(3000, 5500, 50)
     truth = np.stack([x[start : start + 84] for start in starts])
@@ -99,10 +101,7 @@ def test_backends_agree(options):
     X, _, value, steps = ragged(np.random.default_rng(1))
     common = {"units": 30, "random_state": 0, "alpha": 0.1, **options}
     for target in (value, steps):
-        native, numpy = (
-            ESNRegressor(**common, backend=name).fit(X, target).predict(X)
-            for name in ("native", "numpy")
-        )
+        native, numpy = (ESNRegressor(**common, backend=name).fit(X, target).predict(X) for name in ("native", "numpy"))
         tolerance = 1e-3 if options.get("precision") == "float32" else 1e-8
         np.testing.assert_allclose(np.hstack(native), np.hstack(numpy), rtol=tolerance, atol=tolerance)
 

@@ -1,4 +1,4 @@
-"""States of reservoirs: native = reference for dense and sparse weights; a sequence has the same bits in any company."""
+"""States of reservoirs: native = reference, dense and sparse; a sequence has the same bits in any company."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,11 @@ def reservoir(rng, dtype, rows, time, channels, units, links, activation=("tanh"
     if links is not None:
         chosen = Links(rng.integers(0, units, (units, links), dtype=np.int32))
         W = rng.standard_normal(units * links) / np.sqrt(links)
-    fixed = {"W_in": rng.standard_normal((channels, units)) / np.sqrt(channels), "b": rng.standard_normal(units), "W": W}
+    fixed = {
+        "W_in": rng.standard_normal((channels, units)) / np.sqrt(channels),
+        "b": rng.standard_normal(units),
+        "W": W,
+    }
     op = Op("reservoir", ("u", "start", *fixed), ("s",), {"activation": activation, "leak": leak, "links": chosen})
     batch = {"u": u.astype(dtype), "start": start.astype(dtype)}
     fixed = {name: value.astype(dtype) for name, value in fixed.items()}
