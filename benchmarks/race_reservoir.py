@@ -84,7 +84,7 @@ def race(peers, options):
                 for kept, seconds in zip(times[name], (fitted - start, perf_counter() - fitted), strict=True):
                     kept.append(1000 * seconds)
         print(
-            f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (least-greatest)"
+            f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (range)"
         )
         for name, (fit, predict) in times.items():
             print(f"{name:<12} fit {_spread(fit)}   predict {_spread(predict)}")

@@ -1,5 +1,5 @@
-/* The sparse product of a reservoir's step: every unit sums what a fixed number of others send it. Sequences lie side by
- * side in lanes, so that a link is one scalar factor and one vector; a single sequence has lanes of its own width, 1.
+/* The sparse product of a reservoir's step: every unit sums what a fixed number of others send it. Sequences lie side
+ * by side in lanes, so that a link is one scalar factor and one vector; a single sequence has lanes of its own width, 1.
  * Four units at a time, because each sum waits for its own last addition. */
 
 /* sum + factor * b, rounded as add_scaled rounds it. Left to itself the compiler multiplies four links at once and adds
@@ -18,7 +18,8 @@ FNN_INLINE real NAME(add_scaled_real)(real sum, real factor, real b)
 #define FNN_SOURCE(u) (s + (int64_t)source[(i + (u)) * links + j] * width)
 #define FNN_WEIGHT(u) w[(i + (u)) * links + j]
 
-FNN_INLINE void NAME(links_of_one)(int64_t units, int64_t links, const int32_t *source, const real *w, const real *s, real *z)
+FNN_INLINE void NAME(links_of_one)(int64_t units, int64_t links, const int32_t *source, const real *w, const real *s,
+                                   real *z)
 {
     enum { width = 1 };
     int64_t i = 0;
@@ -36,7 +37,8 @@ FNN_INLINE void NAME(links_of_one)(int64_t units, int64_t links, const int32_t *
         for (int64_t j = 0; j < links; j++) z[i] = NAME(add_scaled_real)(z[i], FNN_WEIGHT(0), *FNN_SOURCE(0));
 }
 
-FNN_INLINE void NAME(links_of_lanes)(int64_t units, int64_t links, const int32_t *source, const real *w, const real *s, real *z)
+FNN_INLINE void NAME(links_of_lanes)(int64_t units, int64_t links, const int32_t *source, const real *w, const real *s,
+                                     real *z)
 {
     enum { width = FNN_LANES };
     int64_t i = 0;
@@ -61,7 +63,8 @@ FNN_INLINE void NAME(links_of_lanes)(int64_t units, int64_t links, const int32_t
 #undef FNN_SOURCE
 #undef FNN_WEIGHT
 
-static void NAME(links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z)
+static void NAME(links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w,
+                        const void *s, void *z)
 {
     if (width == 1)
         NAME(links_of_one)(units, links, source, w, s, z);

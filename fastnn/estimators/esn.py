@@ -772,8 +772,8 @@ class ESNRegressor(RegressorMixin, BaseESN):
 
         Returns
         -------
-        y : ndarray of shape (n,) or (n, outputs), or with values for every step (n, time) or (n, time, outputs), zeros \
-                in the padding; for a list X a list of ndarray of shape (time_i,) or (time_i, outputs)
+        y : ndarray of shape (n,) or (n, outputs), or with values for every step (n, time) or (n, time, outputs)
+            Zeros in the padding; for a list X a list of ndarray of shape (time_i,) or (time_i, outputs).
         """
         check_is_fitted(self)
         read = sequences.read(self, X, lengths, reset=False)

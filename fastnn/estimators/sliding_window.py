@@ -12,8 +12,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
     """Windows of a series: row t of the result holds the steps t - window + 1, ..., t of all channels.
 
     X is a single series, one row a step. The first rows, for which there are not enough steps yet, repeat the first
-    step in place of the missing ones: so there is a row for every step, and the windows fit a target of as many rows in a
-    pipeline. To forecast h steps ahead, fit such a pipeline on ``X[:-h]`` and ``X[h:]``; `supervised` makes both.
+    step in place of the missing ones: so there is a row for every step, and the windows fit a target of as many rows in
+    a pipeline. To forecast h steps ahead, fit such a pipeline on ``X[:-h]`` and ``X[h:]``; `supervised` makes both.
 
     Parameters
     ----------
