@@ -253,6 +253,8 @@ class Scale(Augmentation):
 class Mixup(Augmentation):
     """Blends each row and its target with another row's: lambda a + (1 - lambda) b, lambda ~ Beta(alpha, alpha).
 
+    The other is drawn from all rows, those with a sample weight of 0 too; the blend has the weight of the first.
+
     Parameters
     ----------
     alpha : float, default=0.2

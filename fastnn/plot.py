@@ -154,15 +154,15 @@ class FilterDisplay(_Picture):
     _colours = "gray"
 
     @classmethod
-    def from_estimator(cls, estimator, layer=0, *, channel=None, ax=None, **imshow_options):
-        """Draw the kernels in ``coefs_[layer]``.
+    def from_estimator(cls, estimator, index=0, *, channel=None, ax=None, **imshow_options):
+        """Draw the kernels in ``coefs_[index]``.
 
         Parameters
         ----------
         estimator : fitted ConvNet or ConvNetRegressor, or Pipeline that ends in one
 
-        layer : int, default=0
-            Index into `coefs_`; must be a convolution.
+        index : int, default=0
+            Index into `coefs_`, of a convolution.
 
         channel : int or None, default=None
             Input channel to look at. None: colours for three input channels, the only channel if there is one, else
@@ -179,13 +179,13 @@ class FilterDisplay(_Picture):
             One tile a filter; of signals, one line a filter.
         """
         coefs = _network(estimator).coefs_
-        if not -len(coefs) <= layer < len(coefs):
-            raise ValueError(f"FilterDisplay: layer={layer} is not in coefs_, which holds {len(coefs)} arrays")
-        W = np.asarray(coefs[layer], float)
+        if not -len(coefs) <= index < len(coefs):
+            raise ValueError(f"FilterDisplay: index={index} is not in coefs_, which holds {len(coefs)} arrays")
+        W = np.asarray(coefs[index], float)
         if W.ndim == 2:
             convolutions = [i for i, coef in enumerate(coefs) if np.ndim(coef) > 2]
             raise ValueError(
-                f"FilterDisplay: coefs_[{layer}] of shape {W.shape} is a dense layer; layers with filters to see: "
+                f"FilterDisplay: coefs_[{index}] of shape {W.shape} is a dense layer; layers with filters to see: "
                 f"{convolutions}"
             )
         if W.ndim == 3:
@@ -198,7 +198,7 @@ class FilterDisplay(_Picture):
             tiles = (tiles - low) / np.maximum(high - low, np.finfo(float).tiny)
         else:
             tiles = tiles.mean(axis=-1) if channel is None else tiles[..., channel]
-        return cls(tiles, f"filters of coefs_[{layer}]").plot(ax, **imshow_options)
+        return cls(tiles, f"filters of coefs_[{index}]").plot(ax, **imshow_options)
 
 
 class FeatureMapDisplay(_Picture):
@@ -222,7 +222,7 @@ class FeatureMapDisplay(_Picture):
 
         Parameters
         ----------
-        estimator : fitted ConvNet or ConvNetRegressor
+        estimator : fitted ConvNet or ConvNetRegressor, or Pipeline that ends in one
 
         X : array of one row
             In any form that `predict` takes, with one row: the first row of more is drawn.
@@ -241,7 +241,10 @@ class FeatureMapDisplay(_Picture):
             Of a signal, one line a channel; of features, one line.
         """
         check_is_fitted(estimator)
-        maps = estimator.transform(X[:1], layer=layer)[0]
+        X = X[:1]
+        if hasattr(estimator, "steps") and len(estimator) > 1:
+            X = estimator[:-1].transform(X)
+        maps = _network(estimator).transform(X, layer=layer)[0]
         maps = maps.reshape((1,) * (3 - maps.ndim) + maps.shape) if maps.ndim > 1 else maps[np.newaxis, :, np.newaxis]
         return cls(np.moveaxis(maps, -1, 0), f"layers[{layer}]").plot(ax, **imshow_options)
 

@@ -64,7 +64,7 @@ def test_rows_never_wait_for_rows():
 
 
 def test_batch_norm_waits_for_all_rows():
-    network = Network(6, (Dense(7), BatchNorm(), Dense(3, "identity")), LogLoss(), "softmax")
+    network = Network(6, (Dense(7, "relu"), BatchNorm(), Dense(3, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam())
     waiting = [op.kind for op in plan.step if op.barrier]
     assert waiting[:3] == ["batch_norm_sums", "batch_norm_statistics", "batch_norm"]
@@ -79,7 +79,7 @@ def test_a_writer_waits_for_readers():
 
 
 def test_wide_layers_are_shared_by_columns():
-    network = Network(784, (Dense(256), Dense(16), Dense(10, "identity")), LogLoss(), "softmax")
+    network = Network(784, (Dense(256, "relu"), Dense(16, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128)
     assert [op.split for op in plan.step if op.kind == "dense"] == ["columns", "rows", "rows"]
 

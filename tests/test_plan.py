@@ -10,7 +10,7 @@ from fastnn.plan import Buffer, Builder, Op
 
 @pytest.fixture
 def plan():
-    return lower(Network(4, (Dense(5), Dense(3, "identity")), LogLoss(), "softmax"), "predict")
+    return lower(Network(4, (Dense(5, "relu"), Dense(3, "identity")), LogLoss(), "softmax"), "predict")
 
 
 def test_describe_names_ops_shapes_and_counts(plan):

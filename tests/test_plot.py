@@ -85,8 +85,18 @@ def test_feature_maps(net, digits, axes):
     assert plot.FeatureMapDisplay.from_estimator(net, X, layer=-1, ax=axes).tiles.shape == (1, 1, 10)
 
 
+def test_feature_maps_of_a_pipeline(digits, axes):
+    X, y = digits[0].reshape(200, -1), digits[1]
+    pipeline = make_pipeline(
+        StandardScaler(), "passthrough", ConvNet([Conv2D(4, 3)], input_shape=(8, 8), max_iter=1)
+    ).fit(X, y)
+    display = plot.FeatureMapDisplay.from_estimator(pipeline, X, ax=axes)
+    maps = pipeline[-1].transform(pipeline[0].transform(X[:1]), layer=0)[0]
+    np.testing.assert_array_equal(np.moveaxis(display.tiles, 0, -1), maps)
+
+
 def test_bad_requests(net):
-    with pytest.raises(ValueError, match="layer=2 is not in coefs_, which holds 2"):
+    with pytest.raises(ValueError, match="index=2 is not in coefs_, which holds 2"):
         plot.FilterDisplay.from_estimator(net, 2)
     with pytest.raises(ValueError, match=r"coefs_\[1\] of shape \(54, 10\) is a dense layer; .*\[0\]"):
         plot.FilterDisplay.from_estimator(net, 1)

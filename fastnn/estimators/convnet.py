@@ -11,7 +11,7 @@ from fastnn.estimators.architecture import default_layers
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
-from fastnn.layers import Dense, ShapeError, check_layers
+from fastnn.layers import Dense, Dropout, ShapeError, check_layers
 from fastnn.losses import get_loss
 from fastnn.lower import Network
 
@@ -24,7 +24,7 @@ class BaseConvNet(BaseNetwork):
     layers : list of layers or None, default=None
         Specs from ``fastnn.layers`` from input to output, such as ``[Conv2D(32, 3), MaxPool2D(2), Dropout(0.5)]``; the
         output layer is added. None chooses layers that suit the shape of X:
-        ``fastnn.estimators.architecture.default_layers``.
+        ``fastnn.estimators.architecture.default_layers``, without their dropout where solver="lbfgs".
 
     input_shape : tuple of int or None, default=None
         Shape of a row: (height, width, channels), (height, width) or (time, channels). Needed where X is flat, except
@@ -111,7 +111,14 @@ class BaseConvNet(BaseNetwork):
         return self._checked(network)
 
     def _stack(self, input_shape):
-        return tuple(default_layers(input_shape)) if self.layers is None else self._given_layers()
+        if self.layers is not None:
+            return self._given_layers()
+        # L-BFGS needs the same loss in every evaluation.
+        return tuple(
+            layer
+            for layer in default_layers(input_shape)
+            if not (self.solver == "lbfgs" and isinstance(layer, Dropout))
+        )
 
     def _checked(self, network):
         """The network, if its layers fit each other."""

@@ -12,7 +12,8 @@ from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
-from fastnn.layers.window import check_image, check_padding, pair, window
+from fastnn.layers.weights import check_flag, keep_weights
+from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 
 
 @dataclass(frozen=True)
@@ -80,39 +81,37 @@ class Conv2D:
         for field_name in ("kernel_size", "stride", "dilation"):
             pair(getattr(self, field_name), self.axes, f"{name}: {field_name}")
         check_padding(self.padding, self.axes, f"{name}: padding")
+        keep_tuples(self, "kernel_size", "stride", "dilation", "padding")
         get_activation(self.activation, where=f"{name}: activation")
         if self.init is not None:
             get_initializer(self.init, where=f"{name}: init")
-        for field_name in ("bias", "trainable"):
-            if not isinstance(getattr(self, field_name), (bool, np.bool_)):
-                raise ValueError(f"{name}: {field_name} must be True or False, got {getattr(self, field_name)!r}")
+        check_flag(self, "bias", "trainable")
         if self.weights is not None:
-            object.__setattr__(self, "weights", _as_tuples(self._check_weights()))
+            self._keep_weights()
 
-    def _check_weights(self):
-        """The given weights as an array of four axes (three for signals)."""
+    def _keep_weights(self):
+        """The given weights with four axes (three for signals)."""
         W = np.asarray(self.weights, np.float64)
         kernel = pair(self.kernel_size, self.axes, "")[-self.axes :]
         if W.shape == kernel:
             W = W[..., np.newaxis, np.newaxis]
-        if W.ndim != self.axes + 2 or W.shape[: self.axes] != kernel or W.shape[-1] != self.filters:
-            raise ValueError(
-                f"{type(self).__name__}: weights must have shape ({', '.join(map(str, kernel))}, channels / groups, "
-                f"{self.filters}), got {np.shape(self.weights)}"
-            )
-        if not np.isfinite(W).all():
-            raise ValueError(f"{type(self).__name__}: weights hold NaN or infinity")
-        return W
+        fits = W.ndim == self.axes + 2 and W.shape[: self.axes] == kernel and W.shape[-1] == self.filters
+        keep_weights(self, W, fits, f"({', '.join(map(str, kernel))}, channels / groups, {self.filters})")
 
     def lower(self, builder, x):
         """Adds the convolution and the activation; returns the name of y."""
         shape = check_image(builder.shape(x), self.axes)
         channels = shape[-1]
         if channels % self.groups:
-            raise ShapeError(f"{channels} channels cannot be split into groups={self.groups}")
-        if self.weights is not None and np.shape(self.weights)[-2] != channels // self.groups:
             raise ShapeError(
-                f"the weights are for {np.shape(self.weights)[-2] * self.groups} channels, got {show_shape(shape)}"
+                f"{channels} channels cannot be split into groups={self.groups}, got {show_shape(shape)}; choose "
+                f"groups that divide {channels}, or other filters in the layer before"
+            )
+        if self.weights is not None and np.shape(self.weights)[-2] != channels // self.groups:
+            known = np.shape(self.weights)[-2] * self.groups
+            raise ShapeError(
+                f"the weights are for {known} channels, got {show_shape(shape)}; give weights whose last axis but one "
+                f"is {channels // self.groups}, or repeat one kernel along the last axis for groups={channels}"
             )
         geometry = window(shape, self.axes, self.kernel_size, self.stride, self.padding, self.dilation)
         name = f"conv{builder.number('weights')}"
@@ -141,8 +140,3 @@ class Conv1D(Conv2D):
     """
 
     axes: ClassVar[int] = 1
-
-
-def _as_tuples(array):
-    """Nested tuples: layers are hashable, since plans are cached by them."""
-    return tuple(map(_as_tuples, array)) if array.ndim else float(array)

@@ -1,13 +1,17 @@
 """Fully connected layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from fastnn import ops
 from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
+from fastnn.layers.stack import ShapeError, show_shape
+from fastnn.layers.weights import check_flag, keep_weights
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,21 @@ class Dense:
     ----------
     units : int
         Number of outputs, at least 1.
-    activation : str or activation spec, default="relu"
+    activation : str or activation spec, default="identity"
         f; see ``fastnn.activations``.
     init : str, initialiser spec or None, default=None
         How W and b start. None: as the estimator's parameter `init` says.
+    weights : array of shape (in, units) or None, default=None
+        What W starts from instead; b starts at zero.
+    trainable : bool, default=True
+        Whether W and b change in training.
     """
 
     units: int
-    activation: Any = "relu"
+    activation: Any = "identity"
     init: Any = None
+    weights: Any = field(default=None, repr=False)
+    trainable: bool = True
 
     def __post_init__(self):
         if isinstance(self.units, bool) or not isinstance(self.units, Integral) or self.units < 1:
@@ -34,14 +44,25 @@ class Dense:
         get_activation(self.activation, where="Dense: activation")
         if self.init is not None:
             get_initializer(self.init, where="Dense: init")
+        check_flag(self, "trainable")
+        if self.weights is not None:
+            W = np.asarray(self.weights, np.float64)
+            keep_weights(self, W, W.ndim == 2 and W.shape[1] == self.units, f"(in, {self.units})")
 
     def lower(self, builder, x):
         """Adds the affine map and the activation; returns the name of y."""
         x = ops.shape.flat(builder, x)
+        if self.weights is not None and len(self.weights) != builder.columns(x):
+            raise ShapeError(
+                f"the weights are for {len(self.weights)} inputs, got {show_shape(builder.shape(x))}; give weights of "
+                f"shape ({builder.columns(x)}, {self.units})"
+            )
         name = f"dense{builder.number('weights')}"
-        z = ops.dense.dense(builder, x, int(self.units), name)
+        z = ops.dense.dense(builder, x, int(self.units), name, trainable=bool(self.trainable))
         return activate(builder, z, get_activation(self.activation), f"{name}.y")
 
     def starting_weights(self, random_state, shape, activation_name, init):
-        """(W, b) for W of this shape, drawn by `init` or by this layer's own initialiser, where it has one."""
+        """(W, b) for W of this shape: the given weights, or drawn by `init` (this layer's own, where it has one)."""
+        if self.weights is not None:
+            return np.array(self.weights), np.zeros(self.units)
         return get_initializer(init if self.init is None else self.init).draw(random_state, *shape, activation_name)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from fastnn import ops
 from fastnn.layers.stack import expected
-from fastnn.layers.window import check_image, check_padding, pair, window
+from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 from fastnn.ops.window import Geometry
 
 
@@ -23,6 +23,7 @@ class _Pool:
         if self.stride is not None:
             pair(self.stride, self.axes, f"{name}: stride")
         padding = check_padding(self.padding, self.axes, f"{name}: padding")
+        keep_tuples(self, "size", "stride", "padding")
         if not isinstance(padding, str):
             size = pair(self.size, self.axes, "")
             if any(max(sides) >= side for sides, side in zip(padding, size, strict=True) if max(sides)):

@@ -24,7 +24,7 @@ def check_layers(layers, where):
     if not isinstance(layers, (list, tuple)):
         raise ValueError(f"{where} must be a list of layers such as [Conv2D(32, 3), Flatten()], got {layers!r}")
     for i, layer in enumerate(layers):
-        if isinstance(layer, type) or not hasattr(layer, "lower"):
+        if isinstance(layer, (type, str)) or not hasattr(layer, "lower"):  # str.lower is no layer's
             hint = f"; write {layer.__name__}(...) with brackets" if isinstance(layer, type) else ""
             raise ValueError(f"{where}[{i}]: expected a layer of fastnn.layers, got {layer!r}{hint}")
     return tuple(layers)
@@ -34,7 +34,7 @@ def all_layers(layers):
     """The layers, those inside of blocks included, in the order in which they are lowered."""
     for layer in layers:
         yield layer
-        yield from all_layers(getattr(layer, "layers", ()) + getattr(layer, "shortcut", ()))
+        yield from all_layers((*getattr(layer, "layers", ()), *getattr(layer, "shortcut", ())))
 
 
 def show_shape(shape):

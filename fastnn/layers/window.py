@@ -1,5 +1,6 @@
 """What convolutions and pools share: their window's numbers, and what does not fit the image."""
 
+from math import isqrt
 from numbers import Integral
 
 from fastnn.layers.stack import ShapeError, expected, show_shape
@@ -18,6 +19,16 @@ def pair(value, axes, where, least=1):
     if len(values) != axes or not all(_is_count(v, least) for v in values):
         raise ValueError(f"{where} must be an int >= {least}{' or a pair of them' * (axes == 2)}, got {value!r}")
     return ((1,) if axes == 1 else ()) + tuple(map(int, values))
+
+
+def keep_tuples(layer, *names):
+    """Makes tuples of what was given as lists, nested ones too: layers are hashable, since plans are cached by them."""
+    for name in names:
+        object.__setattr__(layer, name, _as_tuple(getattr(layer, name)))
+
+
+def _as_tuple(value):
+    return tuple(map(_as_tuple, value)) if isinstance(value, (list, tuple)) else value
 
 
 def check_padding(padding, axes, where):
@@ -39,7 +50,8 @@ def check_image(shape, axes):
     if len(shape) == axes + 1:
         return shape
     if len(shape) == 1:
-        example = "(28, 28, 1)" if axes == 2 else f"({shape[0]}, 1)"
+        height = max(d for d in range(1, isqrt(shape[0]) + 1) if shape[0] % d == 0)
+        example = f"({height}, {shape[0] // height}, 1)" if axes == 2 else f"({shape[0]}, 1)"
         raise expected(_DIMENSIONS[axes], shape, f"put Reshape({example}) first")
     other = {1: "Conv1D, MaxPool1D and AvgPool1D take signals", 2: "Conv2D, MaxPool2D and AvgPool2D take images"}
     raise expected(_DIMENSIONS[axes], shape, other[len(shape) - 1])

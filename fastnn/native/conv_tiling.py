@@ -16,8 +16,10 @@ Rows that meet the border miss some steps. Either rows with the same steps form 
 copied into a larger one with zeros around it and all steps count: `choose` takes what a small model of the cost says.
 """
 
+from bisect import bisect_left
 from itertools import pairwise
 from itertools import product as pairs
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -55,47 +57,61 @@ class Axis(NamedTuple):
         """Length of the part of the output that counts."""
         return self.places[-1] + 1
 
-    def _inside(self, o, u):
-        return 0 <= o * self.stride - self.before + u * self.dilation < self.size
-
     def forward(self, margin):
-        rows = {}
+        rows, taps = {}, np.arange(self.kernel)
         for o in self.places:
-            taps = tuple(u for u in range(self.kernel) if margin or self._inside(o, u))
-            rows.setdefault(taps, []).append(o)
-        return [
-            _run(places, [o * self.stride for o in places], taps, [u * self.dilation - self.before for u in taps])
-            for taps, places in rows.items()
-        ]
+            at = o * self.stride - self.before
+            # 0 <= at + u * dilation < size
+            first, end = _ceil(-at, self.dilation), _ceil(self.size - at, self.dilation)
+            rows.setdefault(_part(self.kernel, None if margin else (first, end)), []).append(o)
+        runs = self._runs(rows, taps, taps * self.dilation - self.before)
+        return [run._replace(row_at=run.rows * self.stride) for run in runs]
 
     def grad_input(self, margin):
-        rows = {}
+        rows, taps = {}, np.arange(self.kernel)
+        # Every `period`-th tap from this one on meets an output, by the remainder of the input's place.
+        period = self.stride // gcd(self.stride, self.dilation)
+        first_tap = {u * self.dilation % self.stride: u for u in range(period)}
         for i in range(self.size):
-            at = [i + self.before - u * self.dilation for u in range(self.kernel)]
-            whole = [(u, o // self.stride) for u, o in enumerate(at) if o % self.stride == 0]
-            taps = tuple(u for u, o in whole if margin or 0 <= o < self.outputs)
-            rows.setdefault((i % self.stride, taps), []).append(i)
-        return [
-            _run(
-                inputs, [i // self.stride for i in inputs],
-                taps, [(phase + self.before - u * self.dilation) // self.stride for u in taps],
-            )
-            for (phase, taps), inputs in rows.items()
-        ]  # fmt: skip
+            at = i + self.before
+            start = first_tap.get(at % self.stride, self.kernel)
+            # 0 <= at - u * dilation < outputs * stride
+            first, end = _ceil(at + 1 - self.outputs * self.stride, self.dilation), at // self.dilation + 1
+            count = max(0, _ceil(self.kernel - start, period))
+            inside = (_ceil(first - start, period), _ceil(end - start, period))
+            rows.setdefault((i % self.stride, start, _part(count, None if margin else inside)), []).append(i)
+        runs = []
+        for (phase, start, part), inputs in rows.items():
+            step_at = (phase + self.before - taps[start::period] * self.dilation) // self.stride
+            run = self._runs({part: inputs}, taps[start::period], step_at)[0]
+            runs.append(run._replace(row_at=run.rows // self.stride))
+        return runs
 
     def grad_weights(self, margin):
-        rows = {}
+        rows, places = {}, np.array(self.places, np.int64)
         for u in range(self.kernel):
-            places = tuple(o for o in self.places if margin or self._inside(o, u))
-            rows.setdefault(places, []).append(u)
-        return [
-            _run(taps, [u * self.dilation - self.before for u in taps], places, [o * self.stride for o in places])
-            for places, taps in rows.items()
-        ]
+            at = u * self.dilation - self.before
+            # 0 <= at + o * stride < size
+            ends = _ceil(-at, self.stride), _ceil(self.size - at, self.stride)
+            part = _part(len(places), None if margin else [bisect_left(self.places, o) for o in ends])
+            rows.setdefault(part, []).append(u)
+        runs = self._runs(rows, places, places * self.stride)
+        return [run._replace(row_at=run.rows * self.dilation - self.before) for run in runs]
+
+    @staticmethod
+    def _runs(rows, steps, step_at):
+        """A Run, its row_at not yet known, for each part (begin, end) of the steps and the rows that have it."""
+        return [Run(np.array(of, np.int64), None, steps[a:b], step_at[a:b]) for (a, b), of in rows.items()]
 
 
-def _run(*lists):
-    return Run(*(np.array(values, np.int64) for values in lists))
+def _ceil(a, b):
+    return -(-a // b)
+
+
+def _part(n, inside):
+    """(begin, end) of all n steps, or of those inside; every empty part is the same."""
+    begin, end = (0, n) if inside is None else (max(0, inside[0]), min(n, inside[1]))
+    return (begin, end) if begin < end else (0, 0)
 
 
 def axes(geometry, pool):

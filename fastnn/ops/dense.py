@@ -5,11 +5,12 @@ from math import prod
 from fastnn.plan import Op
 
 
-def dense(builder, x, units, name):
-    """y = x W + b with parameters ``name.W`` (in, units) and ``name.b`` (units,)."""
+def dense(builder, x, units, name, *, trainable=True):
+    """y = x W + b with ``name.W`` (in, units) and ``name.b`` (units,): parameters, or statistics if not trained."""
     (features,) = builder.shape(x)
-    W = builder.buffer(f"{name}.W", (features, units), "parameter")
-    b = builder.buffer(f"{name}.b", (units,), "parameter")
+    role = "parameter" if trainable else "statistic"
+    W = builder.buffer(f"{name}.W", (features, units), role)
+    b = builder.buffer(f"{name}.b", (units,), role)
     y = builder.batch(f"{name}.z", (units,))
     builder.emit(Op("dense", (x, W, b), (y,), {"activation": None}, multiply_adds=features * units))
     return y
@@ -27,17 +28,18 @@ def transpose(builder, W):
 def _dense_gradient(builder, op, dz):
     x, W, b = op.inputs
     size = prod(builder.shape(W))
-    gradients = []
-    for parameter in (W, b):
-        gradients.append(builder.buffer(f"{parameter}.gradient", builder.shape(parameter), "gradient"))
-        builder.gradients[parameter] = gradients[-1]
     dx = None
     if x in builder.dependent:
         dx = builder.batch(f"{x}.gradient", builder.shape(x))
         WT = transpose(builder, W)
         builder.emit(Op("dense_grad_input", (dz, WT), (dx,), {"activation": None}, multiply_adds=size))
-    op = Op("dense_grad_weights", (x, dz), tuple(gradients), split="columns", multiply_adds=size)
-    builder.emit(op, section="deferred")
+    if W in builder.parameters:
+        for parameter in (W, b):
+            shape = builder.shape(parameter)
+            builder.gradients[parameter] = builder.buffer(f"{parameter}.gradient", shape, "gradient")
+        gradients = builder.gradients[W], builder.gradients[b]
+        op = Op("dense_grad_weights", (x, dz), gradients, split="columns", multiply_adds=size)
+        builder.emit(op, section="deferred")
     return dx
 
 

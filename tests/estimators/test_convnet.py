@@ -390,6 +390,12 @@ def test_lbfgs(backend):
             ConvNet(**SMALL | parameters, solver="lbfgs", backend=backend).fit(X, Y)
 
 
+def test_default_layers_train_with_lbfgs(backend):
+    model = ConvNet(solver="lbfgs", max_iter=3, random_state=0, backend=backend).fit(FLAT[:100], Y[:100])
+    assert not any(isinstance(layer, Dropout) for layer in model.layers_)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
 def test_targets(backend):
     labels = np.column_stack([Y > 4, Y % 2]).astype(int)
     assert ConvNet(**SMALL, backend=backend).fit(X, labels).predict(X).shape == (300, 2)

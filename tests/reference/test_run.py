@@ -149,16 +149,17 @@ def test_weight_two_equals_the_row_twice():
 
 
 def test_rows_without_any_weight_cost_nothing():
-    runner = runner_for(network(Dense(4)), "gradient", weighted=True, data=(X, y, np.zeros(N)), l2=0.1)
+    runner = runner_for(network(Dense(4, "relu")), "gradient", weighted=True, data=(X, y, np.zeros(N)), l2=0.1)
     assert runner.loss_and_gradient() == 0
     assert not gradient_vector(runner).any()
-    assert runner_for(network(Dense(4)), "evaluate", weighted=True, data=(X, y, np.zeros(N))).evaluate() == 0
+    assert runner_for(network(Dense(4, "relu")), "evaluate", weighted=True, data=(X, y, np.zeros(N))).evaluate() == 0
 
 
 def test_sparse_rows_equal_dense_rows():
     sparse_X = np.where(np.abs(X) > 1, X, 0)
     dense, csr = (
-        runner_for(network(Dense(4)), "gradient", data=(data, y)) for data in (sparse_X, sparse.csr_array(sparse_X))
+        runner_for(network(Dense(4, "relu")), "gradient", data=(data, y))
+        for data in (sparse_X, sparse.csr_array(sparse_X))
     )
     assert dense.loss_and_gradient() == csr.loss_and_gradient()
     assert np.array_equal(gradient_vector(dense), gradient_vector(csr))
@@ -266,7 +267,7 @@ class TestForward:
 
 class TestInterface:
     def test_arrays_go_in_and_come_out_as_copies(self):
-        runner = runner_for(network(Dense(4)), "gradient")
+        runner = runner_for(network(Dense(4, "relu")), "gradient")
         W = np.ones((FEATURES, 4))
         runner.set("dense0.W", W)
         W[:] = 2
@@ -291,7 +292,7 @@ class TestInterface:
         ],
     )
     def test_bind_refuses_what_the_plan_does_not_read(self, data, message):
-        runner = runner_for(network(Dense(4)), "gradient")
+        runner = runner_for(network(Dense(4, "relu")), "gradient")
         with pytest.raises(ValueError, match=message):
             runner.bind(*data)
 
@@ -305,7 +306,7 @@ class TestInterface:
 
     def test_forward_refuses_rows_of_another_size(self):
         with pytest.raises(ValueError, match=r"X has shape \(30, 4\), expected \(30, 5\)"):
-            runner_for(network(Dense(4)), "predict").forward(X[:, :4])
+            runner_for(network(Dense(4, "relu")), "predict").forward(X[:, :4])
 
     def test_parameters_and_statistics_start_as_the_plan_says(self):
         plan = lower(network(BatchNorm()), "train", one_hot=True, optimizer=optimizers.SGD())
@@ -344,7 +345,7 @@ class TestTrace:
     options = {"optimizer": optimizers.SGD(), "l2": 0.1}
 
     def test_visits_every_op_in_order_and_leaves_the_runner_alone(self):
-        runner = runner_for(network(Dense(4), Dense(4)), "train", rows=6, **self.options)
+        runner = runner_for(network(Dense(4, "relu"), Dense(4, "relu")), "train", rows=6, **self.options)
         before = parameters_of(runner)
         traced = list(trace(runner, 10, batch=1, rate=0.5))
         plan = runner.plan
@@ -358,7 +359,7 @@ class TestTrace:
         assert not np.array_equal(traced[-2].outputs.get("dense2.W", 0), before["dense2.W"])
 
     def test_ends_where_training_ends(self):
-        runner = runner_for(network(Dense(4)), "train", **self.options)
+        runner = runner_for(network(Dense(4, "relu")), "train", **self.options)
         final = {}
         for _, _, _, outputs in trace(runner, 10, batch=2, step=7, rate=0.5):
             final |= outputs
@@ -366,7 +367,7 @@ class TestTrace:
         assert all(np.array_equal(final[name], runner.get(name)) for name in runner.plan.parameters)
 
     def test_names_the_first_buffer_that_differs(self):
-        one, two = (runner_for(network(Dense(4), Dense(4)), "train", **self.options) for _ in range(2))
+        one, two = (runner_for(network(Dense(4, "relu"), Dense(4, "relu")), "train", **self.options) for _ in range(2))
         two.set("dense1.W", 1.5 * two.get("dense1.W"))
         pairs = zip(trace(one, 10), trace(two, 10), strict=True)
         different = [
@@ -426,7 +427,7 @@ class TestAgainstScikitLearn:
     def test_binary_classifier(self):
         binary = (y > 0).astype(np.int64)
         theirs = MLPClassifier(**self.common).fit(X, binary)
-        net = network(Dense(7), Dense(4), outputs=1)
+        net = network(Dense(7, "relu"), Dense(4, "relu"), outputs=1)
         self.fit(theirs, net, optimizers.Adam(), binary, "relu", 0.02, one_hot=True)
 
     # With several outputs scikit-learn reports their mean squared error but descends on the sum.
@@ -434,5 +435,5 @@ class TestAgainstScikitLearn:
     def test_regressor(self, loss, outputs):
         target = np.random.RandomState(3).poisson(2.0, (N, outputs)).astype(float)
         theirs = MLPRegressor(loss=loss.name, **self.common).fit(X, target if outputs > 1 else target.ravel())
-        net = network(Dense(7), Dense(4), loss=loss, outputs=outputs)
+        net = network(Dense(7, "relu"), Dense(4, "relu"), loss=loss, outputs=outputs)
         self.fit(theirs, net, optimizers.Adam(), target, "relu", 0.02)
