@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted
 from fastnn.activations import ACTIVATIONS, Activation, get_activation
 from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
-from fastnn.readout import RecursiveLeastSquares, Ridge
+from fastnn.readout import RecursiveLeastSquares, Ridge, one_blas_thread
 from fastnn.reservoir import TOPOLOGIES, Echo, Reservoir, recurrent_weights
 
 FEATURES = ("bias", "input", "state", "squared_state")
@@ -302,7 +302,8 @@ class BaseESN(BaseEstimator):
         """Runs a fit; one that fails leaves the estimator as it was."""
         before = dict(vars(self))
         try:
-            fit(*arguments)
+            with one_blas_thread():
+                fit(*arguments)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)

@@ -6,7 +6,7 @@ over goes alone. The order of every sum is the same in all these cases.
 """
 
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -114,9 +114,13 @@ cdef inline void load_lanes(
 ) noexcept nogil:
     """States before step t of some sequences, one after the other: (units, width), a lane for each sequence."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[2], p
+    cdef int64_t units = op.number[2], p, size
     cdef Place place = states_at(op, step, t)
     for p in range(panels(k, units)):
+        if width == 1:
+            size = panel_width(k, units, p) * k.itemsize
+            memcpy(at(k, lanes, p * k.panel), row_of(k, &place, t, units, p, first), size)
+            continue
         k.transpose(
             sequences, min(k.panel, units - p * k.panel), row_of(k, &place, t, units, p, first),
             place.row * panel_width(k, units, p), at(k, lanes, p * k.panel * width), width,
@@ -128,9 +132,13 @@ cdef inline void store_lanes(
 ) noexcept nogil:
     """The reverse of load_lanes."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[2], p
+    cdef int64_t units = op.number[2], p, size
     cdef Place place = states_at(op, step, t)
     for p in range(panels(k, units)):
+        if width == 1:
+            size = panel_width(k, units, p) * k.itemsize
+            memcpy(row_of(k, &place, t, units, p, first), at(k, lanes, p * k.panel), size)
+            continue
         k.transpose(
             min(k.panel, units - p * k.panel), sequences, at(k, lanes, p * k.panel * width), width,
             row_of(k, &place, t, units, p, first), place.row * panel_width(k, units, p),
