@@ -108,7 +108,7 @@ def _spectral_radius(W):
     units = W.shape[0]
     if units > 100:
         try:  # a start of its own would draw from NumPy's global generator
-            return float(np.abs(eigs(W, 1, v0=np.ones(units), tol=1e-9, return_eigenvectors=False))[0])
+            return float(np.abs(eigs(W, 1, v0=np.ones(units), tol=1e-6, return_eigenvectors=False))[0])
         except ArpackError:
             pass
     return float(np.abs(linalg.eigvals(W.toarray())).max())
