@@ -83,9 +83,7 @@ def race(peers, options):
                 model.predict(u[:-1])
                 for kept, seconds in zip(times[name], (fitted - start, perf_counter() - fitted), strict=True):
                     kept.append(1000 * seconds)
-        print(
-            f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (range)"
-        )
+        print(f"\n{options.units} units, {options.steps} steps, density {density:g}: milliseconds, median (range)")
         for name, (fit, predict) in times.items():
             print(f"{name:<12} fit {_spread(fit)}   predict {_spread(predict)}")
         if len(peers) > 1:

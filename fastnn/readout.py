@@ -1,23 +1,39 @@
 """Linear readouts of features: ridge regression from normal equations, its leave-one-out error, and recursive least
 squares. Everything is float64: the normal equations square the condition number."""
 
-from functools import cache
+from threading import Lock
 
 import numpy as np
 from scipy import linalg
 from threadpoolctl import ThreadpoolController
 
 
-@cache
-def _controller():
-    return ThreadpoolController()
+class OneBlasThread:
+    """Context in which BLAS runs on one thread; of several at once, the last to leave restores the former number.
+
+    Threads of BLAS wait for each other in every block, which on a busy machine takes longer than they save (500
+    features, 10 000 rows, two busy cores: 42 ms on one thread, 96 to 178 on two), and the last bits would depend on
+    their number.
+    """
+
+    def __init__(self):
+        self._lock, self._users, self._controller, self._limit = Lock(), 0, None, None
+
+    def __enter__(self):
+        with self._lock:
+            if self._users == 0:
+                self._controller = self._controller or ThreadpoolController()
+                self._limit = self._controller.limit(limits=1, user_api="blas")
+            self._users += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limit.restore_original_limits()
 
 
-def one_blas_thread():
-    """Context in which BLAS runs on one thread: its threads wait for each other in every block, which on a busy machine
-    takes longer than they save (500 features, 10 000 rows, two busy cores: 42 ms on one thread, 96 to 178 on two), and
-    the last bits would depend on their number."""
-    return _controller().limit(limits=1, user_api="blas")
+one_blas_thread = OneBlasThread()
 
 
 class Ridge:

@@ -302,7 +302,7 @@ class BaseESN(BaseEstimator):
         """Runs a fit; one that fails leaves the estimator as it was."""
         before = dict(vars(self))
         try:
-            with one_blas_thread():
+            with one_blas_thread:
                 fit(*arguments)
         except BaseException:
             vars(self).clear()
