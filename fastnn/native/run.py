@@ -21,6 +21,7 @@ from fastnn.native import (
     _norm,
     _pool,
     _random,
+    _reservoir,
     _shape,
     _update,
 )
@@ -37,6 +38,7 @@ OPS = {
     **_norm.OPS,
     **_pool.OPS,
     **_random.OPS,
+    **_reservoir.OPS,
     **_shape.OPS,
     **_update.OPS,
 }

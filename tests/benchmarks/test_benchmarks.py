@@ -89,3 +89,8 @@ def test_latency_against(peer, modules):
 def test_accuracy_of_recipes(tiny_mnist):
     output = _run("accuracy.py", "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
     assert output.count("after 1 epochs") == 3 * 2
+
+
+def test_race_of_reservoirs():
+    output = _run("race_reservoir.py", "--rounds", 1, "--units", 20, "--steps", 300, "--seeds", 1)
+    assert "20 units, 300 steps" in output and "NARMA-10" in output
