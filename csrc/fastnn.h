@@ -265,6 +265,11 @@ typedef struct {
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
     void (*augment)(const fnn_augment *a);
+    /* z[i*width + l] += sum over j < links, in order, of w[i*links + j] * s[source[i*links + j]*width + l]; i < units, l <
+     * width, which is 1 or lanes. source holds numbers of units; z must not overlap s. */
+    void (*links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z);
+    /* to[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to may be s or y. */
+    void (*leak)(int64_t n, double share, const void *y, const void *s, void *to);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

@@ -20,8 +20,9 @@ PACKAGE = ROOT / "fastnn"
 LEVELS = (
     {"__main__"},
     {"fastnn"},
-    {"gradient_check", "config", "plot"},
+    {"gradient_check", "config", "datasets", "plot"},
     {"estimators"},
+    {"reservoir", "readout"},
     {"training"},
     {"lower", "passes", "memory"},
     {"layers"},

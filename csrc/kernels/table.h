@@ -14,6 +14,7 @@
 #include "peak.h"
 #include "pool.h"
 #include "random.h"
+#include "reservoir.h"
 #include "shape.h"
 #include "update.h"
 
@@ -91,6 +92,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .reshape = NAME(reshape),
     .add = NAME(add_arrays),
     .augment = NAME(augment),
+    .links = NAME(links),
+    .leak = NAME(leak),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -1,6 +1,16 @@
 """scikit-learn estimators: parameters, validation, labels, fitted attributes. The arithmetic is a backend's."""
 
 from fastnn.estimators.convnet import ConvNet, ConvNetRegressor
+from fastnn.estimators.esn import ESNClassifier, ESNRegressor
 from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.sliding_window import SlidingWindow
 
-__all__ = ["ConvNet", "ConvNetRegressor", "MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "ConvNet",
+    "ConvNetRegressor",
+    "ESNClassifier",
+    "ESNRegressor",
+    "MLPClassifier",
+    "MLPRegressor",
+    "SlidingWindow",
+]

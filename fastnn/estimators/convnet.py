@@ -1,5 +1,6 @@
 """The convolutional networks: images and signals."""
 
+from math import prod
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -102,6 +103,13 @@ class BaseConvNet(BaseNetwork):
     def _read(self, X, *, reset, **y):
         """X as rows of shape `input_shape_`, or (rows, y); sets or checks that shape."""
         return images.read(self, X, reset=reset, **y)
+
+    def _forms(self):
+        shape = self.input_shape_
+        return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+
+    def _types(self):
+        return b"fd" if images.warns_of_bytes(self) else super()._types()
 
     def _build(self, X, n_outputs, multiclass):
         """The given layers or the default ones, and the output layer."""

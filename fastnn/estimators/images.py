@@ -70,7 +70,7 @@ def read(estimator, X, *, reset, **y):
         estimator.input_shape_ = _input_shape(estimator, shape)
         automatic = 1 / 255 if X.dtype == np.uint8 else 1.0
         estimator.scale_ = automatic if estimator.scale == "auto" else float(estimator.scale)
-    elif X.dtype == np.uint8 and estimator.scale == "auto" and estimator.scale_ == 1.0:
+    elif X.dtype == np.uint8 and warns_of_bytes(estimator):
         warnings.warn(
             f"{type(estimator).__name__}: X is of type uint8, but in the first fit it was not, so scale='auto' does "
             "not divide it by 255. If the fit saw numbers from 0 to 1, pass X / 255, or fit on uint8 or with "
@@ -79,6 +79,11 @@ def read(estimator, X, *, reset, **y):
         )
     X = validation.as_rows(X).reshape(len(X), *estimator.input_shape_)
     return (X, *target) if y else X
+
+
+def warns_of_bytes(estimator):
+    """Whether X of type uint8 is probably in other units than that of the fit."""
+    return estimator.scale == "auto" and estimator.scale_ == 1.0
 
 
 def _input_shape(estimator, came):

@@ -8,7 +8,8 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, padded, panel_width, panels, rows_of, share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, multiply, padded, panel_width, panels, rows_of,
+    share,
 )
 
 from fastnn.native._activation import activation_id
@@ -16,21 +17,6 @@ from fastnn.native._update import OPTIMIZERS
 
 cdef enum:
     ROW_BLOCK = 48   # rows whose fresh outputs (12 KB a panel) are still in L1 when the activation reads them
-
-
-cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, int64_t rows) noexcept nogil:
-    """Rows of C in tiles of nearly equal height; `g` describes the first row and is left behind the last."""
-    cdef int64_t tallest = k.tile_rows[vectors]
-    cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, start = 0
-    for tile in range(tiles):
-        height = rows * (tile + 1) // tiles - start
-        k.gemm[vectors][height](g)
-        start += height
-        g.a = at(k, g.a, height * g.a_row)
-        g.tail = at(k, g.tail, height * g.tail_row)
-        g.c = at(k, g.c, height * g.c_row)
-        if g.init != NULL:
-            g.init = at(k, g.init, height * g.init_row)
 
 
 cdef inline void rows_of_panels(

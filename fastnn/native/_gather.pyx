@@ -92,7 +92,7 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
     if step.X_start != NULL:
         gather_csr(op, step)
     else:
-        gather_rows(op, step, step.X, step.X_row, step.X_itemsize)
+        gather_rows(op, step, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
 
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
@@ -153,14 +153,19 @@ def size(layout, name):
     return [buffer.size, 0] if buffer.layout == "rows" else [buffer.columns, buffer.positions]
 
 
-def bind_gather(op, layout):
+def bind_rows(op, layout):
     x, partner = op.outputs[0], op.attributes.get("partner")
     return [x], [*size(layout, x), -1 if partner is None else partner], [op.attributes.get("scale", 1.0)]
 
 
+def bind_gather(op, layout):
+    buffers, numbers, scalars = bind_rows(op, layout)
+    return buffers, [*numbers, op.attributes.get("first", 0)], scalars
+
+
 def bind_gather_target(op, layout):
     attributes = op.attributes
-    buffers, numbers, scalars = bind_gather(op, layout)
+    buffers, numbers, scalars = bind_rows(op, layout)
     return buffers, [*numbers, int(attributes["one_hot"])], [*scalars, attributes["on"], attributes["off"]]
 
 

@@ -198,6 +198,10 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
         void (*augment)(const fnn_augment *a) noexcept nogil
+        void (*links)(
+            int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z
+        ) noexcept nogil
+        void (*leak)(int64_t n, double share, const void *y, const void *s, void *to) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
@@ -314,3 +318,18 @@ cdef inline int64_t row_span(
     elements each."""
     width[0] = panel_width(step.kernels, columns, p)
     return p * panel_stride(step, positions) + first_row(step) * positions * width[0]
+
+
+cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, int64_t rows) noexcept nogil:
+    """Rows of C in tiles of nearly equal height; `g` describes the first row and is left behind the last."""
+    cdef int64_t tallest = k.tile_rows[vectors]
+    cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, start = 0
+    for tile in range(tiles):
+        height = rows * (tile + 1) // tiles - start
+        k.gemm[vectors][height](g)
+        start += height
+        g.a = at(k, g.a, height * g.a_row)
+        g.tail = at(k, g.tail, height * g.tail_row)
+        g.c = at(k, g.c, height * g.c_row)
+        if g.init != NULL:
+            g.init = at(k, g.init, height * g.init_row)

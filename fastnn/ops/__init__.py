@@ -6,7 +6,21 @@ of the op's first output and `dx` that of its first input (None when nothing bef
 for several inputs returns a dict of their gradients.
 """
 
-from fastnn.ops import activation, augment, conv, dense, gather, loss, norm, pool, random, shape, update, window
+from fastnn.ops import (
+    activation,
+    augment,
+    conv,
+    dense,
+    gather,
+    loss,
+    norm,
+    pool,
+    random,
+    reservoir,
+    shape,
+    update,
+    window,
+)
 
 GRADIENTS = {
     **activation.GRADIENTS,
@@ -29,6 +43,7 @@ __all__ = [
     "norm",
     "pool",
     "random",
+    "reservoir",
     "shape",
     "update",
     "window",

@@ -3,14 +3,16 @@
 from fastnn.plan import Op
 
 
-def gather(builder, shape, *, scale=1.0, partner=None):
-    """x[r] = scale * X[order[first + r]], converted to the plan's real type; images and signals row by row.
+def gather(builder, shape, *, scale=1.0, partner=None, first=0):
+    """x[r] = scale * X[order[r]], converted to the plan's real type; images and signals row by row.
 
-    With the stream `partner`, each row is replaced by one drawn from all rows of positive weight.
+    With the stream `partner`, each row is replaced by one drawn from all rows of positive weight. Where X is declared
+    already, x may be a part of its rows: the numbers from `first` on that fill `shape`.
     """
     X = "X" if "X" in builder.buffers else builder.buffer("X", shape, "source")
     x = builder.batch("x" if partner is None else "x.partner", shape, "panels" if len(shape) == 1 else "rows")
-    builder.emit(Op("gather", (X,), (x,), {"scale": float(scale), "partner": partner}))
+    attributes = {"scale": float(scale), "partner": partner, "first": first}
+    builder.emit(Op("gather", (X,), (x,), attributes))
     return x
 
 

@@ -1,5 +1,7 @@
 """Rows of the caller's arrays into batch buffers, and predictions back out."""
 
+import math
+
 import numpy as np
 
 from fastnn.reference.random import philox
@@ -23,6 +25,8 @@ def _gather(op, buffers, step):
     empty = buffers[op.outputs[0]]
     rows = buffers[op.inputs[0]][_rows(step, op.attributes.get("partner"))]
     dense = rows.toarray() if hasattr(rows, "toarray") else rows
+    first, size = op.attributes.get("first", 0), math.prod(empty.shape[1:])
+    dense = dense.reshape(step.n, -1)[:, first : first + size]
     x = np.array(dense, dtype=empty.dtype, order="C").reshape(step.n, *empty.shape[1:])
     buffers[op.outputs[0]] = x * empty.dtype.type(op.attributes.get("scale", 1.0))
 

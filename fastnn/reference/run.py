@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn.reference import activation, augment, conv, dense, gather, loss, norm, pool, random, shape, update
+from fastnn.reference import (
+    activation,
+    augment,
+    conv,
+    dense,
+    gather,
+    loss,
+    norm,
+    pool,
+    random,
+    reservoir,
+    shape,
+    update,
+)
 
 OPS = {
     **gather.OPS,
@@ -21,6 +34,7 @@ OPS = {
     **pool.OPS,
     **shape.OPS,
     **augment.OPS,
+    **reservoir.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
@@ -251,6 +265,9 @@ class Runner:
             for op in self.plan.step:
                 _execute(op, buffers, step)
         return output
+
+    def quick(self, forms, types, same, lists):
+        """None: only the native backend has a short way for predictions that follow each other."""
 
     def _call_buffers(self):
         return {**self._arrays, **self._sources}

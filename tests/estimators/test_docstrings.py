@@ -7,14 +7,25 @@ import re
 import pytest
 from sklearn.datasets import load_iris
 
-from fastnn import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor, gradient_check, layers
-from fastnn.estimators import convnet, mlp
+from fastnn import (
+    ConvNet,
+    ConvNetRegressor,
+    ESNClassifier,
+    ESNRegressor,
+    MLPClassifier,
+    MLPRegressor,
+    gradient_check,
+    layers,
+)
+from fastnn.estimators import convnet, esn, mlp, sliding_window
 
 ESTIMATORS = {
-    MLPClassifier: {"normalization": "batch"},
-    MLPRegressor: {"normalization": "batch"},
-    ConvNet: {"layers": [layers.BatchNorm()]},
-    ConvNetRegressor: {"layers": [layers.BatchNorm()]},
+    MLPClassifier: {"normalization": "batch", "max_iter": 1},
+    MLPRegressor: {"normalization": "batch", "max_iter": 1},
+    ConvNet: {"layers": [layers.BatchNorm()], "max_iter": 1},
+    ConvNetRegressor: {"layers": [layers.BatchNorm()], "max_iter": 1},
+    ESNClassifier: {},
+    ESNRegressor: {},
 }
 
 
@@ -33,12 +44,12 @@ def test_every_parameter_in_order(Estimator):
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_every_fitted_attribute(Estimator):
     X, y = load_iris(return_X_y=True)
-    model = Estimator(**ESTIMATORS[Estimator], max_iter=1, backend="numpy").fit(X, y)
+    model = Estimator(**ESTIMATORS[Estimator], backend="numpy").fit(X, y)
     fitted = {name for name in vars(model) if name.endswith("_") and name[0] != "_"}
     assert fitted == set(documented(Estimator, "Attributes")) - {"feature_names_in_"}
 
 
-@pytest.mark.parametrize("module", [convnet, mlp, gradient_check])
+@pytest.mark.parametrize("module", [convnet, esn, mlp, sliding_window, gradient_check])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

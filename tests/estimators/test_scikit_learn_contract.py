@@ -5,7 +5,14 @@ from unittest import SkipTest
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor
+from fastnn import (
+    ConvNet,
+    ConvNetRegressor,
+    ESNClassifier,
+    ESNRegressor,
+    MLPClassifier,
+    MLPRegressor,
+)
 from fastnn.layers import Conv1D
 
 from .conftest import BACKENDS
@@ -14,6 +21,7 @@ SMALL = {"layers": [Conv1D(4, 2, padding="same", activation="relu")], "learning_
 ESTIMATORS = [
     *(Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS),
     *(Estimator(**SMALL, backend=name) for Estimator in (ConvNet, ConvNetRegressor) for name in BACKENDS),
+    *(Estimator(backend=name) for Estimator in (ESNClassifier, ESNRegressor) for name in BACKENDS),
     ConvNet(),
     ConvNetRegressor(),
 ]

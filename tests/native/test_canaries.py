@@ -7,6 +7,7 @@ from fastnn import memory
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
 from tests.native.networks import data, draw, lowered, random_image_network, random_network
+from tests.native.test_reservoir import reservoir
 
 GAP = 256
 CANARY = 0xA5
@@ -72,3 +73,20 @@ def test_gaps_are_untouched(canaries, seed, draw_network, dtype, isa):
     for arena, array in arenas.items():
         assert (array[free[arena]] == CANARY).all(), f"an op wrote outside its buffers in arena {arena}"
         assert free[arena].sum() >= GAP
+
+
+@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("links", [None, 3])
+@pytest.mark.parametrize("rows", [1, 5, 17])
+def test_gaps_around_a_reservoir_are_untouched(canaries, rows, links, dtype, isa):
+    case = reservoir(np.random.default_rng(rows), dtype, rows, 7, 3, 21, links)
+    case.native(dtype, isa, threads=2)
+    runner, layout = case.runner, canaries[-1]
+    arenas = {native_run.FIXED: runner.fixed, native_run.BATCH: runner._batch}
+    free = {arena: free_bytes(layout, arena, len(array)) for arena, array in arenas.items()}
+    for arena, array in arenas.items():
+        array[free[arena]] = CANARY
+    runner.train(rows, 0, 1, 0, np.array([0.0]), 1e9)
+    for arena, array in arenas.items():
+        assert (array[free[arena]] == CANARY).all(), f"an op wrote outside its buffers in arena {arena}"

@@ -1,0 +1,172 @@
+"""Sequences: which shapes of X mean what, and X as a list of (time, channels) arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+REAL = (np.float64, np.float32)
+
+
+@dataclass
+class Sequences:
+    """Sequences as they are computed with.
+
+    Attributes
+    ----------
+    rows : list of ndarray of shape (time_i, channels)
+        C-contiguous, all float32 or all float64, finite, none empty.
+    shape : tuple or None
+        (n, time) where they came as one array, padding included; None where they came as a list.
+    """
+
+    rows: list
+    shape: tuple | None
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def lengths(self):
+        return np.array([len(row) for row in self.rows], np.int64)
+
+    @property
+    def channels(self):
+        return self.rows[0].shape[1]
+
+    @property
+    def dtype(self):
+        return self.rows[0].dtype
+
+    def together(self, values):
+        """One array (n, time, ...) of values of each step, zeros in the padding, or the list as it is."""
+        if self.shape is None:
+            return values
+        array = np.zeros((*self.shape, *values[0].shape[1:]), values[0].dtype)
+        for row, value in zip(array, values, strict=True):
+            row[: len(value)] = value
+        return array
+
+
+def read(estimator, X, lengths=None, *, reset):
+    """X as Sequences.
+
+    A list (or tuple, or object array) of (time_i, channels) arrays; an array (n, time, channels); a table (n, time)
+    whose rows are series of one channel. `lengths` says how many steps of each row of an array are no padding.
+
+    With `reset` sets `n_channels_` and `n_features_in_` (the columns of a table, else the channels), otherwise holds X
+    against them.
+    """
+    name = type(estimator).__name__
+    if is_list(X):
+        if len(X) and all(np.ndim(x) == 1 and len(x) == len(X[0]) for x in X):
+            return _from_table(estimator, np.stack(X), reset)
+        if lengths is not None:
+            raise ValueError(f"{name}: lengths belong to padded arrays, but X is a list; its arrays have their own")
+        sequences = Sequences(_from_list(name, X), None)
+    elif not sparse.issparse(X) and (lengths is not None or dimensions(X) == 3):
+        sequences = _from_array(name, X, lengths)
+    else:
+        return _from_table(estimator, X, reset)
+    if reset:
+        estimator.n_channels_ = estimator.n_features_in_ = sequences.channels
+        estimator._reads_table = False
+        vars(estimator).pop("feature_names_in_", None)
+    _check_channels(estimator, sequences.channels)
+    return sequences
+
+
+def is_list(X):
+    """Whether X holds arrays of its own rather than being one: a list, tuple or object array of them."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1 and any(map(_is_series, X))
+    return isinstance(X, (list, tuple)) and (not X or any(map(_is_series, X)))
+
+
+def _is_series(x):
+    nested = isinstance(x, (list, tuple)) and any(isinstance(step, (list, tuple)) for step in x)
+    return nested or getattr(x, "ndim", 0) > 0
+
+
+def dimensions(X):
+    """Number of axes of anything that can become an array."""
+    return X.ndim if hasattr(X, "ndim") else np.asarray(X).ndim
+
+
+def _from_list(name, X):
+    if not len(X):
+        raise ValueError(f"{name}: X is an empty list; expected at least one sequence")
+    rows = []
+    for i, x in enumerate(X):
+        if np.ndim(x) != 2:
+            raise ValueError(
+                f"{name}: X[{i}] has shape {np.shape(x)}, expected (time, channels); bring a series of one channel "
+                "into that shape with x.reshape(-1, 1)"
+            )
+        if not np.shape(x)[0]:
+            raise ValueError(f"{name}: X[{i}] is an empty sequence; leave it out")
+        if np.shape(x)[1] != np.shape(X[0])[1]:
+            raise ValueError(
+                f"{name}: X[{i}] has {np.shape(x)[1]} channels, X[0] has {np.shape(X[0])[1]}; all sequences must have "
+                "the same channels"
+            )
+        rows.append(check_array(x, dtype=REAL, order="C", input_name=f"X[{i}]"))
+    dtype = np.result_type(*rows)
+    return [row.astype(dtype, copy=False) for row in rows]
+
+
+def _from_array(name, X, lengths):
+    X = np.asarray(X)
+    if X.ndim == 2:
+        X = X[..., np.newaxis]
+    if X.ndim != 3:
+        raise ValueError(f"{name}: expected X of shape (n, time, channels) or (n, time), got {X.shape}")
+    n, time, _ = X.shape
+    if not X.size:
+        raise ValueError(f"{name}: X of shape {X.shape} holds no numbers; expected at least one sequence of one step")
+    given = _lengths(name, lengths, n, time)
+    rows = [np.ascontiguousarray(row[:length]) for row, length in zip(X, given, strict=True)]
+    if lengths is None:
+        checked = check_array(X, dtype=REAL, order="C", allow_nd=True, input_name="X")
+        return Sequences(list(checked), (n, time))
+    # What stands in the padding is nobody's business.
+    flat = check_array(np.concatenate(rows), dtype=REAL, order="C", input_name="X")
+    return Sequences(np.split(flat, np.cumsum(given)[:-1]), (n, time))
+
+
+def _lengths(name, lengths, n, time):
+    if lengths is None:
+        return np.full(n, time)
+    lengths = np.asarray(lengths)
+    if lengths.shape != (n,) or not np.issubdtype(lengths.dtype, np.integer):
+        raise ValueError(f"{name}: lengths must be {n} whole numbers, one for each sequence, got {lengths!r}")
+    for wrong, what in (
+        (lengths < 1, "at least 1"),
+        (lengths > time, f"at most {time}, the steps that X has room for"),
+    ):
+        if wrong.any():
+            i = int(wrong.argmax())
+            raise ValueError(f"{name}: lengths[{i}] is {lengths[i]}; a sequence has {what}")
+    return lengths
+
+
+def _from_table(estimator, X, reset):
+    learnt = reset or getattr(estimator, "_reads_table", False)
+    if learnt:
+        X = validate_data(estimator, X, dtype=REAL, order="C", reset=reset)
+    else:
+        X = check_array(X, dtype=REAL, order="C")
+    if reset:
+        estimator.n_channels_, estimator._reads_table = 1, True
+    _check_channels(estimator, 1)
+    return Sequences(list(X[:, :, np.newaxis]), X.shape)
+
+
+def _check_channels(estimator, channels):
+    if channels != estimator.n_channels_:
+        raise ValueError(
+            f"{type(estimator).__name__}: X has {channels} channels, but the fit had {estimator.n_channels_}; expected "
+            f"(n, time, {estimator.n_channels_}) or a list of (time, {estimator.n_channels_}) arrays"
+        )

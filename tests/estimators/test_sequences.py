@@ -1,0 +1,80 @@
+"""What X may be, and what is said about what it may not be."""
+
+import numpy as np
+import pytest
+
+from fastnn import ESNClassifier
+
+random = np.random.default_rng(0)
+SERIES = [random.standard_normal((length, 2)) for length in (3, 5, 4, 6)]
+y = np.array([0, 1, 0, 1])
+
+
+def fit(X, **options):
+    return ESNClassifier(10, random_state=0).fit(X, y, **options)
+
+
+def padded(series, fill=np.nan):
+    X = np.full((len(series), max(map(len, series)), series[0].shape[1]), fill)
+    for row, x in zip(X, series, strict=True):
+        row[: len(x)] = x
+    return X, [len(x) for x in series]
+
+
+def test_every_form_means_the_same():
+    expected = fit(SERIES).decision_function(SERIES)
+    X, lengths = padded(SERIES)
+    objects = np.empty(4, object)
+    objects[:] = SERIES
+    for same in (tuple(SERIES), objects, [x.tolist() for x in SERIES], [np.asfortranarray(x) for x in SERIES]):
+        assert np.array_equal(fit(same).decision_function(same), expected)
+    assert np.array_equal(fit(X, lengths=lengths).decision_function(X, lengths=np.array(lengths)), expected)
+
+
+def test_a_table_is_a_series_of_one_channel_a_row():
+    table = random.standard_normal((4, 7))
+    expected = fit(table).decision_function(table)
+    for same in (table[:, :, np.newaxis], list(table[:, :, np.newaxis]), list(table), table.tolist()):
+        assert np.array_equal(fit(same).decision_function(same), expected)
+    assert fit(table).n_features_in_ == 7
+    assert fit(table[:, :, np.newaxis]).n_features_in_ == 1
+    assert np.array_equal(fit(table[:, :, np.newaxis]).decision_function(table), expected)
+
+
+def test_whole_numbers_and_single_precision():
+    assert fit([np.arange(6).reshape(3, 2)] * 4)._dtype == np.float64
+    assert fit([x.astype(np.float32) for x in SERIES])._dtype == np.float32
+    assert fit([SERIES[0].astype(np.float32), *SERIES[1:]])._dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "X, lengths, message",
+    [
+        ([], None, "X is an empty list"),
+        ([SERIES[0], np.zeros((0, 2)), *SERIES[2:]], None, r"X\[1\] is an empty sequence"),
+        ([SERIES[0], SERIES[1][:, :1], *SERIES[2:]], None, r"X\[1\] has 1 channels, X\[0\] has 2"),
+        ([SERIES[0], SERIES[1][:, 0], *SERIES[2:]], None, r"X\[1\] has shape \(5,\), expected \(time, channels\)"),
+        ([SERIES[0], SERIES[1] * np.nan, *SERIES[2:]], None, r"X\[1\] contains NaN"),
+        (padded(SERIES)[0], None, "X contains NaN"),
+        (padded(SERIES)[0], [3, 5, 5, 6], "X contains NaN"),
+        (padded(SERIES, 0.0)[0], [3, 0, 4, 6], r"lengths\[1\] is 0; a sequence has at least 1"),
+        (padded(SERIES, 0.0)[0], [3, 5, 4, 7], r"lengths\[3\] is 7; a sequence has at most 6"),
+        (padded(SERIES, 0.0)[0], [3, 5, 4], "lengths must be 4 whole numbers"),
+        (padded(SERIES, 0.0)[0], [3.0, 5.0, 4.0, 6.0], "lengths must be 4 whole numbers"),
+        (SERIES, [3, 5, 4, 6], "lengths belong to padded arrays"),
+        (np.zeros((4, 0, 2)), None, "holds no numbers"),
+        (np.zeros((4, 3, 2, 1)), None, "dim 4|4D|shape"),
+    ],
+    ids=range(14),
+)
+def test_bad_input(X, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        fit(X, lengths=lengths)
+
+
+def test_prediction_wants_the_channels_of_the_fit():
+    model = fit(SERIES)
+    with pytest.raises(ValueError, match="X has 3 channels, but the fit had 2"):
+        model.predict([np.zeros((4, 3))])
+    with pytest.raises(ValueError, match="X has 1 channels, but the fit had 2"):
+        model.predict(np.zeros((4, 5)))
