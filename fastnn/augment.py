@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from fastnn.spec import check_number, look_up
 
-KINDS = {3: "images", 2: "signals", 1: "features"}  # by the number of axes of a row
-SHAPES = {"images": "(height, width, channels)", "signals": "(time, channels)", "features": "(features,)"}
+KINDS = {3: "images", 2: "signals"}  # by the number of axes of a row
+SHAPES = {"images": "(height, width, channels)", "signals": "(time, channels)"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Augmentation:
     ----------
     name : str
         The name users write.
-    applies_to : tuple of {"images", "signals", "features"}
+    applies_to : tuple of {"images", "signals"}
         The kinds of rows it can change.
     """
 
@@ -36,13 +36,11 @@ class Augmentation:
         return (self.name, *(float(getattr(self, field.name)) for field in fields(self)))
 
     def check(self, shape, where="augment"):
-        """Raises ValueError unless rows of `shape`, (h, w, c), (t, c) or (features,), can be changed so."""
+        """Raises ValueError unless rows of `shape`, (h, w, c) or (t, c), can be changed so."""
         kind = KINDS.get(len(shape))
         if kind not in self.applies_to:
             others = [spec.__name__ for spec in AUGMENTATIONS.values() if kind in spec.applies_to]
             way_out = f"for {kind} there is {', '.join(others)}" if kind else "check the input's shape"
-            if kind == "features":
-                way_out += "; flat rows become images with input_shape=(height, width, channels)"
             expected = " or ".join(f"{kind} {SHAPES[kind]}" for kind in self.applies_to)
             raise ValueError(f"{where} {self}: expected {expected}, got rows of shape {tuple(shape)}; {way_out}")
 
@@ -267,7 +265,7 @@ class Mixup(Augmentation):
 
     alpha: float = 0.2
     name: ClassVar[str] = "mixup"
-    applies_to: ClassVar[tuple[str, ...]] = ("images", "signals", "features")
+    applies_to: ClassVar[tuple[str, ...]] = ("images", "signals")
 
     def __post_init__(self):
         check_number(self, "alpha", "[0.05, 1]")

@@ -1,4 +1,9 @@
-"""Lifetimes -> arena offsets: batch buffers that are never alive together may share their place."""
+"""Lifetimes -> arena offsets: batch buffers that are never alive together may share their place. And how much memory
+there is."""
+
+import os
+import re
+from pathlib import Path
 
 ALIGNMENT = 64
 
@@ -58,3 +63,16 @@ def allocate(sizes, spans):
         placed.append((offset, offset + size, first, last))
         total = max(total, offset + size)
     return offsets, total
+
+
+def available():
+    """Bytes that can be taken without swapping: Linux's own estimate, elsewhere all memory there is, or None."""
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable: *(\d+) kB$", meminfo.read_text("ascii"), re.M) if meminfo.exists() else None
+    if found:
+        return int(found[1]) << 10
+    try:
+        pages = os.sysconf("SC_PHYS_PAGES")
+        return pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else None
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf, other systems not these names
+        return None

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastnn.memory import allocate, lifetimes
+from fastnn.memory import allocate, available, lifetimes
 from fastnn.plan import Op
 
 
@@ -41,3 +41,7 @@ def test_random_buffers_never_overlap():
                 alive_together = spans[a][0] <= spans[b][1] and spans[b][0] <= spans[a][1]
                 apart = offsets[a] + sizes[a] <= offsets[b] or offsets[b] + sizes[b] <= offsets[a]
                 assert a == b or apart or not alive_together
+
+
+def test_memory_that_is_available():
+    assert available() is None or 2**20 < available() < 2**50

@@ -47,7 +47,9 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         where s is the sum of the sample weights of the batch (its number of rows without weights).
 
     batch_size : int or "auto", default="auto"
-        Rows of a step; "auto" is min(200, n_samples). Not used by "gd" and "lbfgs".
+        Rows of a step; "auto" is min(200, n_samples), and fewer, but at least 16, where batch normalisation, which
+        needs a batch in one piece, would take more than 1 GiB for activations and gradients. Not used by "gd" and
+        "lbfgs". A batch in one piece that needs more memory than there is raises a MemoryError.
 
     learning_rate : str or schedule spec, default="constant"
         "constant"; "invscaling": learning_rate_init / (rows seen by the last epoch's end + 1) ** power_t; "adaptive":

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from fastnn import training
+from fastnn import memory, training
 from fastnn.estimators import network as networks
 from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
@@ -90,26 +90,48 @@ class Fit:
         e = self.estimator
         return {"l1": e.alpha * e.l1_ratio, "l2": e.alpha * (1.0 - e.l1_ratio)}
 
+    def _plan(self, purpose, rows, whole_batch, **options):
+        return networks.plan(
+            self.network,
+            purpose,
+            weighted=self.weighted,
+            whole_batch=purpose == "train" and whole_batch,
+            rows=rows,
+            **self.target_options,
+            **self._penalty(),
+            **options,
+        )
+
     def _lower(self, purpose, batch_size, dtype, **options):
         """The plan for batches of this size, and the rows of its chunks."""
-
-        def lowered(whole_batch):
-            return networks.plan(
-                self.network,
-                purpose,
-                weighted=self.weighted,
-                whole_batch=purpose == "train" and whole_batch,
-                rows=batch_size if self.n_threads > 1 else None,
-                **self.target_options,
-                **self._penalty(),
-                **options,
-            )
-
-        plan = lowered(whole_batch=True)
+        share = batch_size if self.n_threads > 1 else None
+        plan = self._plan(purpose, share, whole_batch=True, **options)
         rows = networks.training_capacity(plan, batch_size, dtype)
-        return plan if rows >= batch_size else lowered(whole_batch=False), rows
+        return plan if rows >= batch_size else self._plan(purpose, share, whole_batch=False, **options), rows
+
+    def _check_memory(self, lowered, rows, dtype):
+        """Refuses a batch that runs in one piece and has no room: the system would end the process."""
+        if not lowered.needs_whole_batch or rows * networks.row_bytes(lowered, dtype) <= networks.TRAINING_BYTES:
+            return
+        shared = training.runner_class(self.estimator.backend).shares_buffers
+        needed, there = networks.batch_bytes(lowered, rows, dtype, shared), memory.available()
+        if there is None or needed <= there:
+            return
+        e, most = self.estimator, rows * there // needed
+        if lowered.purpose == "gradient" and not self.lbfgs:  # of check_gradient
+            what, way_out = "the gradient of all rows", "pass fewer rows"
+        elif e.solver in ("gd", "lbfgs"):
+            what, way_out = f"solver={e.solver!r}", "choose another solver, such as 'adam', which takes batches"
+        else:
+            what = f"batch_size={e.batch_size!r}"
+            way_out = f"choose a batch_size of at most {most}" if most else "choose smaller rows or fewer filters"
+        raise MemoryError(
+            f"{type(e).__name__}: {what} makes a batch of {rows} rows, which batch normalisation needs in one piece: "
+            f"{needed:,} bytes, of which {there:,} are available. Way out: {way_out}, or leave batch normalisation out."
+        )
 
     def _load(self, lowered, rows, dtype=None):
+        self._check_memory(lowered, rows, dtype or self.dtype)
         self.plan, self.runner = lowered, self._runner(lowered, rows, dtype)
         networks.load(self.runner, self.network, lowered, self.weights)
         self.runner.bind(*self.rows.bound)
@@ -126,9 +148,10 @@ class Fit:
     def _run_epochs(self, max_iter):
         e, progress = self.estimator, self.progress
         optimizer = networks.optimizer(e)
+        batch_size, lowered, rows = self._batches(optimizer)
         control = training.Control(
             rows=self.rows.X.shape[0],
-            batch_size=self._batch_size(optimizer),
+            batch_size=batch_size,
             max_iter=max_iter,
             shuffle=e.shuffle,
             tol=e.tol,
@@ -136,8 +159,7 @@ class Fit:
             early_stopping=self.early_stopping,
             incremental=self.incremental,
         )
-        clipping = {"clip_norm": e.clip_norm, "clip_value": e.clip_value}
-        self._load(*self._lower("train", control.batch_size, self.dtype, optimizer=optimizer, **clipping))
+        self._load(lowered, rows)
         if progress.states is None or progress.optimizer != optimizer:
             progress.optimizer, progress.step = optimizer, 0
         else:
@@ -145,6 +167,19 @@ class Fit:
                 self.runner.set(name, state)
         rates = training.Rates(networks.schedule(e), e.learning_rate_init, control, progress)
         self.n_iter = training.run_epochs(self.runner, self.plan, progress, control, rates, **self._hooks())
+
+    def _batches(self, optimizer):
+        """The rows of a batch, the plan that trains on them, and the rows of its chunks."""
+        e, batch_size = self.estimator, self._batch_size(optimizer)
+        options = {"optimizer": optimizer, "clip_norm": e.clip_norm, "clip_value": e.clip_value}
+        lowered, rows = self._lower("train", batch_size, self.dtype, **options)
+        if e.batch_size == "auto" and lowered.needs_whole_batch and not optimizer.full_batch:
+            # A plan for one thread: what comes out must not depend on how many there are.
+            alone = self._plan("train", None, whole_batch=True, **options)
+            bounded = networks.bounded_batch_size(alone, batch_size, self.dtype)
+            if bounded < batch_size:
+                return bounded, *self._lower("train", bounded, self.dtype, **options)
+        return batch_size, lowered, rows
 
     def _batch_size(self, optimizer):
         n, given = self.rows.X.shape[0], self.estimator.batch_size
@@ -154,7 +189,7 @@ class Fit:
             return min(200, n)
         if given > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
             )
         return min(int(given), n)
 

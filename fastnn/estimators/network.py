@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn import optimizers
+from fastnn import memory, optimizers
 from fastnn.activations import RReLU, get_activation
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
@@ -14,6 +14,9 @@ from fastnn.schedules import InverseScaling, get_schedule
 CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few enough for the cache
 TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
 PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread
+# batch_size="auto" where a batch runs in one piece, with batch norm:
+BATCH_BYTES = 1 << 30  # at most so many bytes of activations and gradients,
+ENOUGH_ROWS = 16  # but so many rows, for statistics that mean something
 
 # Lowering costs as much as a small prediction, and specs are hashable.
 plan = functools.lru_cache(maxsize=256)(lower)
@@ -30,6 +33,21 @@ def training_capacity(lowered, batch_size, dtype):
     if lowered.needs_whole_batch:
         return int(batch_size)
     return max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
+
+
+def batch_bytes(lowered, rows, dtype, shared=True):
+    """Bytes of all batch buffers of a plan; with `shared`, those that are never alive together lie in one place."""
+    if not shared:
+        return rows * row_bytes(lowered, dtype)
+    batch = [buffer for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
+    sizes = {buffer.name: rows * buffer.size * dtype.itemsize for buffer in batch}
+    return memory.allocate(sizes, memory.lifetimes(lowered.step + lowered.update, "phase"))[1]
+
+
+def bounded_batch_size(lowered, batch_size, dtype):
+    """The rows of a batch that runs in one piece: fewer than `batch_size` where these took more than BATCH_BYTES."""
+    most = BATCH_BYTES * batch_size // max(1, batch_bytes(lowered, batch_size, dtype))
+    return min(batch_size, max(ENOUGH_ROWS, most))
 
 
 def prediction_capacity(lowered, n_rows, dtype):

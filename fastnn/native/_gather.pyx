@@ -1,7 +1,7 @@
 """Rows of the caller's arrays into panels, and predictions back out; rows are shared between threads."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_kernels, fnn_philox, panel_stride, panel_width, panels, rows_of,
@@ -137,13 +137,9 @@ cdef void gather_weight(const Op *op, const Step *step) noexcept nogil:
 cdef void store(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], positions = op.number[1], start = first_row(step), n = rows_of(step)
-    cdef int64_t size = columns * max(1, positions)
-    cdef char *to = at(k, step.output, (step.first + start) * size)
-    if positions == 0:
-        memcpy(to, at(k, op.buffer[0], start * size), n * size * k.itemsize)
-        return
     k.store(
-        n * positions, columns, op.buffer[0], panel_stride(step, positions), start * positions, to, columns
+        n * positions, columns, op.buffer[0], panel_stride(step, positions), start * positions,
+        at(k, step.output, (step.first + start) * positions * columns), columns,
     )
 
 

@@ -193,6 +193,8 @@ class Runner:
         Gives every batch buffer a place of its own, so that `get` can read it after a call.
     """
 
+    shares_buffers = True  # that are never alive together
+
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
         self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
         self._multiply_adds = plan.multiply_adds

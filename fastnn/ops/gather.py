@@ -34,7 +34,7 @@ def gather_weight(builder):
 
 
 def store(builder, y):
-    """output[first + r] = y[r]."""
+    """output[first + r] = y[r], where y lies in panels."""
     output = builder.buffer("output", builder.shape(y), "source")
     builder.emit(Op("store", (y,), (output,)))
     return output

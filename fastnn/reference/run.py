@@ -105,6 +105,8 @@ class Runner:
         Key of the random numbers, 64 bits.
     """
 
+    shares_buffers = False  # each stays until the next chunk overwrites it
+
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0):
         self.plan = plan
         self.dtype = np.dtype(dtype)

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, log_loss, make_scorer, mean_absolute_error, r2_score
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import ConvNet, MLPClassifier, MLPRegressor
+from fastnn.layers import Conv2D
 from fastnn.schedules import Cosine
 
 X, Y = load_iris(return_X_y=True)
@@ -195,6 +196,22 @@ def test_ctrl_c_is_felt_at_once_and_leaves_a_fitted_model(solver, backend):
     assert time.perf_counter() - sent[0] < (0.4 if backend == "native" else 2.0)
     assert np.isfinite(model.predict_proba(DIGITS)).all()
     assert len({len(values) for values in model.history_.values()}) == 1
+
+
+@ignore_convergence
+def test_ctrl_c_is_felt_inside_a_batch_of_images(backend):
+    """A batch of many seconds ends before its step is made."""
+    images, y = np.zeros((60_000, 28, 28), np.uint8), np.arange(60_000) % 2
+    layers = [Conv2D(64, 3, activation="relu"), Conv2D(64, 3, activation="relu")]
+    model = ConvNet(layers, solver="gd", max_iter=100, tol=0, random_state=0, backend=backend)
+    interrupted()
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(images, y)
+    start = ConvNet(layers, solver="gd", max_iter=1, learning_rate_init=1e-300, random_state=0, backend=backend)
+    for ours, initial in zip(model.coefs_, start.fit(images[:10], y[:10]).coefs_, strict=True):
+        np.testing.assert_array_equal(ours, initial)
+    assert np.isfinite(model.predict_proba(images[:10])).all()
+    assert {len(values) for values in model.history_.values()} == {0}
 
 
 @ignore_convergence

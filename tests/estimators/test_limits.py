@@ -1,0 +1,112 @@
+"""Memory of batches that run in one piece: bounded where the size is ours to choose, refused where there is no room."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from fastnn import ConvNet, MLPClassifier, check_gradient, memory
+from fastnn.estimators import network
+from fastnn.estimators.architecture import default_layers
+from fastnn.layers import Activation, BatchNorm, Conv2D, Dense
+from fastnn.losses import LogLoss
+from fastnn.lower import Network
+from fastnn.native import run as native_run
+from fastnn.optimizers import Adam
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:300].reshape(-1, 8, 8) / 16, Y[:300]
+LAYERS = [Conv2D(4, 3), BatchNorm(), Activation("relu")]
+PLAIN = [Conv2D(4, 3), Activation("relu")]
+TINY = {"max_iter": 2, "random_state": 0}
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.coefs_, b.coefs_, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(224, 224, 3), (64, 64, 3), (32, 32, 3), (1000, 4)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batches_of_the_default_layers_are_bounded(shape, dtype):
+    net = Network(shape, (*default_layers(shape), Dense(10, "identity")), LogLoss(), "softmax")
+    lowered = network.plan(net, "train", one_hot=True, optimizer=Adam(), whole_batch=True)
+    rows = network.bounded_batch_size(lowered, 200, np.dtype(dtype))
+    assert 16 <= rows <= 200
+    if 16 < rows:
+        assert network.batch_bytes(lowered, rows, np.dtype(dtype)) <= network.BATCH_BYTES
+    assert (rows == 200) == (shape[0] != 224)
+    layout = native_run.compiled(lowered, native_run._executor.best_isa(), np.dtype(dtype), rows, False).layout
+    assert layout.batch_size == pytest.approx(network.batch_bytes(lowered, rows, np.dtype(dtype)), rel=0.05)
+
+
+@pytest.mark.parametrize(("bound", "batch_size"), [(1, 16), (400_000, 50), (10**9, 200)])
+def test_automatic_batches_have_as_many_rows_as_the_bound_allows(bound, batch_size, backend, monkeypatch):
+    """A row takes 8000 bytes here."""
+    monkeypatch.setattr(network, "BATCH_BYTES", bound)
+    monkeypatch.setattr(network, "batch_bytes", lambda lowered, rows, dtype, shared=True: 8000 * rows)
+    parameters = {**TINY, "layers": LAYERS, "backend": backend}
+    model = ConvNet(**parameters, n_jobs=3).fit(X, Y)
+    assert same(model, ConvNet(**parameters).fit(X, Y))
+    assert same(model, ConvNet(**parameters, batch_size=batch_size).fit(X, Y))
+    few = ConvNet(**parameters).fit(X[:20], Y[:20])
+    assert same(few, ConvNet(**parameters, batch_size=min(batch_size, 20)).fit(X[:20], Y[:20]))
+
+
+def test_other_batches_are_as_given(backend, monkeypatch):
+    whole = ConvNet(PLAIN, **TINY, backend=backend).fit(X, Y)
+    given = ConvNet(LAYERS, **TINY, batch_size=100, backend=backend).fit(X, Y)
+    monkeypatch.setattr(network, "BATCH_BYTES", 1)
+    assert same(whole, ConvNet(PLAIN, **TINY, backend=backend).fit(X, Y))
+    assert same(given, ConvNet(LAYERS, **TINY, batch_size=100, backend=backend).fit(X, Y))
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    monkeypatch.setattr(network, "TRAINING_BYTES", 1)
+    monkeypatch.setattr(memory, "available", lambda: 600_000)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, r"batch_size='auto' makes a batch of 200 rows.* a batch_size of at most \d+, or leave batch norm"),
+        ({"batch_size": 150}, r"batch_size=150 makes a batch of 150 rows.* a batch_size of at most \d+, or"),
+        ({"solver": "gd"}, r"solver='gd' makes a batch of 300 rows.* another solver, such as 'adam'"),
+        ({"solver": "lbfgs"}, r"solver='lbfgs' makes a batch of 300 rows.* another solver, such as 'adam'"),
+    ],
+)
+@pytest.mark.usefixtures("little_memory")
+def test_a_batch_without_room_is_refused(parameters, message, backend):
+    model = ConvNet(LAYERS, **TINY, backend=backend, **parameters)
+    with pytest.raises(MemoryError, match=rf"^ConvNet: {message}") as error:
+        model.fit(X, Y)
+    assert "bytes, of which 600,000 are available" in str(error.value)
+    assert not hasattr(model, "coefs_") and not hasattr(model, "input_shape_")
+    ConvNet(PLAIN, **TINY, backend=backend, **parameters).fit(X, Y)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_the_way_out_leads_out(backend):
+    model = ConvNet(LAYERS, **TINY, backend=backend)
+    with pytest.raises(MemoryError) as error:
+        model.fit(X, Y)
+    most = int(str(error.value).split("at most ")[1].split(",")[0])
+    model.set_params(batch_size=most).fit(X, Y)
+    with pytest.raises(MemoryError):
+        model.set_params(batch_size=most + 1).fit(X, Y)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_gradient_without_room_is_refused(backend):
+    with pytest.raises(MemoryError, match=r"the gradient of all rows makes a batch of 300 rows.* pass fewer rows"):
+        check_gradient(ConvNet(LAYERS, backend=backend), X, Y)
+    many = MLPClassifier((500,), normalization="batch", backend=backend)
+    with pytest.raises(MemoryError, match=r"^MLPClassifier: batch_size='auto'"):
+        many.fit(X.reshape(300, 64), Y)
+
+
+def test_where_no_system_tells_nothing_is_refused(backend, monkeypatch):
+    monkeypatch.setattr(network, "TRAINING_BYTES", 1)
+    monkeypatch.setattr(memory, "available", lambda: None)
+    ConvNet(LAYERS, **TINY, backend=backend).fit(X, Y)
