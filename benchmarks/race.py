@@ -118,11 +118,11 @@ def race(row, peers, rounds):
     return {"row": title, "epochs": row.epochs, "notes": notes, "milliseconds": times}
 
 
-def table(results, peers):
-    """Markdown: median (least-greatest) milliseconds an epoch, and fastnn against the fastest of the others."""
+def table(results, peers, unit="milliseconds"):
+    """Markdown: median (least-greatest) of each competitor's times, and fastnn against the fastest of the others."""
     lines = [["", *peers, "against the fastest"]]
     for result in results:
-        times = result["milliseconds"]
+        times = result[unit]
         medians = {peer: statistics.median(values) for peer, values in times.items()}
         others = [median for peer, median in medians.items() if peer != "fastnn"]
         cells = [
@@ -146,7 +146,7 @@ def _digits(number):
 def machine():
     """What the times were taken on."""
     versions = {}
-    for name in ("fastnn", "scikit-learn", "numpy", "torch"):
+    for name in ("fastnn", "scikit-learn", "numpy", "torch", "onnxruntime"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -162,19 +162,24 @@ def _cpu():
         return platform.processor() or platform.machine()
 
 
-def describe(rounds):
-    """One sentence above the table."""
+def machine_text():
+    """The machine in half a sentence, the versions in the other."""
     here = machine()
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items() if version)
+    return f"{here['cpu']}, {here['cores']} cores, {here.get('instruction set', 'NumPy')}; {versions}."
+
+
+def describe(rounds):
+    """One sentence above the table."""
     return (
         f"Milliseconds an epoch of `fit`, median (least-greatest) of {rounds} interleaved rounds; float32, Adam. "
-        f"{here['cpu']}, {here['cores']} cores, {here.get('instruction set', 'NumPy')}; {versions}."
+        f"{machine_text()}"
     )
 
 
-def write(path, lines):
+def write(path, lines, marks=MARKS):
     """Replaces what stands between the marks in a file."""
-    begin, end = MARKS
+    begin, end = marks
     with open(path, encoding="utf-8") as file:
         text = file.read()
     if text.count(begin) != 1 or text.count(end) != 1:

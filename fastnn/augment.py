@@ -253,7 +253,7 @@ class Scale(Augmentation):
 class Mixup(Augmentation):
     """Blends each row and its target with another row's: lambda a + (1 - lambda) b, lambda ~ Beta(alpha, alpha).
 
-    The other is drawn from all rows, those with a sample weight of 0 too; the blend has the weight of the first.
+    The other is drawn from all rows whose sample weight is positive; the blend has the weight of the first.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
 from fastnn.estimators.fitting import Fit, digest
+from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
@@ -335,7 +336,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         weights = networks.from_attributes(self, network)
         self._check_continuation(network, weights)
         if self.precision == "auto":
-            dtype = _dtype(self.coefs_)
+            dtype = real_type(self.coefs_)
         kept = getattr(self, "_progress", None)
         progress = kept.copy() if kept else self._new_progress(random_state)
         if self.early_stopping and progress.best_score > -np.inf:
@@ -391,12 +392,38 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     # ---- prediction ----
 
-    def _outputs(self, X, raw=False):
-        """Outputs of the network for X, before the output activation if `raw`."""
+    def _outputs(self, X, part=None, both=False):
+        """Outputs of the network, or of a part of it (see `_network_of`), for X.
+
+        With `both`, a single output p comes as two columns, 1 - p and p.
+        """
+        known = vars(self)
+        ready = known["_kept"].get(part) if "_kept" in known else None
+        if ready is not None:
+            outputs = ready.quick(known, X, both)
+            if outputs is not None:
+                return outputs
         check_is_fitted(self)
         X = self._read(X, reset=False)
+        if ready is None or not ready.belongs_to(self):
+            ready = Ready(self, self._network_of(part))
+            self._kept.add(part, ready)
+        return ready.outputs(X, both)
+
+    def _network_of(self, part):
+        """The fitted network (None), its first layers (their number), or without the output activation ("raw")."""
         network = self._fitted_network()
-        return self._run(networks.linear_output(network) if raw else network, X)
+        if part is None:
+            return network
+        return networks.linear_output(network) if part == "raw" else networks.first_layers(network, part)
+
+    def _forms(self):
+        """Shapes of a row in arrays that may be used as they are; none where every X has to be validated."""
+        return ()
+
+    def _types(self):
+        """Types of arrays that may be used as they are: float32, float64, uint8."""
+        return b"fdB"
 
     def transform(self, X, layer=-1):
         """Activations of a layer.
@@ -414,6 +441,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
                 (n_samples, time, channels)
         """
+        if type(layer) is int and layer == -1:
+            return self._outputs(X)
         check_is_fitted(self)
         network = self._fitted_network()
         try:
@@ -423,7 +452,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
                 f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
             ) from None
-        return self._run(networks.first_layers(network, place + 1), self._read(X, reset=False))
+        return self._outputs(X, None if place + 1 == len(network.layers) else place + 1)
 
     def summary(self):
         """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.
@@ -435,7 +464,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             shown as a table. Before `fit` the output layer is missing.
         """
         if self.__sklearn_is_fitted__():
-            return summarize(self._fitted_network(), _dtype(self.coefs_).itemsize)
+            return summarize(self._fitted_network(), real_type(self.coefs_).itemsize)
         return summarize(self._unfitted_network(), 8 if self.precision == "float64" else 4)
 
     def _unfitted_network(self):
@@ -447,20 +476,3 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _fitted_network(self):
         """The network that the fitted attributes belong to."""
         return self._network
-
-    def _run(self, network, X):
-        """What a network with the fitted weights yields for rows that have been read."""
-        lowered, dtype = networks.plan(network, "predict"), _dtype(self.coefs_)
-        runner = training.runner_class(self.backend)(
-            lowered,
-            dtype=dtype,
-            rows=networks.prediction_capacity(lowered, X.shape[0], dtype),
-            n_threads=training.thread_limit(self.backend, self.n_jobs),
-        )
-        networks.load(runner, network, lowered, networks.from_attributes(self, network))
-        return runner.forward(X)
-
-
-def _dtype(arrays):
-    """The real type of weights that a user may have replaced."""
-    return np.dtype(np.float32 if all(np.asarray(a).dtype == np.float32 for a in arrays) else np.float64)

@@ -1,5 +1,6 @@
 """The convolutional networks: images and signals."""
 
+from math import prod
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -31,7 +32,8 @@ class BaseConvNet(BaseNetwork):
         for signals of one channel. None: what X is like in the first fit.
 
     scale : "auto" or float, default="auto"
-        What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1.
+        What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1; it warns
+        where the first X was not of type uint8 and a later one is.
 
     augment : list of augmentations or None, default=None
         Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see
@@ -101,6 +103,13 @@ class BaseConvNet(BaseNetwork):
     def _read(self, X, *, reset, **y):
         """X as rows of shape `input_shape_`, or (rows, y); sets or checks that shape."""
         return images.read(self, X, reset=reset, **y)
+
+    def _forms(self):
+        shape = self.input_shape_
+        return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+
+    def _types(self):
+        return b"fd" if images.warns_of_bytes(self) else super()._types()
 
     def _build(self, X, n_outputs, multiclass):
         """The given layers or the default ones, and the output layer."""

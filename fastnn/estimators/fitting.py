@@ -9,6 +9,7 @@ from fastnn import training
 from fastnn.estimators import network as networks
 from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
+from fastnn.estimators.prediction import Kept
 from fastnn.estimators.validation import largest
 
 
@@ -216,6 +217,7 @@ class Fit:
             "best_validation_score_": progress.best_score if self.early_stopping else None,
             "_network": network,
             "_progress": progress,
+            "_kept": Kept(),
         }
 
     def _explain(self, divergence):

@@ -59,5 +59,7 @@ class HeldOut:
         view = fitted_copy(self.estimator, self.attributes(weights))
         # The rows are plain arrays by now; with names on the view, predict would ask for them.
         vars(view).pop("feature_names_in_", None)
+        if hasattr(view, "scale_"):  # and what there was to say about their scale has been said
+            view.scale = view.scale_
         options = {} if self.rows.weight is None else {"sample_weight": self.rows.weight}
         return float(self.scorer(view, self.rows.X, self.rows.y, **options))

@@ -1,5 +1,6 @@
 """Images and signals: which shapes of X mean what, and X as rows that a backend reads."""
 
+import warnings
 from math import prod
 from numbers import Integral
 
@@ -48,7 +49,7 @@ def with_channels(estimator, shape):
 def read(estimator, X, *, reset, **y):
     """X as (n, *input_shape_), C-contiguous, of type uint8, float32 or float64, or (X, y).
 
-    With `reset` the input shape is learnt, else it is held against that of the fit.
+    With `reset` the input shape and the scale are learnt, else X is held against those of the fit.
     """
     X = X if hasattr(X, "shape") else np.asarray(X)
     shape = tuple(X.shape[1:])
@@ -69,8 +70,20 @@ def read(estimator, X, *, reset, **y):
         estimator.input_shape_ = _input_shape(estimator, shape)
         automatic = 1 / 255 if X.dtype == np.uint8 else 1.0
         estimator.scale_ = automatic if estimator.scale == "auto" else float(estimator.scale)
+    elif X.dtype == np.uint8 and warns_of_bytes(estimator):
+        warnings.warn(
+            f"{type(estimator).__name__}: X is of type uint8, but in the first fit it was not, so scale='auto' does "
+            "not divide it by 255. If the fit saw numbers from 0 to 1, pass X / 255, or fit on uint8 or with "
+            "scale=1/255; if both are in the same units, set scale=1.",
+            stacklevel=5,  # the caller of predict
+        )
     X = validation.as_rows(X).reshape(len(X), *estimator.input_shape_)
     return (X, *target) if y else X
+
+
+def warns_of_bytes(estimator):
+    """Whether X of type uint8 is probably in other units than that of the fit."""
+    return estimator.scale == "auto" and estimator.scale_ == 1.0
 
 
 def _input_shape(estimator, came):

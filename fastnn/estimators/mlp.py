@@ -66,6 +66,9 @@ class BaseMLP(BaseNetwork):
         checked = validate_data(self, X, **y, **validation.X_OPTIONS, reset=reset)
         return (validation.as_rows(checked[0]), checked[1]) if y else validation.as_rows(checked)
 
+    def _forms(self):
+        return () if "feature_names_in_" in vars(self) else ((self.n_features_in_,),)
+
     def _build(self, X, n_outputs, multiclass):
         """Dense, normalisation and dropout for each hidden layer, and the output layer."""
         loss = get_loss(self.loss, self._kind)

@@ -138,8 +138,7 @@ class ClassifierTargets(ClassifierMixin):
         P : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; for multilabel targets the probability of each label.
         """
-        P = self._outputs(X)
-        return P if self.n_outputs_ > 1 else np.hstack([1 - P, P])
+        return self._outputs(X, both=True)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
@@ -160,7 +159,7 @@ class ClassifierTargets(ClassifierMixin):
         with np.errstate(divide="ignore"):
             log_P = np.log(P)
         if zero.any():
-            z = self._outputs(X, raw=True)
+            z = self._outputs(X, "raw")
             if self.out_activation_ == "softmax":
                 exact = log_softmax(z, axis=1)
             else:
@@ -180,7 +179,7 @@ class ClassifierTargets(ClassifierMixin):
         z : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             One column for two classes, positive for ``classes_[1]``; else one a class or label.
         """
-        z = self._outputs(X, raw=True)
+        z = self._outputs(X, "raw")
         return z if self.n_outputs_ > 1 else z.ravel()
 
     def __sklearn_tags__(self):

@@ -2,8 +2,8 @@
 
 from cython.parallel cimport parallel
 from libc.math cimport pow, sqrt
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -174,52 +174,60 @@ cdef void run_all(Run *run, int threads) noexcept nogil:
         run_thread(run, fnn_thread_number(), fnn_team_size())
 
 
-cdef struct Forward:
-    const Op *ops            # one copy of all ops for each thread
-    int64_t n_ops
-    int64_t first, n_step    # where the step's ops lie in a copy
-    int64_t scratch_size
-    Step base
-    int64_t total
+cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
+    """Whether no exponent among n real numbers has all bits set, which carries into the sign bit when 1 is added."""
+    cdef int64_t i
+    cdef uint32_t carry = 0, bits
+    cdef uint64_t long_carry = 0, long_bits
+    if itemsize == 4:
+        for i in range(n):
+            memcpy(&bits, x + 4 * i, 4)
+            carry |= (bits & 0x7F800000u) + 0x00800000u
+        return carry >> 31 == 0
+    for i in range(n if itemsize == 8 else 0):
+        memcpy(&long_bits, x + 8 * i, 8)
+        long_carry |= (long_bits & <uint64_t> 0x7FF0000000000000) + <uint64_t> 0x0010000000000000
+    return long_carry >> 63 == 0
 
 
-cdef void forward_thread(const Forward *forward, int thread, int threads) noexcept nogil:
-    """This thread's share of the chunks, in an arena of its own."""
-    cdef Step step = forward.base
-    cdef int64_t chunks = (forward.total + step.capacity - 1) // step.capacity, c
+cdef void run_share(Job *job, const Place *place, int thread, int threads) noexcept nogil:
+    """This thread's share of the chunks, up to one that is refused."""
+    cdef Step step = job.base
+    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c, i
+    cdef int64_t line = step.X_row * step.X_itemsize
     cdef uint64_t mode = fnn_flush_denormals()
-    step.scratch = forward.base.scratch + thread * forward.scratch_size
+    step.scratch = place.scratch
     for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
-        step.first = c * step.capacity
-        step.n = min(step.capacity, forward.total - step.first)
-        run_ops(forward.ops + thread * forward.n_ops + forward.first, forward.n_step, &step, NULL, False)
+        step.first = c * job.rows
+        step.n = min(job.rows, job.total - step.first)
+        if job.check and not is_finite(step.X + step.first * line, step.n * step.X_row, step.X_itemsize):
+            job.refused = True
+            break
+        for i in range(job.first, job.first + job.n):
+            place.ops[i].run(&place.ops[i], &step)
     fnn_restore_float_mode(mode)
 
 
-cdef void forward_all(const Forward *forward, int threads) noexcept nogil:
+cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
     if threads == 1:
-        forward_thread(forward, 0, 1)
+        run_share(job, places, 0, 1)
         return
     with parallel(num_threads=threads):
-        forward_thread(forward, fnn_thread_number(), fnn_team_size())
+        run_share(job, places + fnn_thread_number(), fnn_thread_number(), fnn_team_size())
 
 
 cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
     X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64
-    indices.
+    indices. partners: int64 indices of the rows that others may be mixed with, None for all.
     """
 
-    cdef Step step
-    cdef object arrays
-    cdef readonly int64_t n
-
-    def __init__(self, X, y=None, sample_weight=None):
+    def __init__(self, X, y=None, sample_weight=None, partners=None):
         cdef const int64_t[::1] integers
         cdef const double[::1] weights
         memset(&self.step, 0, sizeof(Step))
-        self.arrays = (X, y, sample_weight)
+        self.arrays = (X, y, sample_weight, partners)
         if isinstance(X, tuple):
             data, indices, indptr = X
             self.n = len(indptr) - 1
@@ -241,17 +249,14 @@ cdef class Source:
         if sample_weight is not None:
             weights = sample_weight
             self.step.weight = &weights[0] if len(sample_weight) else NULL
+        if partners is not None:
+            integers = partners
+            self.step.partners = &integers[0]
+            self.step.total = len(partners)
 
 
 cdef class Program:
     """Ops bound to kernels, with buffers as (arena, offset): immutable, shared by any number of runs."""
-
-    cdef const fnn_kernels *kernels
-    cdef bytearray memory
-    cdef Op *ops
-    cdef object arenas
-    cdef int64_t n_prepare, n_step, n_update
-    cdef double beta_1, beta_2
 
     def __init__(self, isa, int64_t itemsize, sections, optimizer=None):
         """`sections`: three lists (prepare, step, update) of (address, barrier, buffers, numbers, scalars), where
@@ -267,6 +272,11 @@ cdef class Program:
         self.beta_1, self.beta_2 = optimizer[1:3] if optimizer and optimizer[0] == "adam" else (0.0, 0.0)
         for i, op in enumerate(ops):
             self.fill(i, op)
+
+    @property
+    def nbytes(self):
+        """Bytes of the ops and of the table of their arenas."""
+        return len(self.memory) + self.arenas.nbytes
 
     cdef fill(self, int64_t i, description):
         address, barrier, buffers, numbers, scalars = description
@@ -352,25 +362,9 @@ cdef class Program:
         self.describe(&step, 0, 0)
         run_ops(<Op *> <char *> ops, self.n_prepare, &step, NULL, False)
 
-    def forward(
-        self, list ops, Source source, output, *, int64_t capacity, uintptr_t scratch, int64_t scratch_size,
-        uint64_t seed=0,
-    ):
-        """Runs the step over all rows, one resolved copy of the ops (and so one arena) for each thread."""
-        cdef Forward forward
-        cdef bytearray copies = bytearray(b"").join(ops)
-        cdef int threads = len(ops)
-        forward.base = source.step
-        self.describe(&forward.base, capacity, seed)
-        forward.base.output = <char *> <uintptr_t> output.ctypes.data
-        forward.base.scratch = <char *> scratch
-        forward.scratch_size = scratch_size
-        forward.ops = <Op *> <char *> copies
-        forward.n_ops = self.n_prepare + self.n_step + self.n_update
-        forward.first, forward.n_step = self.n_prepare, self.n_step
-        forward.total = source.n
-        with nogil:
-            forward_all(&forward, threads)
+    cdef bint is_asked_for(self):
+        """Whether FASTNN_ISA, which may change at any time, still stands for this program's instruction set."""
+        return fnn_kernels_for(NULL, self.kernels.itemsize) == self.kernels
 
     cdef void describe(self, Step *step, int64_t capacity, uint64_t seed):
         step.kernels = self.kernels

@@ -28,7 +28,8 @@ cdef enum:
 
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
-    """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, drawn from all rows."""
+    """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, drawn from all rows of
+    positive weight."""
     cdef uint32_t[4] words
     cdef int64_t r
     for r in range(n):
@@ -39,6 +40,8 @@ cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n,
                 step.seed, 0, <uint32_t> (step.row + first + r), <uint32_t> step.t, <uint32_t> partner, words
             )
             index[r] = <int64_t> ((<uint64_t> words[0] * <uint64_t> step.total) >> 32)
+            if step.partners != NULL:
+                index[r] = step.partners[index[r]]
 
 
 cdef void gather_rows(

@@ -233,7 +233,8 @@ cdef struct Step:
     int64_t n                # rows of this chunk
     int64_t first            # the chunk's first position in the order of all rows
     int64_t row              # its first position in the batch
-    int64_t total            # rows bound
+    const int64_t *partners  # rows that partners are drawn from, NULL: all
+    int64_t total            # how many these are
     int64_t chunk            # 0 for the first chunk of a batch
     int64_t capacity         # rows that batch buffers have room for
     int64_t t                # optimiser step, from 1

@@ -1,6 +1,6 @@
 """The native backend's Runner: binds a plan to kernels, lays out its buffers, runs it."""
 
-from functools import lru_cache
+from dataclasses import dataclass
 from math import prod
 from threading import Lock
 from time import perf_counter
@@ -15,6 +15,7 @@ from fastnn.native import (
     _conv,
     _dense,
     _executor,
+    _forward,
     _gather,
     _loss,
     _norm,
@@ -23,7 +24,8 @@ from fastnn.native import (
     _shape,
     _update,
 )
-from fastnn.native.threads import Pace, threads_for
+from fastnn.native.cache import Cache
+from fastnn.native.threads import OPERATIONS_PER_THREAD, Pace, threads_for
 
 OPS = {
     **_activation.OPS,
@@ -147,13 +149,27 @@ class Layout:
         ]
 
 
-@lru_cache(maxsize=64)
-def compiled(plan, isa, dtype, rows, keep):
+@dataclass(frozen=True)
+class Compiled:
     """Layout and program of a plan; both immutable, so that predictions need not make them anew."""
+
+    layout: Layout
+    program: _executor.Program
+
+    @property
+    def nbytes(self):
+        """Bytes of the tables and the ops."""
+        return sum(table.nbytes for table in self.layout.tables) + self.program.nbytes
+
+
+def _compile(plan, isa, dtype, rows, keep):
     reuse = None if keep else "op" if plan.purpose == "predict" else "phase"
     layout = Layout(plan, isa, dtype, rows, reuse)
     optimizer = next((op.attributes["optimizer"] for op in plan.update if "optimizer" in op.attributes), None)
-    return layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer)
+    return Compiled(layout, _executor.Program(isa, dtype.itemsize, layout.sections(), optimizer))
+
+
+compiled = Cache(_compile, entries=64, limit=256 << 20)
 
 
 class Runner:
@@ -165,8 +181,8 @@ class Runner:
     dtype : float32 or float64
     rows : int
         Capacity of a chunk: batches with more rows are run chunk by chunk.
-    n_threads : int
-        At most so many; small steps use fewer.
+    n_threads : int, or callable
+        At most so many; small steps use fewer. A function is asked in each call that has work for more than one.
     seed : int
         64-bit key of shuffles and random masks.
     isa : str or None
@@ -176,22 +192,33 @@ class Runner:
     """
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
-        self.plan, self.dtype, self.rows = plan, np.dtype(dtype), int(rows)
+        self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
+        self._multiply_adds = plan.multiply_adds
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
             raise ValueError(
                 f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
             )
-        self.seed, self.limit = seed, n_threads
+        self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
-        self.layout, self.program = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        made = compiled(plan, self.isa, self.dtype, self.rows, keep)
+        self.layout, self.program = made.layout, made.program
         self.fixed = aligned(self.layout.fixed_size)
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
-        self._prepared, self._lock = False, Lock()
+        self._prepared, self._lock, self._forwards = False, Lock(), {}
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
+
+    @property
+    def limit(self):
+        return self.n_threads() if callable(self.n_threads) else self.n_threads
+
+    @property
+    def nbytes(self):
+        """Bytes of what outlasts a call: packed parameters, copies derived from them, states and gradients."""
+        return self.fixed.nbytes
 
     def _view(self, name):
         arena, offset = self.layout.offsets[name]
@@ -203,7 +230,7 @@ class Runner:
         shape = self.layout.shape(name)
         matrix = np.ascontiguousarray(np.asarray(array, self.dtype).reshape(shape))
         _executor.pack(self.isa, matrix, self._view(name))
-        self._prepared = False
+        self._prepared, self._forwards = False, {}
 
     def get(self, name):
         """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
@@ -316,19 +343,36 @@ class Runner:
         """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
-        threads = threads_for(2 * self.plan.multiply_adds * source.n, self.limit)
-        threads = max(1, min(threads, -(-source.n // self.rows)))
-        size = -(-self.layout.batch_size // ALIGNMENT) * ALIGNMENT
-        arena, scratch = aligned(threads * size), self._new_scratch(threads)
-        bases = [(self.fixed.ctypes.data, arena.ctypes.data + thread * size, 0) for thread in range(threads)]
-        ops = [self.program.resolve(base) for base in bases]
+        forward, threads = self.forward_for(source.n)
+        forward(source, output, threads)
+        return output
+
+    def forward_for(self, n):
+        """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
+        operations = 2 * self._multiply_adds * n
+        threads = 1
+        if operations >= 2 * OPERATIONS_PER_THREAD:
+            threads = max(1, min(threads_for(operations, self.limit), n))
+        rows = min(self.rows, 1 << (-(-n // threads) - 1).bit_length())
+        return self._forwards.get(rows) or self._new_forward(rows), threads
+
+    def _new_forward(self, rows):
+        """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
         with self._lock:
             if not self._prepared:
-                self.program.prepare(ops[0])
+                self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
-        self.program.forward(ops, source, output, capacity=self.rows, scratch=scratch.ctypes.data,
-                             scratch_size=scratch.shape[1])  # fmt: skip
-        return output
+        made = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
+        forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed)
+        return forward
+
+    def quick(self, forms, types, same, lists):
+        """The short way for predictions like the last one, see ``_forward.Quick``."""
+        return _forward.Quick(self, forms, types, same, lists)
+
+    def address(self, name):
+        """Where a packed parameter lies."""
+        return self._view(name).ctypes.data
 
 
 def _source(plan, X, y=None, sample_weight=None):
@@ -354,7 +398,14 @@ def _source(plan, X, y=None, sample_weight=None):
         sample_weight = np.ascontiguousarray(sample_weight, np.float64)
         if sample_weight.shape != (n,):
             raise ValueError(f"sample_weight: expected shape {(n,)}, got {sample_weight.shape}")
-    return _executor.Source(X, y, sample_weight)
+    return _executor.Source(X, y, sample_weight, _partners(sample_weight))
+
+
+def _partners(sample_weight):
+    """The rows of positive weight, which others may be mixed with; None for all, also where no row has weight."""
+    if sample_weight is None or (sample_weight > 0).all() or not (sample_weight > 0).any():
+        return None
+    return np.flatnonzero(sample_weight > 0).astype(np.int64, copy=False)
 
 
 def _real(name, array):

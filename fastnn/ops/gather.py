@@ -6,7 +6,7 @@ from fastnn.plan import Op
 def gather(builder, shape, *, scale=1.0, partner=None):
     """x[r] = scale * X[order[first + r]], converted to the plan's real type; images and signals row by row.
 
-    With the stream `partner`, each row is replaced by one drawn from all rows, whatever their weights.
+    With the stream `partner`, each row is replaced by one drawn from all rows of positive weight.
     """
     X = "X" if "X" in builder.buffers else builder.buffer("X", shape, "source")
     x = builder.batch("x" if partner is None else "x.partner", shape, "panels" if len(shape) == 1 else "rows")

@@ -8,11 +8,13 @@ from fastnn.reference.random import philox
 def _rows(step, partner=None):
     """Index of the chunk's rows in the caller's arrays; with a stream `partner`, of a row drawn for each of them.
 
-    Row r then has row word0 * total >> 32, word0 being the first word of the counter (0, row + r, t, partner).
+    Row r then has row partners[word0 * total >> 32], word0 being the first word of the counter (0, row + r, t,
+    partner).
     """
     if partner is not None:
         words = philox(step.seed, 0, step.row + np.arange(step.n), step.t & 0xFFFFFFFF, partner)
-        return ((words[:, 0] * np.uint64(step.total)) >> np.uint64(32)).astype(np.int64)
+        places = ((words[:, 0] * np.uint64(step.total)) >> np.uint64(32)).astype(np.int64)
+        return places if step.partners is None else step.partners[places]
     rows = slice(step.first, step.first + step.n)
     return rows if step.order is None else step.order[rows]
 

@@ -51,8 +51,10 @@ class Step:
         Number of the chunk in its batch, from 0.
     row : int
         Place of the chunk's first row in its batch.
+    partners : ndarray of int64, or None
+        Rows that others may be mixed with: those of positive weight. None for all.
     total : int
-        Number of all rows that the caller's arrays have.
+        Number of these rows.
     """
 
     n: int
@@ -65,6 +67,7 @@ class Step:
     chunk: int = 0
     row: int = 0
     total: int = 0
+    partners: np.ndarray | None = None
 
     @property
     def inverse_weight(self):
@@ -96,6 +99,7 @@ class Runner:
         self.seed = int(seed) & 0xFFFFFFFFFFFFFFFF
         self._order = None
         self._sources = {}
+        self._partners = None
         self._n = 0
         self._arrays = {}
         for buffer in plan.buffers.values():
@@ -146,6 +150,8 @@ class Runner:
         self._sources = {name: given[name] for name in needed}
         self._n = X.shape[0]
         self._order = None
+        positive = np.arange(self._n) if sample_weight is None else np.flatnonzero(np.asarray(sample_weight) > 0)
+        self._partners = positive if 0 < len(positive) < self._n else None
 
     def _check_shape(self, name, array, n):
         """Raises ValueError unless an array has n rows of the buffer's shape; images may be flat."""
@@ -239,10 +245,13 @@ class Runner:
         buffers = {**self._arrays, "X": X, "output": output}
         self._prepare(buffers)
         for first in range(0, n, self.rows):
-            step = Step(n=min(self.rows, n - first), first=first, seed=self.seed, total=n)
+            step = Step(n=min(self.rows, n - first), first=first, seed=self.seed)
             for op in self.plan.step:
                 _execute(op, buffers, step)
         return output
+
+    def quick(self, forms, types, same, lists):
+        """None: only the native backend has a short way for predictions that follow each other."""
 
     def _call_buffers(self):
         return {**self._arrays, **self._sources}
@@ -270,9 +279,10 @@ class Runner:
         if self.plan.row_loss is not None:
             buffers[self.plan.row_loss] = np.zeros(rows)
         weight_sum = self._weight_sum(first, rows)
+        total = self._n if self._partners is None else len(self._partners)
         for chunk, row in enumerate(range(0, rows, self.rows)):
             n = min(self.rows, rows - row)
-            step = Step(n, first + row, self._order, t, rate, weight_sum, self.seed, chunk, row, self._n)
+            step = Step(n, first + row, self._order, t, rate, weight_sum, self.seed, chunk, row, total, self._partners)
             for op in self.plan.step:
                 _execute(op, buffers, step)
                 yield "step", step, op

@@ -67,6 +67,25 @@ def test_race_against_torch():
     assert "not run" not in _run("race.py", *arguments)
 
 
+def test_latency(tmp_path):
+    page, path = tmp_path / "page.md", tmp_path / "latency.json"
+    page.write_text("before\n<!-- latency: begin -->\n<!-- latency: end -->\n", "utf-8")
+    arguments = ("--rounds", 2, "--rows", 1, 3, "--sample", 0, "--peers", "fastnn", "scikit-learn")
+    _run("latency.py", *arguments, "--json", path, "--write", page)
+    assert "| 30-100-2, 1 row " in page.read_text("utf-8")
+    stored = json.loads(path.read_text("utf-8"))
+    assert len(stored["results"]) == 3 * 2
+    assert all(len(times) == 2 for result in stored["results"] for times in result["microseconds"].values())
+
+
+@pytest.mark.parametrize(("peer", "modules"), [("torch", ["torch"]), ("onnxruntime", ["onnx", "onnxruntime"])])
+def test_latency_against(peer, modules):
+    for module in modules:
+        pytest.importorskip(module, reason="extra: bench")
+    output = _run("latency.py", "--rounds", 1, "--rows", 3, "--sample", 0, "--peers", "fastnn", peer)
+    assert output.count("3 rows") == 3 * 2 and "not run" not in output
+
+
 def test_accuracy_of_recipes(tiny_mnist):
     output = _run("accuracy.py", "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
     assert output.count("after 1 epochs") == 3 * 2

@@ -107,6 +107,29 @@ def test_bytes_are_scaled_floats(backend):
     np.testing.assert_array_equal(model.predict_proba(images), model.predict_proba(images.astype(np.float64)))
 
 
+def test_bytes_after_a_fit_on_floats_warn_once_a_call(backend):
+    images = (X * 255).astype(np.uint8)
+    model = ConvNet(**SMALL, backend=backend).fit(X, Y)
+    for call in (model.predict, model.predict_proba, model.transform, lambda rows: model.score(rows, Y)):
+        with pytest.warns(UserWarning, match=r"type uint8.* pass X / 255, or .*scale=1/255; .* set scale=1") as caught:
+            call(images)
+        assert len(caught) == 1
+        assert call != model.predict or caught[0].filename == __file__
+    for parameters in ({}, {"scoring": "accuracy", "early_stopping": True}):
+        with pytest.warns(UserWarning, match="type uint8") as caught:
+            ConvNet(**SMALL, **parameters, backend=backend).fit(X, Y, X_val=images, y_val=Y)
+        assert len([one for one in caught if "uint8" in str(one.message)]) == 1
+
+
+def test_bytes_that_are_scaled_as_in_fit_do_not_warn(backend):
+    images = (X * 255).astype(np.uint8)
+    ConvNet(**SMALL, backend=backend).fit(images, Y).predict(images)
+    ConvNet(**SMALL, scale=1 / 255, backend=backend).fit(images.astype(float), Y).predict(images)
+    model = ConvNet(**SMALL, scale=1, backend=backend).fit(FLAT.reshape(-1, 8, 8), Y)
+    small = FLAT.astype(np.uint8).reshape(-1, 8, 8)
+    np.testing.assert_allclose(model.predict_proba(small), model.predict_proba(FLAT), rtol=1e-12)
+
+
 def test_bytes_are_not_copied(backend):
     model = ConvNet(**SMALL, backend=backend)
     images = np.zeros((20, 8, 8, 1), np.uint8)
@@ -340,6 +363,31 @@ def test_held_out_rows_are_not_augmented(backend):
     assert model.history_["validation_score"] == [model.score(X, Y)]
     assert model.loss_ > 2 * plain.loss_
     np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize("Estimator", [ConvNet, ConvNetRegressor])
+def test_mixup_takes_nothing_from_rows_without_weight(Estimator, backend):
+    weight = np.random.default_rng(0).integers(0, 3, 300).astype(float)
+    absent = weight == 0
+    noise, other = X.copy(), Y.copy()
+    noise[absent] = np.random.default_rng(1).normal(size=X[absent].shape)
+    other[absent] = np.roll(Y[absent], 1)
+    parameters = {**SMALL, "augment": [Mixup(1.0)], "backend": backend}
+    plain = Estimator(**parameters).fit(X, Y, sample_weight=weight)
+    changed = Estimator(**parameters).fit(noise, other, sample_weight=weight)
+    assert same(changed, plain)
+    assert changed.loss_curve_ == plain.loss_curve_
+    everywhere = Estimator(**parameters).fit(noise, other)
+    assert not same(everywhere, Estimator(**parameters).fit(X, Y))
+
+
+def test_mixup_with_weights_is_the_same_on_both_backends():
+    weight = np.random.default_rng(0).integers(0, 3, 300).astype(float)
+    numpy, native = (
+        ConvNet(**SMALL, augment=[Mixup(1.0)], backend=backend).fit(X, Y, sample_weight=weight)
+        for backend in ("numpy", "native")
+    )
+    assert same(native, numpy, rtol=1e-8)
 
 
 def test_validation_rows_in_another_form(backend):

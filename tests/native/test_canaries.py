@@ -29,9 +29,9 @@ def canaries(monkeypatch):
 
     monkeypatch.setattr(native_run.Layout, "_place", place_with_gap)
     monkeypatch.setattr(memory, "allocate", allocate_with_gaps)
-    native_run.compiled.cache_clear()
+    native_run.compiled.clear()
     yield layouts
-    native_run.compiled.cache_clear()
+    native_run.compiled.clear()
 
 
 def free_bytes(layout, arena, size):

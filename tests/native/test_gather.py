@@ -16,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 SHAPES = ((1,), (17,), (130,), (28, 28, 1), (5, 6, 3), (3, 3, 67), (9, 2))
 
 
-def gathered(plan, X, y, dtype, isa, rows=30, threads=3):
+def gathered(plan, X, y, dtype, isa, rows=30, threads=3, weight=None):
     """Batch buffers on both backends after the second of the batches of a shuffled epoch, chunk by chunk."""
     native = Native(plan, dtype=dtype, rows=rows, n_threads=threads, seed=11, isa=isa, keep=True)
     reference = Reference(plan, dtype=dtype, rows=rows, seed=11)
     for runner in (native, reference):
-        runner.bind(X, y)
+        runner.bind(X, y, weight)
         runner.shuffle(1)
     native.train(rows, 1, 1, 5, np.zeros(1), 1e9)
     expected = {}
@@ -72,6 +72,23 @@ def test_partners_of_sparse_rows(dtype, isa):
     plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
     actual, expected = gathered(plan, X, None, dtype, isa)["x"]
     assert_close(actual, expected, TOLERANCE[dtype], "x")
+
+
+@pytest.mark.parametrize("n_positive", [0, 1, 5, 99, 100])
+@pytest.mark.parametrize("others", [0.0, -1.0])
+def test_partners_have_positive_weight(n_positive, others, dtype, isa):
+    rng = np.random.default_rng(7)
+    positive = np.sort(rng.permutation(100)[:n_positive])
+    weight = np.full(100, others)
+    weight[positive] = rng.random(n_positive) + 0.1
+    X = np.arange(100.0)[:, np.newaxis]
+    buffers = [Buffer("X", (1,), "source"), Buffer("sample_weight", (), "source")]
+    buffers += [Buffer("x", (1,), "batch"), Buffer("w", (), "row")]
+    step = (Op("gather", ("X",), ("x",), {"partner": 2}), Op("gather_weight", ("sample_weight",), ("w",)))
+    plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
+    actual, expected = gathered(plan, X, None, dtype, isa, weight=weight)["x"]
+    np.testing.assert_array_equal(actual, expected)
+    assert set(actual.ravel()) <= set(positive if n_positive else range(100))
 
 
 @pytest.mark.parametrize("layout", ["panels", "rows"])

@@ -61,3 +61,14 @@ def test_predictions_have_the_same_bits(draw_network, isa):
         outputs.append(runner.forward(X))
     for output in outputs[1:]:
         assert np.array_equal(output, outputs[0])
+
+
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+def test_packed_parameters_lie_alike_for_any_number_of_rows(draw_network):
+    for seed in range(20):
+        plan = lowered(draw_network(np.random.default_rng(seed)), "predict")
+        first, *others = (Runner(plan, dtype=np.float32, rows=rows).layout for rows in (1, 2, 64, 1024))
+        for layout in others:
+            assert layout.fixed_size == first.fixed_size
+            for name, place in first.offsets.items():
+                assert first.has_rows(name) or layout.offsets[name] == place

@@ -52,6 +52,15 @@ def test_partners_are_drawn_from_all_rows_alike_for_data_and_targets(execute):
     assert np.array_equal(execute("gather_target", {"y": rows}, {"t": x[:0]}, attributes, step)["t"], x)
 
 
+def test_partners_are_drawn_from_some_rows(execute):
+    rows, partners = np.arange(50.0)[:, np.newaxis], np.array([3, 8, 49])
+    step = Step(n=1000, t=5, seed=8, row=4, total=3, partners=partners)
+    x = execute("gather", {"X": rows}, {"x": np.empty((0, 1))}, {"partner": 6}, step)["x"]
+    for r in (0, 1, 999):
+        assert x[r, 0] == partners[int(philox(8, 0, r + 4, 5, 6)[0]) * 3 >> 32]
+    assert set(x.ravel()) == {3, 8, 49}
+
+
 def target(execute, y, outputs, attributes):
     return execute("gather_target", {"y": y}, {"t": np.empty((0, outputs))}, attributes, Step(n=len(y)))["t"]
 

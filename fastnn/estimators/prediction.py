@@ -1,0 +1,85 @@
+"""Networks with fitted weights, ready to run: kept from one prediction to the next while nothing has changed."""
+
+from functools import partial
+
+import numpy as np
+
+from fastnn import training
+from fastnn.estimators import network as networks
+
+KEPT_BYTES = 16 << 20  # of packed weights an estimator keeps, for several networks; one network is always kept
+
+# What a packed network depends on besides the weights. Names are of X: with them every X has to be validated.
+ORIGIN = ("_network", "backend", "n_jobs", "scale", "n_features_in_", "feature_names_in_")
+
+
+class Ready:
+    """A network with an estimator's weights, packed.
+
+    Parameters
+    ----------
+    estimator : estimator
+    network : Network
+        The one of its fitted weights, or a part of it.
+
+    Attributes
+    ----------
+    runner : Runner
+    quick : callable or None
+        ``quick(vars(estimator), X, both)`` gives the outputs, or None where X needs validation or where something has
+        changed since. None for a backend without a short way.
+    """
+
+    def __init__(self, estimator, network):
+        known, names = vars(estimator), networks.attribute_names(network)
+        lowered, dtype = networks.plan(network, "predict"), real_type(estimator.coefs_)
+        self.runner = training.runner_class(estimator.backend)(
+            lowered,
+            dtype=dtype,
+            rows=networks.prediction_capacity(lowered, networks.CHUNK, dtype),
+            n_threads=partial(training.thread_limit, estimator.backend, estimator.n_jobs),
+        )
+        same, forms = {name: known.get(name) for name in ORIGIN}, estimator._forms()
+        networks.load(self.runner, network, lowered, networks.from_attributes(estimator, network))
+        # A network that ends early has no names for the arrays of later layers.
+        arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
+        self.quick = self.runner.quick(forms, estimator._types(), same, arrays)
+
+    def belongs_to(self, estimator):
+        """Whether the estimator still asks for this network on this backend, with these weights."""
+        return self.quick.holds(vars(estimator))
+
+    def outputs(self, X, both):
+        """Outputs for rows that have been read; with `both`, a single output p as two columns, 1 - p and p."""
+        P = self.runner.forward(X)
+        return np.hstack([1 - P, P]) if both and P.shape[1:] == (1,) else P
+
+
+class Kept(dict):
+    """The networks of an estimator that are ready, by what they yield; the latest is the last.
+
+    Empty in a pickle and in a deep copy. A shallow copy shares it, as it shares the arrays.
+    """
+
+    def __reduce__(self):
+        return Kept, ()
+
+    def add(self, part, ready):
+        """Keeps a network, if there is a short way to use it, and drops old ones that are too much.
+
+        Other threads may read and add meanwhile.
+        """
+        if ready.quick is None:
+            return
+        self.pop(part, None)
+        self[part] = ready
+        size = 0
+        for name, other in reversed(list(self.items())):
+            size += other.runner.nbytes
+            if size > KEPT_BYTES and other is not ready:
+                self.pop(name, None)
+
+
+def real_type(arrays):
+    """The real type of weights that a user may have replaced."""
+    return np.dtype(np.float32 if all(np.asarray(a).dtype == np.float32 for a in arrays) else np.float64)
