@@ -244,7 +244,7 @@ def test_an_image_beyond_32_bit_offsets_names_its_shape():
     case = Case(np.random.default_rng(0), geometry=Geometry((50000, 1), (1, 1)), channels=50000, filters=1, groups=1)
     op = case.op("conv")
     buffers = {name: Buffer(name, *case.shapes()[name]) for name in op.inputs + op.outputs}
-    with pytest.raises(ValueError, match="50000 x 1 places with 50000 channels.*take smaller images"):
+    with pytest.raises(ValueError, match=r"50000 x 1 places with 50000 channels.*take smaller images"):
         Runner(Plan("kernel", buffers, step=(op,)), dtype=np.float32, rows=1)
 
 
