@@ -13,12 +13,16 @@ from fastnn.plan import PARTS, Buffer, Op, Plan
 
 ROWS = 128
 SAME = ((2, 2), (2, 2))
-# name -> geometry, channels, filters, layout of the images
+HALF = Geometry((14, 14), (3, 3), padding=((1, 1), (1, 1)))
+# name -> geometry, channels, filters, layout of the images, groups
 LAYERS = {
-    "28x28x1->32": (Geometry((28, 28), (3, 3)), 1, 32, "rows"),
-    "13x13x32->64": (Geometry((13, 13), (3, 3)), 32, 64, "panels"),
-    "28x28x1->6": (Geometry((28, 28), (5, 5), padding=SAME), 1, 6, "rows"),
-    "14x14x6->16": (Geometry((14, 14), (5, 5)), 6, 16, "panels"),
+    "28x28x1->32": (Geometry((28, 28), (3, 3)), 1, 32, "rows", 1),
+    "13x13x32->64": (Geometry((13, 13), (3, 3)), 32, 64, "panels", 1),
+    "28x28x1->6": (Geometry((28, 28), (5, 5), padding=SAME), 1, 6, "rows", 1),
+    "14x14x6->16": (Geometry((14, 14), (5, 5)), 6, 16, "panels", 1),
+    "14x14x64->64": (HALF, 64, 64, "panels", 1),
+    "14x14x64->64 groups=2": (HALF, 64, 64, "panels", 2),
+    "14x14x64 depthwise": (HALF, 64, 64, "panels", 64),
 }
 
 pytestmark = pytest.mark.parametrize("layer", LAYERS)
@@ -49,19 +53,19 @@ class ConvKernel(Kernel):
 
 
 def _kernel(kind, layer, pooled, kernel=ConvKernel):
-    geometry, channels, filters, layout = LAYERS[layer]
+    geometry, channels, filters, layout, groups = LAYERS[layer]
     half = tuple(size // 2 for size in geometry.output)
     pool = Geometry(geometry.output, (2, 2), (2, 2)) if pooled else None
     x, y = (*geometry.image, channels), (*(half if pooled else geometry.output), filters)
-    W = (*geometry.kernel, channels, filters)
-    attributes = {"geometry": geometry, "groups": 1, "pool": pool, "activation": ("relu",)}
+    W = (*geometry.kernel, channels // groups, filters)
+    attributes = {"geometry": geometry, "groups": groups, "pool": pool, "activation": ("relu",)}
     index = ("index",) if pooled else ()
     operands = {"x": (x, "batch", layout), "W": (W, "parameter"), "b": ((filters,), "parameter"), "y": (y, "batch")}
     if kind == "conv":
         op = Op(kind, ("x", "W", "b"), ("y", *index), attributes)
     elif kind == "conv_grad_input":
         op = Op(kind, ("dz", "WT", *index, "s"), ("dx",), attributes)
-        WT = (*geometry.kernel, filters, channels)
+        WT = (*geometry.kernel, filters // groups, channels)
         operands |= {"dz": (y, "batch"), "WT": (WT, "parameter"), "s": (x, "batch"), "dx": (x, "batch")}
     else:
         op = Op(kind, ("x", "dz", *index), ("dW", "db"), attributes | {"parts": PARTS}, "parts")
@@ -79,7 +83,7 @@ class TorchKernel(ConvKernel):
         import torch
 
         torch.set_num_threads(1)
-        geometry = self.op.attributes["geometry"]
+        geometry, groups = self.op.attributes["geometry"], self.op.attributes["groups"]
         (top, _), (left, _) = geometry.padding
 
         def images(name):
@@ -95,10 +99,10 @@ class TorchKernel(ConvKernel):
             for _ in range(repeats):
                 if any(wanted):
                     torch.ops.aten.convolution_backward(
-                        y, x, W, None, geometry.stride, (top, left), geometry.dilation, False, (0, 0), 1, wanted
+                        y, x, W, None, geometry.stride, (top, left), geometry.dilation, False, (0, 0), groups, wanted
                     )
                 else:
-                    torch.conv2d(x, W, None, geometry.stride, (top, left), geometry.dilation)
+                    torch.conv2d(x, W, None, geometry.stride, (top, left), geometry.dilation, groups)
 
         return run
 

@@ -298,6 +298,9 @@ def draw_convolution(rng):
         channels = int(rng.choice((1, 3)))
     if rng.random() < 0.2:
         groups, filters = channels, channels * int(rng.integers(1, 3))
+    elif rng.random() < 0.15:  # groups of whole vectors on every instruction set
+        groups = int(rng.integers(2, 5))
+        channels, filters = (groups * int(n) for n in rng.choice((16, 32, 48, 64), 2))
     elif rng.random() < 0.3:
         groups = int(rng.integers(2, 6))
         channels, filters = groups * int(rng.integers(1, 13)), groups * int(rng.integers(1, 13))

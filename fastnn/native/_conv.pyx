@@ -1,7 +1,8 @@
 """The three products of a convolution as loops over indexed register tiles; `conv_products` describes them.
 
 Images are worked on one after another, or a few small ones together: whatever must be copied, put at the maxima of a
-pool, or activated stays in the cache. Within a group of images the column panels run outside and the rows inside.
+pool, or activated stays in the cache. Among the images worked on together the column panels run outside and the rows
+inside; where channels are in groups, a panel is cut into blocks of columns that read the channels of one group.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -17,13 +18,13 @@ from fastnn.native._activation import activation_id
 
 # conv_products.Product in C. Offsets and sizes are in elements, where no other unit is named.
 cdef struct Product:
-    int64_t elementwise      # groups: a factor of each column's own
-    int64_t group            # images worked on together
+    int64_t elementwise      # a factor of each column's own
+    int64_t together         # images worked on together
     int64_t columns          # of the result
     int64_t staged           # the image operand is copied to the scratch
-    int64_t origin           # what row offsets count from; as a_panel and a_image in rows of a panel if elementwise
-    int64_t a_panel          # from one panel of the image operand to the next; 0 if not elementwise
-    int64_t a_image          # from one image to the next; 0 if staged
+    int64_t a_image          # from one image to the next, in rows of a panel if elementwise; 0 if staged
+    const Block *blocks
+    const int64_t *first_block  # of each panel; one more at the end
     const int32_t *a_row
     const int32_t *c_row
     const fnn_index *step
@@ -39,10 +40,13 @@ cdef struct Product:
     const int32_t *tap
     int64_t put_to           # where in the scratch gradients are put
     int64_t put_panel, put_row, put_origin  # put_row 0 is the panel's width; put_origin counts rows
-    const Copy *weights      # of the weights expanded to all groups
-    int64_t n_weights, weights_to
     int64_t zeroed           # so much of the scratch starts as zeros
     int64_t strip            # where in the scratch results wait for their pool, or gradients come out of it
+
+
+# Columns of a panel that read the same channels, and where these start in the image operand.
+cdef struct Block:
+    int64_t column, vectors, start
 
 
 # Rows that share a list of steps: counts of one image, the tables go on with further images.
@@ -59,9 +63,8 @@ cdef struct Copy:
     int64_t rows, n, start, from_row, from_step, from_image, to, to_row, to_step, to_image
 
 
-ctypedef void (*Finish)(
-    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
-) noexcept nogil
+# What follows the products of a piece: `rows` results of `width` columns, at `offset` of the op's buffers.
+ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil
 
 
 cdef inline const Product *product_of(const Op *op) noexcept nogil:
@@ -112,15 +115,19 @@ cdef void stage(
         copy_images(k, p.copies, p.n_copies, at(k, step.scratch, p.copies_from), 0, images, step.scratch)
 
 
-cdef inline void start(
-    const Step *step, const Product *p, const char *a, int64_t panel, int64_t first, fnn_indexed *g
+cdef inline fnn_indexed block_of(
+    const Step *step, const Product *p, const Block *block, const fnn_indexed *panel, const char *a, int64_t first
 ) noexcept nogil:
-    """The image operand of a panel; `first` is the first image of the group."""
+    """The operands of a block of a panel's columns; `a` holds the images, of which `first` is the first one wanted."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, p.columns, panel)
-    cdef const char *base = step.scratch if p.staged else a
-    g.a_unit = width if p.elementwise else 1
-    g.a = at(k, base, p.a_panel * panel * k.panel + (p.origin + first * p.a_image) * g.a_unit)
+    cdef fnn_indexed g = panel[0]
+    g.a_unit = g.c_width if p.elementwise else 1
+    g.a = at(k, step.scratch if p.staged else a, block.start + first * p.a_image * g.a_unit)
+    g.b = at(k, g.b, block.column)
+    g.c = at(k, g.c, block.column)
+    if g.init != NULL:
+        g.init = at(k, g.init, block.column)
+    return g
 
 
 cdef inline void multiply(
@@ -141,94 +148,76 @@ cdef inline void multiply(
 
 cdef void correlate(
     const Op *op, const Step *step, const char *a, int64_t a_columns, const char *b, const char *bias, char *c,
-    int64_t places, Finish finish,
+    Finish finish,
 ) noexcept nogil:
-    """c = a * b + bias for this thread's images; `places`: how many a result has, 0 if it goes to the strip."""
+    """c = a * b + bias for this thread's images; to the strip where c is NULL. Number 1: places of the op's output."""
     cdef const fnn_kernels *k = step.kernels
     cdef const Product *p = product_of(op)
     cdef const Piece *piece
     cdef const Class *rows
-    cdef int64_t first = first_row(step), last = first + rows_of(step), images, panel, width
-    cdef int64_t i, j
-    cdef fnn_indexed g
+    cdef const Block *block
+    cdef int64_t first = first_row(step), last = first + rows_of(step), images, panel, width, offset, i, j, n
+    cdef fnn_indexed whole, g
     memset(step.scratch, 0, p.zeroed * k.itemsize)
-    if p.n_weights > 0:
-        copy_images(k, p.weights, p.n_weights, b, 0, 1, at(k, step.scratch, p.weights_to))
-        b = at(k, step.scratch, p.weights_to)
-    g.init_row = 0
+    memset(&whole, 0, sizeof(fnn_indexed))
     while first < last:
-        images = min(p.group, last - first)
+        images = min(p.together, last - first)
         stage(op, step, p, a, a_columns, first, images)
         for panel in range(panels(k, p.columns)):
             width = panel_width(k, p.columns, panel)
-            start(step, p, a, panel, first, &g)
-            g.b = at(k, b, panel * p.b_rows * k.panel)
-            g.b_row = width
-            g.init = at(k, bias, panel * k.panel) if bias != NULL else NULL
-            if places > 0:
-                g.c = at(k, c, images_at(step, p.columns, panel, first, places))
-            else:
-                g.c = at(k, step.scratch, p.strip)
-            g.c_width = width
+            offset = images_at(step, p.columns, panel, first, op.number[1])
+            whole.b = at(k, b, panel * p.b_rows * k.panel)
+            whole.init = at(k, bias, panel * k.panel) if bias != NULL else NULL
+            whole.c = at(k, c, offset) if c != NULL else at(k, step.scratch, p.strip)
+            whole.b_row = whole.c_width = width
             for i in range(p.n_pieces):
                 piece = &p.pieces[i]
-                for j in range(piece.first_class, piece.last_class):
-                    rows = &p.classes[j]
-                    g.step = p.step + rows.step
-                    g.depth = rows.depth
-                    multiply(k, p, &g, width // k.lanes, rows.row, images * rows.rows)
+                for n in range(p.first_block[panel], p.first_block[panel + 1]):
+                    block = &p.blocks[n]
+                    g = block_of(step, p, block, &whole, a, first)
+                    for j in range(piece.first_class, piece.last_class):
+                        rows = &p.classes[j]
+                        g.step = p.step + rows.step
+                        g.depth = rows.depth
+                        multiply(k, p, &g, block.vectors, rows.row, images * rows.rows)
                 if finish != NULL:
-                    finish(op, step, p, piece, panel, first, images)
+                    finish(op, step, offset + piece.first * width, images * piece.count, width)
         first += images
 
 
-cdef void activate(
-    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
-) noexcept nogil:
+cdef void activate(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, p.columns, panel)
-    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
     cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
-    k.activation[op.number[2]](
-        images * piece.count * width, at(k, z, offset), at(k, op.buffer[3], offset), op.scalar
-    )
+    k.activation[op.number[2]](rows * width, at(k, z, offset), at(k, op.buffer[3], offset), op.scalar)
 
 
-cdef void pool(
-    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
-) noexcept nogil:
+cdef void pool(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, p.columns, panel)
-    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
-    cdef int64_t n = images * piece.count
     cdef char *y = at(k, op.buffer[3], offset)
-    k.max_of_windows(n, op.number[3], width, at(k, step.scratch, p.strip), y, at(k, op.buffer[5], offset))
+    k.max_of_windows(
+        rows, op.number[3], width, at(k, step.scratch, product_of(op).strip), y, at(k, op.buffer[5], offset)
+    )
     if op.number[2] >= 0:
-        k.activation[op.number[2]](n * width, y, y, op.scalar)
+        k.activation[op.number[2]](rows * width, y, y, op.scalar)
 
 
 cdef void multiply_by_derivative(
-    const Op *op, const Step *step, const Product *p, const Piece *piece, int64_t panel, int64_t first, int64_t images
+    const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, p.columns, panel)
-    cdef int64_t offset = images_at(step, p.columns, panel, first, op.number[1]) + piece.first * width
     cdef char *dx = at(k, op.buffer[3], offset)
-    k.activation_grad[op.number[2]](
-        images * piece.count * width, dx, at(k, op.buffer[5], offset), dx, op.scalar
-    )
+    k.activation_grad[op.number[2]](rows * width, dx, at(k, op.buffer[5], offset), dx, op.scalar)
 
 
 cdef void conv(const Op *op, const Step *step) noexcept nogil:
     """Buffers: x, W, b, y, -, z or index. Numbers: product, places of y, activation, taps of the pool or 0."""
-    cdef bint pooled = op.number[3] > 0
     cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
     cdef Finish finish = NULL
-    if pooled:
-        finish = pool
+    if op.number[3] > 0:
+        z, finish = NULL, pool
     elif op.number[2] >= 0:
         finish = activate
-    correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, 0 if pooled else op.number[1], finish)
+    correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, finish)
 
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
@@ -236,7 +225,7 @@ cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
     cdef Finish finish = NULL
     if op.number[2] >= 0:
         finish = multiply_by_derivative
-    correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], op.number[1], finish)
+    correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], finish)
 
 
 cdef void add_images(
@@ -248,31 +237,34 @@ cdef void add_images(
     cdef const Product *p = product_of(op)
     cdef const Piece *piece
     cdef const Class *rows
-    cdef int64_t parts = op.number[1], places = op.number[2], panel, width, offset, i, j, row
-    cdef fnn_indexed g
+    cdef const Block *block
+    cdef int64_t parts = op.number[1], places = op.number[2], panel, width, offset, i, j, n, row
+    cdef fnn_indexed whole, g
+    memset(&whole, 0, sizeof(fnn_indexed))
     for panel in range(panels(k, p.columns)):
         width = panel_width(k, p.columns, panel)
-        start(step, p, op.buffer[0], panel, first, &g)
         offset = images_at(step, p.columns, panel, first, places)
-        g.b = at(k, op.buffer[1], offset)
-        g.b_row = width
-        g.c = at(k, op.buffer[3], (parts * panel * k.panel + part * width) * p.b_rows)
-        g.c_width = g.init_row = width
+        whole.b = at(k, op.buffer[1], offset)
+        whole.c = at(k, op.buffer[3], (parts * panel * k.panel + part * width) * p.b_rows)
+        whole.b_row = whole.c_width = whole.init_row = width
         for i in range(p.n_pieces):
             piece = &p.pieces[i]
             if p.windows > 0:
-                g.b = at(k, step.scratch, p.strip)
+                whole.b = at(k, step.scratch, p.strip)
                 k.put_in_windows(
                     images * piece.count, p.taps, width, at(k, op.buffer[1], offset + piece.first * width),
-                    at(k, op.buffer[2], offset + piece.first * width), p.window, p.tap, g.b, width,
+                    at(k, op.buffer[2], offset + piece.first * width), p.window, p.tap, whole.b, width,
                 )
-            g.init = g.c if accumulate or i > 0 else NULL
-            for j in range(piece.first_class, piece.last_class):
-                rows = &p.classes[j]
-                g.step = p.step + rows.step
-                g.depth = images * rows.depth
-                row = share(rows.rows, thread, threads)
-                multiply(k, p, &g, width // k.lanes, rows.row + row, share(rows.rows, thread + 1, threads) - row)
+            whole.init = whole.c if accumulate or i > 0 else NULL
+            for n in range(p.first_block[panel], p.first_block[panel + 1]):
+                block = &p.blocks[n]
+                g = block_of(step, p, block, &whole, op.buffer[0], first)
+                for j in range(piece.first_class, piece.last_class):
+                    rows = &p.classes[j]
+                    g.step = p.step + rows.step
+                    g.depth = images * rows.depth
+                    row = share(rows.rows, thread, threads)
+                    multiply(k, p, &g, block.vectors, rows.row + row, share(rows.rows, thread + 1, threads) - row)
 
 
 cdef void gradient_of_part(
@@ -291,7 +283,7 @@ cdef void gradient_of_part(
                 accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
             )
     while first < last or not accumulate:
-        images = min(p.group, last - first)
+        images = min(p.together, last - first)
         copy_images(k, p.copies, p.n_copies, op.buffer[0], first, images, step.scratch)
         add_images(op, step, part, first, images, accumulate, thread, threads)
         accumulate = True
@@ -316,26 +308,23 @@ cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
         )
 
 
-cdef inline int64_t block_at(
-    const fnn_kernels *k, int64_t rows, int64_t columns, int64_t row, int64_t panel
-) noexcept nogil:
-    """Where a row of a panel starts in a panel matrix (rows, columns)."""
-    return panel * rows * k.panel + row * panel_width(k, columns, panel)
+# A block of a transposition, for tap 0: it lies in one group of channels and one panel on either side.
+cdef struct Transposed:
+    int64_t rows, columns, start, row, to, to_row
 
 
 cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
-    """WT[tap, o, c] = W[tap, c, o]. Numbers: taps, c, o."""
+    """WT[tap, o, g * inputs + c] = W[tap, c, g * outputs + o]. Numbers: taps, inputs and outputs of a group, blocks."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t taps = op.number[0], inputs = op.number[1], outputs = op.number[2], task, tap, block, p
-    cdef int64_t n = panels(k, outputs), blocks = panels(k, inputs), tasks = taps * blocks * n
+    cdef int64_t inputs = op.number[1], outputs = op.number[2], blocks = op.number[4], tasks = op.number[0] * blocks
+    cdef int64_t task, tap
+    cdef const Transposed *b
     for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
-        tap, block, p = task // (blocks * n), task // n % blocks, task % n
+        tap = task // blocks
+        b = <const Transposed *> op.number[3] + task % blocks
         k.transpose(
-            min(k.panel, inputs - block * k.panel), min(k.panel, outputs - p * k.panel),
-            at(k, op.buffer[0], block_at(k, taps * inputs, outputs, tap * inputs + block * k.panel, p)),
-            panel_width(k, outputs, p),
-            at(k, op.buffer[1], block_at(k, taps * outputs, inputs, tap * outputs + p * k.panel, block)),
-            panel_width(k, inputs, block),
+            b.rows, b.columns, at(k, op.buffer[0], b.start + tap * inputs * b.row), b.row,
+            at(k, op.buffer[1], b.to + tap * outputs * b.to_row), b.to_row,
         )
 
 
@@ -386,8 +375,7 @@ def bind_conv_grad_weights(op, layout):
 
 
 def bind_conv_transpose(op, layout):
-    *_, inputs, outputs = layout.plan.buffers[op.inputs[0]].shape
-    return [op.inputs[0], op.outputs[0]], [layout.shape(op.inputs[0])[0] // inputs, inputs, outputs], []
+    return list(op.inputs + op.outputs), conv_products.transpose(layout, op), []
 
 
 def bind_sum_parts(op, layout):

@@ -1,34 +1,33 @@
 """The three products of a convolution as descriptors for _conv.pyx, put together from conv_tiling and conv_staging."""
 
+from itertools import product as pairs
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native.conv_staging import Expansion, Operand, buffer_source, expanded_weights, panel_source
-from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, numbers, window_numbers
+from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_at, panel_source
+from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
 STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
-GROUP = 64 * 1024  # bytes of the results of images that are worked on together
+TOGETHER = 64 * 1024  # bytes of the results of images that are worked on together
 
 
 class Product(NamedTuple):
     """What _conv.pyx reads, in its order: see the struct of the same name there."""
 
     elementwise: int
-    group: int
+    together: int
     columns: int
     staged: int
-    origin: int
-    a_panel: int
     a_image: int
+    blocks: tuple
     tables: list
     b_rows: int
     copies: tuple = (0, 0)
     copies_from: int = -1
     windows: tuple = (0, 0, 0, 0)
     put: tuple = (0, 0, 0, 0)
-    weights: tuple = (0, 0, 0)
     zeroed: int = 0
     strip: int = 0
 
@@ -40,9 +39,9 @@ class Product(NamedTuple):
         return layout.table(np.array(flat, np.int64))
 
 
-def _groups(size, limit):
+def _together(size, limit):
     """Images worked on together: those of 1, 2, 4, 8 whose elements, `size` for each, stay below a limit."""
-    return [group for group in (1, 2, 4, 8) if group == 1 or group * size <= limit]
+    return [n for n in (1, 2, 4, 8) if n == 1 or n * size <= limit]
 
 
 def _columns_of_panel(layout, columns):
@@ -64,41 +63,44 @@ def _pieces(cut, across, pool):
     ]
 
 
-def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0, weights=None):
+def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0):
     """The product whose rows are places of images. pieces: (vertical range, offset of numbers, first, count)."""
     tables = Tables()
     for band, offset, first, count in pieces:
         vertical = [run.restricted(rows=band) for run in operand.vertical]
         shifted = (row_number[0] - offset, row_number[1])
-        add_classes(tables, vertical, operand.horizontal, operand.image, shifted, step_number, operand.group, places)
+        add_classes(tables, vertical, operand.horizontal, operand.image, shifted, step_number, operand.together, places)
         tables.add_piece(first, count)
-    return _product(layout, operand, tables, b_rows, strip, weights)
+    return _product(layout, operand, tables, b_rows, strip)
 
 
-def _product(layout, operand, tables, b_rows, strip, weights=None):
-    scratch, expand = operand.scratch, (0, 0, 0)
-    if weights is not None:
-        at = scratch.take(b_rows * layout.padded(operand.columns))
-        expand = (layout.table(np.array(weights, np.int64)), len(weights), at)
+def _product(layout, operand, tables, b_rows, strip):
+    scratch = operand.scratch
     zeroed = scratch.size
     at = scratch.take(strip)
     layout.scratch(scratch.size)
     copies = np.array(operand.copies, np.int64)
+    try:
+        addresses = tables.addresses(layout)
+    except OverflowError:
+        (height, width), channels = operand.source.size, operand.source.channels
+        raise ValueError(
+            f"conv: an image of {height} x {width} places with {channels} channels, and zeros around it, has too many "
+            "elements for 32-bit offsets; take smaller images, or a pool or a stride in an earlier layer"
+        ) from None
     product = Product(
-        elementwise=int(operand.expansion is not None),
-        group=operand.group,
-        columns=operand.columns,
+        elementwise=int(operand.elementwise),
+        together=operand.together,
+        columns=operand.grouping.columns,
         staged=int(operand.staged),
-        origin=operand.origin,
-        a_panel=operand.a_panel,
         a_image=operand.a_image,
-        tables=tables.addresses(layout),
+        blocks=tuple(layout.table(np.array(table, np.int64)) for table in operand.blocks()),
+        tables=addresses,
         b_rows=b_rows,
         copies=(layout.table(copies) if len(copies) else 0, len(copies)),
         copies_from=operand.copies_from,
         windows=operand.windows,
         put=operand.put,
-        weights=expand,
         zeroed=zeroed,
         strip=at,
     )
@@ -111,14 +113,14 @@ def forward(layout, op):
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns = layout.columns(W)
     source, axis = buffer_source(layout, x, geometry.image), axes(geometry, pool)
-    expansion = None if groups == 1 else Expansion(columns, columns // groups, source.channels // groups)
+    grouping = Grouping(groups, columns, source.channels)
     places = len(axis[0].places) * len(axis[1].places)
     width, itemsize = _columns_of_panel(layout, columns), layout.dtype.itemsize
     (height, across), finished = (pool or geometry).output, pool is not None or op.attributes["activation"] is not None
     cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
-    groups_of = _groups(places * width, (FRESH if finished else GROUP) // itemsize) if len(cut) == 1 else [1]
-    operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), groups_of, columns, expansion)
-    strip = 0 if pool is None else max(map(len, cut)) * (places // height) * operand.group * width
+    together = _together(places * width, (FRESH if finished else TOGETHER) // itemsize) if len(cut) == 1 else [1]
+    operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), together, grouping)
+    strip = 0 if pool is None else max(map(len, cut)) * (places // height) * operand.together * width
     return _correlate(
         layout, operand, _numbers(geometry, pool), numbers(*geometry.kernel), places, _pieces(cut, across, pool),
         layout.shape(W)[0], strip,
@@ -127,29 +129,22 @@ def forward(layout, op):
 
 def grad_input(layout, op):
     """Descriptor of a `conv_grad_input` op."""
-    dz, W = op.inputs[:2]
+    dz, WT = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, channels = layout.columns(op.outputs[0]), layout.columns(dz)
     axis = axes(geometry, pool)
     size = (axis[0].outputs, axis[1].outputs)
     source = buffer_source(layout, dz, size) if pool is None else panel_source(layout, channels, size, layout.rows)
-    expansion = None if groups == 1 else Expansion(columns, columns // groups, channels // groups)
+    grouping = Grouping(groups, columns, channels)
     (height, across), width = geometry.image, _columns_of_panel(layout, columns)
     places = height * across
     finished, itemsize = op.attributes["activation"] is not None, layout.dtype.itemsize
     cut = bands(height, across * width, STRIP // itemsize) if finished else [range(height)]
-    groups_of = _groups(places * width, GROUP // itemsize) if len(cut) == 1 else [1]
-    operand = Operand(
-        layout, source, lambda i, margin: axis[i].grad_input(margin), groups_of, columns, expansion, pool=pool
-    )
-    taps = geometry.kernel[0] * geometry.kernel[1]
-    weights = None
-    if expansion is not None and not expansion.trivial:
-        weights = expanded_weights(layout, layout.shape(W)[0], expansion, taps)
-    b_rows = taps * (channels // groups)
+    together = _together(places * width, TOGETHER // itemsize) if len(cut) == 1 else [1]
+    operand = Operand(layout, source, lambda i, margin: axis[i].grad_input(margin), together, grouping, pool=pool)
     return _correlate(
         layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, _pieces(cut, across, None),
-        b_rows, weights=weights,
+        layout.shape(WT)[0],
     )  # fmt: skip
 
 
@@ -159,18 +154,18 @@ def grad_weights(layout, op):
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, axis = layout.columns(dz), axes(geometry, pool)
     source = buffer_source(layout, x, geometry.image)
-    expansion = None if groups == 1 else Expansion(columns, columns // groups, source.channels // groups)
+    grouping = Grouping(groups, columns, source.channels)
     places, width = len(axis[0].places) * len(axis[1].places), _columns_of_panel(layout, columns)
     (height, across), strip_limit = (pool or geometry).output, STRIP // layout.dtype.itemsize
     cut = bands(height, places // height * width, strip_limit) if pool is not None else [range(height)]
-    groups_of = _groups(places * width, strip_limit) if len(cut) == 1 else [1]
+    together = _together(places * width, strip_limit) if len(cut) == 1 else [1]
     operand = Operand(
-        layout, source, lambda i, margin: axis[i].grad_weights(margin), groups_of, columns, expansion,
+        layout, source, lambda i, margin: axis[i].grad_weights(margin), together, grouping,
         channels_on_rows=True,
     )  # fmt: skip
     strip, number, taps = 0, _numbers(geometry, pool), numbers(*geometry.kernel)
     if pool is not None:
-        n, tap = max(map(len, cut)) * across * operand.group, np.arange(places // (height * across), dtype=np.int32)
+        n, tap = max(map(len, cut)) * across * operand.together, np.arange(places // (height * across), dtype=np.int32)
         strip = n * len(tap) * width
         starts = np.arange(n, dtype=np.int32) * np.int32(len(tap))
         operand.windows = (height * across, len(tap), layout.table(starts), layout.table(tap))
@@ -178,9 +173,25 @@ def grad_weights(layout, op):
     for band, offset, first, count in _pieces(cut, across, pool):
         vertical = [run.restricted(steps=band) for run in operand.vertical]
         add_classes(
-            tables, vertical, operand.horizontal, operand.image, taps, (number[0] - offset, number[1]), operand.group,
-            places, channels_on_rows=True,
+            tables, vertical, operand.horizontal, operand.image, taps, (number[0] - offset, number[1]),
+            operand.together, places, channels_on_rows=True,
         )  # fmt: skip
         tables.add_piece(first, count)
     rows = geometry.kernel[0] * geometry.kernel[1] * len(operand.image.channels)
     return _product(layout, operand, tables, rows, strip)
+
+
+def transpose(layout, op):
+    """Numbers of a `conv_transpose` op: taps, channels of a group in and out, and the blocks' address and number."""
+    W, WT = op.inputs + op.outputs
+    columns, to_columns, groups = layout.columns(W), layout.columns(WT), op.attributes["groups"]
+    (rows, _), (to_rows, _) = layout.shape(W), layout.shape(WT)
+    inputs, outputs = to_columns // groups, columns // groups
+    blocks = []
+    for group in range(groups):
+        i, o = group * inputs, group * outputs
+        for (a, b), (c, d) in pairs(by_panel(i, i + inputs, layout.panel), by_panel(o, o + outputs, layout.panel)):
+            start, row = matrix_at(layout, (rows, columns), a - i, c)
+            to, to_row = matrix_at(layout, (to_rows, to_columns), c - o, a)
+            blocks.append((b - a, d - c, start, row, to, to_row))
+    return [rows // inputs, inputs, outputs, layout.table(np.array(blocks, np.int64)), len(blocks)]

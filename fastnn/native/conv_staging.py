@@ -1,12 +1,26 @@
 """Where the images that a convolution reads lie, and how they get into a thread's scratch when they cannot be read in
-place: surrounded by zeros, with channels side by side, or expanded to the groups of channels."""
+place: surrounded by zeros, with channels side by side, or expanded to a channel for each column.
 
+Groups of channels are multiplied in blocks of columns, each a part of a panel that reads the channels of one group.
+Where a group ends inside a vector there are no such blocks: tiles then take a factor of each column's own from images
+expanded to the columns.
+"""
+
+from itertools import pairwise
 from itertools import product as pairs
 from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native.conv_tiling import OFFSETS, Cost, Image, choose, reach, sums
+from fastnn.native.conv_tiling import OFFSETS, Cost, Image, by_panel, choose, reach, sums
+
+
+def matrix_at(layout, shape, row, column):
+    """Where an element of a panel matrix lies, and the width of its panel."""
+    rows, columns = shape
+    panel = column // layout.panel
+    width = min(layout.panel, layout.padded(columns) - panel * layout.panel)
+    return panel * layout.panel * rows + row * width + column % layout.panel, width
 
 
 class Source(NamedTuple):
@@ -45,16 +59,38 @@ def buffer_source(layout, name, size):
     return Source(size, c, np.full(columns, columns), np.full(columns, size[0] * size[1] * columns), False)
 
 
-class Expansion(NamedTuple):
-    """Which channel column j of a grouped product reads: (j // per_column) * per_source + q, for q < per_source."""
+class Grouping(NamedTuple):
+    """The columns of a product and the channels of its image operand: a column reads the channels of its own group."""
 
+    groups: int
     columns: int
-    per_column: int
-    per_source: int
+    channels: int
 
     @property
-    def trivial(self):
-        return self.per_column == self.per_source == 1
+    def columns_each(self):
+        return self.columns // self.groups
+
+    @property
+    def channels_each(self):
+        return self.channels // self.groups
+
+    @property
+    def depthwise(self):
+        return self.columns == self.channels == self.groups
+
+    def elementwise(self, lanes):
+        """Whether a vector of columns may read channels of several groups."""
+        return self.groups > 1 and self.columns_each % lanes != 0
+
+    def blocks(self, layout):
+        """(panel, first column in it, vectors, group) of the blocks that the columns are worked on in."""
+        n = 1 if self.elementwise(layout.lanes) else self.groups
+        edges = [self.columns * group // n for group in range(n + 1)]
+        return [
+            (a // layout.panel, a % layout.panel, layout.padded(b - a) // layout.lanes, group)
+            for group, columns in enumerate(pairwise(edges))
+            for a, b in by_panel(*columns, layout.panel)
+        ]
 
 
 def dense_stage(source, margins, stride, panel):
@@ -75,42 +111,28 @@ def dense_stage(source, margins, stride, panel):
     return Image(width, stride, np.arange(source.channels), size, origin), size, copies
 
 
-def expanded_stage(layout, source, expansion, margins, group):
-    """The same for grouped products: panels of [image][q][place][column]; Image, size in places."""
+def expanded_stage(layout, source, grouping, margins, together):
+    """The same for elementwise tiles: panels of [image][q][place][column], q for the channels of the column's group;
+    Image and size in places."""
     (h, w), (top, bottom, left, right) = source.size, margins
     width, places = left + w + right, (top + h + bottom) * (left + w + right)
-    origin, n_copies = top * width + left, expansion.per_source
+    origin, n_copies = top * width + left, grouping.channels_each
     copies = []
-    for first in range(0, expansion.columns, layout.panel):
-        real = min(layout.panel, expansion.columns - first)
+    for first in range(0, grouping.columns, layout.panel):
+        real = min(layout.panel, grouping.columns - first)
         columns = layout.padded(real)
-        start, image = first * group * n_copies * places, n_copies * places * columns
-        if expansion.trivial and source.stride[first] == columns:
+        start, image = first * together * n_copies * places, n_copies * places * columns
+        if grouping.depthwise and source.stride[first] == columns:
             n = w * columns
             to = start + origin * columns
             copies.append((h, n, source.offset[first], n, 1, source.step[first], to, width * columns, 1, image))
             continue
         for j, q in pairs(range(real), range(n_copies)):
-            c = (first + j) // expansion.per_column * expansion.per_source + q
+            c = (first + j) // grouping.columns_each * n_copies + q
             stride, to = source.stride[c], start + (q * places + origin) * columns + j
             line = width * columns
             copies.append((h, w, source.offset[c], w * stride, stride, source.step[c], to, line, columns, image))
     return Image(width, 1, np.arange(n_copies) * places, n_copies * places, origin), n_copies * places, copies
-
-
-def expanded_weights(layout, rows, expansion, taps):
-    """Copies that make WE[tap * per_source + q, j] = W[tap * (rows / taps) + j % per_column, channel of (j, q)]."""
-    copies, columns = [], expansion.columns // expansion.per_column * expansion.per_source
-    for j, q in pairs(range(expansion.columns), range(expansion.per_source)):
-        c = j // expansion.per_column * expansion.per_source + q
-        p, to_p = c // layout.panel, j // layout.panel
-        width = min(layout.panel, layout.padded(columns) - p * layout.panel)
-        to_width = min(layout.panel, layout.padded(expansion.columns) - to_p * layout.panel)
-        start = p * layout.panel * rows + j % expansion.per_column * width + c % layout.panel
-        to = to_p * layout.panel * taps * expansion.per_source + q * to_width + j % layout.panel
-        step, to_step = rows // taps * width, expansion.per_source * to_width
-        copies.append((1, taps, start, 0, step, 0, to, 0, to_step, 0))
-    return copies
 
 
 class Scratch:
@@ -128,17 +150,17 @@ class Scratch:
 class Operand:
     """The image operand of a product: which rows and steps it gives, where it lies, and how it gets there.
 
-    runs_of: a function of (axis, margin) that gives the runs of an axis; groups: how many images may be worked on
+    runs_of: a function of (axis, margin) that gives the runs of an axis; together: how many images may be worked on
     together; pool: the operand is a gradient that is first put at the maxima of this pool's windows.
     """
 
-    def __init__(self, layout, source, runs_of, groups, columns, expansion, *, channels_on_rows=False, pool=None):
-        self.layout, self.source, self.expansion, self.pool = layout, source, expansion, pool
-        self.columns, self.scratch = columns, Scratch()
+    def __init__(self, layout, source, runs_of, together, grouping, *, channels_on_rows=False, pool=None):
+        self.layout, self.source, self.grouping, self.pool = layout, source, grouping, pool
+        self.elementwise, self.scratch = grouping.elementwise(layout.lanes), Scratch()
         self.copies, self.copies_from, self.put, self.windows = [], -1, (0, 0, 0, 0), (0, 0, 0, 0)
-        self.origin = self.a_panel = self.a_image = 0
-        cost = self._cost(groups, channels_on_rows)
-        self.vertical, self.horizontal, self.group = choose(runs_of, source.size, cost, groups)
+        self.a_panel = self.a_image = 0
+        cost = self._cost(together, channels_on_rows)
+        self.vertical, self.horizontal, self.together = choose(runs_of, source.size, cost, together)
         margins = reach(self.vertical, self.horizontal, source.size)
         self.staged = cost.staged or any(margins)
         if not self.staged:
@@ -148,62 +170,91 @@ class Operand:
         else:
             self._stage_windows(margins)
 
-    def _cost(self, groups, channels_on_rows):
-        source, expansion, lanes = self.source, self.expansion, self.layout.lanes
-        if expansion is None:
-            last = (source.offset + (source.size[0] * source.size[1]) * source.stride).max()
-            in_place = source.uniform and last + groups[-1] * source.step[0] <= OFFSETS
-            channels, copied = source.channels, 2 * source.channels / lanes
+    def _cost(self, together, channels_on_rows):
+        source, grouping, layout = self.source, self.grouping, self.layout
+        if self.elementwise:
+            in_place = grouping.depthwise and source.panels
+            copied = 2 * grouping.columns * (1 / layout.lanes if in_place else grouping.channels_each)
         else:
-            in_place, channels = expansion.trivial and source.panels, expansion.per_source
-            copied = 2 * expansion.columns * (1 / lanes if in_place else channels)
-        staged = not in_place or self.pool is not None
+            last = (source.offset + (source.size[0] * source.size[1]) * source.stride).max()
+            fits = last + together[-1] * source.step[0] <= OFFSETS
+            in_place = fits and source.uniform and self._alike(source.offset)
+            copied = 2 * source.channels / layout.lanes
         return Cost(
-            lanes, self.layout.panel, self.columns, channels, channels_on_rows, expansion is not None, copied, staged
+            vectors=tuple(vectors for _, _, vectors, _ in grouping.blocks(layout)),
+            registers=27 if layout.panel == 4 * layout.lanes else 12,
+            channels=grouping.channels_each,
+            channels_on_rows=channels_on_rows,
+            elementwise=self.elementwise,
+            copied=copied,
+            staged=not in_place or self.pool is not None,
         )
+
+    def _alike(self, channels):
+        """Whether the channels of all groups lie alike, so that a shift leads from the first group to each other."""
+        channels = channels.reshape(self.grouping.groups, -1)
+        return (channels - channels[:, :1] == channels[0]).all()
+
+    def blocks(self):
+        """(first column, vectors, start of the image operand) of each block of columns, and the number of the first
+        block of each panel and after the last one."""
+        blocks, ends = [], {}
+        for panel, column, vectors, group in self.grouping.blocks(self.layout):
+            if self.elementwise:
+                start = self.a_panel * panel * self.layout.panel + self.image.origin * vectors * self.layout.lanes
+            else:
+                start = self.image.origin + self.shifts[group]
+            blocks.append((column, vectors, start))
+            ends[panel] = len(blocks)
+        return blocks, [0, *ends.values()]
 
     def _use_in_place(self):
         source = self.source
         places = source.size[0] * source.size[1]
-        if self.expansion is None:
-            self.a_image = int(source.step[0])
-            self.image = Image(source.size[1], int(source.stride[0]), source.offset, self.a_image)
-        else:
+        if self.elementwise:
             self.a_panel, self.a_image = self.layout.rows * places, places
             self.image = Image(source.size[1], 1, np.zeros(1, np.int64), places)
+        else:
+            self.a_image = int(source.step[0])
+            self._use(Image(source.size[1], int(source.stride[0]), source.offset, self.a_image))
 
     def _stage(self, source, margins):
         """Copies of the images with zeros around them, from the start of the scratch."""
-        if self.expansion is None:
-            stride = self.layout.padded(source.channels) if source.panels else source.channels
-            self.image, size, self.copies = dense_stage(source, margins, stride, self.layout.panel)
-            self.origin = self.image.origin
-            self.scratch.take(size * self.group)
+        if self.elementwise:
+            self.image, places, self.copies = expanded_stage(self.layout, source, self.grouping, margins, self.together)
+            self.a_panel = places * self.together
+            self.scratch.take(self.a_panel * self.layout.padded(self.grouping.columns))
         else:
-            self.image, places, self.copies = expanded_stage(self.layout, source, self.expansion, margins, self.group)
-            self.origin, self.a_panel = self.image.origin, places * self.group
-            self.scratch.take(places * self.group * self.layout.padded(self.expansion.columns))
+            stride = self.layout.padded(source.channels) if source.panels else source.channels
+            image, size, self.copies = dense_stage(source, margins, stride, self.layout.panel)
+            self._use(image)
+            self.scratch.take(size * self.together)
+
+    def _use(self, image):
+        """Takes the channels of the first group, and the shifts from it to each group."""
+        channels = image.channels.reshape(self.grouping.groups, -1)
+        self.image, self.shifts = image._replace(channels=channels[0]), channels[:, 0]
 
     def _stage_windows(self, margins):
         """Gradients are put at the windows' maxima in the copy itself, or in images that are then expanded."""
         layout, size, channels = self.layout, self.source.size, self.source.channels
-        if self.expansion is not None and not self.expansion.trivial:
+        if self.elementwise and not self.grouping.depthwise:
             places = size[0] * size[1]
-            self._stage(panel_source(layout, channels, size, self.group), margins)
-            self.copies_from = self.scratch.take(places * self.group * layout.padded(channels))
-            self.put = (self.copies_from, places * self.group * layout.panel, 0, 0)
-            self.windows = window_tables(layout, self.pool, size[1], places, self.group)
+            self._stage(panel_source(layout, channels, size, self.together), margins)
+            self.copies_from = self.scratch.take(places * self.together * layout.padded(channels))
+            self.put = (self.copies_from, places * self.together * layout.panel, 0, 0)
+            self.windows = window_tables(layout, self.pool, size[1], places, self.together)
             return
         self._stage(self.source, margins)
         self.copies = []
-        image, dense = self.image, self.expansion is None
+        image, dense = self.image, not self.elementwise
         places = image.step // image.stride
-        panel = layout.panel if dense else places * self.group * layout.panel
+        panel = layout.panel if dense else places * self.together * layout.panel
         self.put = (0, panel, image.stride if dense else 0, image.origin // image.stride)
-        self.windows = window_tables(layout, self.pool, image.width, places, self.group)
+        self.windows = window_tables(layout, self.pool, image.width, places, self.together)
 
 
-def window_tables(layout, pool, width, places, group):
+def window_tables(layout, pool, width, places, together):
     """(windows of an image, taps, address of the windows' first places, address of the taps' places).
 
     Images are `width` wide and `places` apart.
@@ -211,5 +262,5 @@ def window_tables(layout, pool, width, places, group):
     (kh, kw), (sh, sw), (oh, ow) = pool.kernel, pool.stride, pool.output
     windows = sums(np.arange(oh) * sh * width, np.arange(ow) * sw)
     taps = sums(np.arange(kh) * width, np.arange(kw))
-    tables = [sums(np.arange(group) * places, windows).astype(np.int32), taps.astype(np.int32)]
+    tables = [sums(np.arange(together) * places, windows).astype(np.int32), taps.astype(np.int32)]
     return len(windows), len(taps), *map(layout.table, tables)

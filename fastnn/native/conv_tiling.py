@@ -170,61 +170,55 @@ def reach(vertical, horizontal, size):
 class Cost(NamedTuple):
     """What the cost of a product depends on besides its runs.
 
-    columns: of the result; channels: how often a step (or, with channels_on_rows, a row) is repeated; copied: cycles to
-    copy one place of the image; staged: whether it is copied in any case.
+    vectors: of each block of columns; registers: those that hold sums; channels: how often a step (or, with
+    channels_on_rows, a row) is repeated; copied: cycles to copy one place of the image; staged: whether it is copied in
+    any case.
     """
 
-    lanes: int
-    panel: int
-    columns: int
+    vectors: tuple
+    registers: int
     channels: int
     channels_on_rows: bool
     elementwise: bool
     copied: float
     staged: bool
 
-    def cycles(self, vertical, horizontal, group, size):
-        """Cycles for one image when `group` are worked on together, at two multiply-adds and two loads a cycle."""
+    def cycles(self, vertical, horizontal, together, size):
+        """Cycles for one of the images worked on together, at two multiply-adds and two loads a cycle."""
         total = 0.0
         for v, h in pairs(vertical, horizontal):
             rows, depth = len(v.rows) * len(h.rows), len(v.steps) * len(h.steps)
             if self.channels_on_rows:
-                rows, depth = rows * self.channels, depth * group
+                rows, depth = rows * self.channels, depth * together
             else:
-                rows, depth = rows * group, depth * self.channels
-            total += sum(self._product(rows, depth, vectors) for vectors in self._vectors())
-        total /= group
+                rows, depth = rows * together, depth * self.channels
+            total += sum(self._product(rows, depth, vectors) for vectors in self.vectors)
+        total /= together
         margins = reach(vertical, horizontal, size)
         if self.staged or any(margins):
             top, bottom, left, right = margins
             total += (size[0] + top + bottom) * (size[1] + left + right) * self.copied
         return total
 
-    def _vectors(self):
-        whole, rest = divmod(self.columns, self.panel)
-        return [self.panel // self.lanes] * whole + ([-(-rest // self.lanes)] if rest else [])
-
     def _product(self, rows, depth, vectors):
-        registers = 27 if self.panel == 4 * self.lanes else 12  # those that hold sums
-        tiles = -(-rows // min(16, registers // vectors))
+        tiles = -(-rows // min(16, self.registers // vectors))
         sums = rows * vectors / tiles
         loads = vectors + (sums if self.elementwise else rows / tiles)
         latency = 4
         return tiles * (depth * max(sums / 2, loads / 2, latency) + sums + 30)
 
 
-def choose(runs_of, size, cost, groups):
-    """(vertical runs, horizontal runs, images worked on together) of least cost.
+def choose(runs_of, size, cost, together):
+    """(vertical runs, horizontal runs, how many images are worked on together) of least cost.
 
-    runs_of: a function of (axis, margin) that gives the runs of an axis.
+    runs_of: a function of (axis, margin) that gives the runs of an axis; together: the numbers to choose from.
     """
     options = []
     made = [[runs_of(axis, margin) for margin in (False, True)] for axis in range(2)]
     for vertical, horizontal in pairs(*made):
-        for group in groups:
-            options.append((cost.cycles(vertical, horizontal, group, size), group, vertical, horizontal))
-    _, group, vertical, horizontal = min(options, key=lambda option: option[0])
-    return vertical, horizontal, group
+        for n in together:
+            options.append((cost.cycles(vertical, horizontal, n, size), vertical, horizontal, n))
+    return min(options, key=lambda option: option[0])[1:]
 
 
 class Tables:
@@ -249,23 +243,24 @@ class Tables:
         self.pieces.append((begin, len(self.classes), first, count))
 
     def addresses(self, layout):
-        """Addresses of a_row, c_row, steps (int32), classes, pieces (int64), and the number of pieces."""
+        """Addresses of a_row, c_row, steps (int32), classes, pieces (int64), and the number of pieces; OverflowError
+        where an offset is beyond 32 bits."""
         joined = [np.concatenate(parts) for parts in (self.a_row, self.c_row, self.steps)]
         if any(np.abs(array).max(initial=0) > OFFSETS for array in joined):
-            raise ValueError("conv: an image has too many elements for 32-bit offsets")
+            raise OverflowError
         tables = [array.astype(np.int32) for array in joined]
         tables += [np.array(self.classes, np.int64), np.array(self.pieces, np.int64)]
         return [*map(layout.table, tables), len(self.pieces)]
 
 
-def add_classes(tables, vertical, horizontal, image, row_number, step_number, group, apart, channels_on_rows=False):
+def add_classes(tables, vertical, horizontal, image, row_number, step_number, together, apart, channels_on_rows=False):
     """Adds the classes of all pairs of a vertical and a horizontal run.
 
     row_number, step_number: pairs of arrays (see `numbers`) for what rows and steps stand for. With channels_on_rows
-    each row is repeated for every channel and the steps for every image of the group, else each step and the rows.
+    each row is repeated for every channel and the steps for all images worked on together, else each step and the rows.
     apart: how far the numbers of the rows (steps) of two images differ.
     """
-    images = np.arange(group)[:, np.newaxis]
+    images = np.arange(together)[:, np.newaxis]
     for v, h in pairs(vertical, horizontal):
         c_row = sums(row_number[0][v.rows], row_number[1][h.rows])
         a_row = sums(v.row_at * image.width, h.row_at) * image.stride
@@ -288,6 +283,11 @@ def add_classes(tables, vertical, horizontal, image, row_number, step_number, gr
 def sums(outer, inner):
     """outer[i] + inner[j] in the order of (i, j)."""
     return (outer[:, np.newaxis] + inner).ravel()
+
+
+def by_panel(first, end, panel):
+    """(first, end) of the part of each panel of columns that columns first .. end meet."""
+    return list(pairwise([first, *range((first // panel + 1) * panel, end, panel), end]))
 
 
 def bands(length, size, limit):

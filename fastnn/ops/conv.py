@@ -26,12 +26,16 @@ def conv(builder, x, filters, geometry, name, *, groups=1, bias=True, trainable=
     return z
 
 
-def _transpose(builder, W):
-    """WT[u,v,o,c] = W[u,v,c,o]: the copy that the backward product reads."""
-    WT = f"{W}.T"
-    *kernel, channels, filters = builder.shape(W)
-    builder.buffer(WT, (*kernel, filters, channels), "transposed")
-    builder.emit(Op("conv_transpose", (W,), (WT,), split="columns"), section="prepare")
+def _transpose(builder, W, groups):
+    """WT[u,v,o,g*i+c] = W[u,v,c,g*j+o] for o < j, c < i channels of group g: the copy that the backward product reads.
+
+    A depthwise kernel is its own.
+    """
+    *kernel, inputs, filters = builder.shape(W)
+    if inputs == filters // groups == 1:
+        return W
+    WT = builder.buffer(f"{W}.T", (*kernel, filters // groups, groups * inputs), "transposed")
+    builder.emit(Op("conv_transpose", (W,), (WT,), {"groups": groups}, "columns"), section="prepare")
     return WT
 
 
@@ -41,8 +45,8 @@ def _conv_gradient(builder, op, dz):
     dx = None
     if x in builder.dependent:
         dx = builder.batch(f"{x}.gradient", builder.shape(x))
-        W = parameters[0] if attributes["groups"] > 1 else _transpose(builder, parameters[0])
-        inner = Op("conv_grad_input", (dz, W), (dx,), attributes | {"activation": None})
+        WT = _transpose(builder, parameters[0], attributes["groups"])
+        inner = Op("conv_grad_input", (dz, WT), (dx,), attributes | {"activation": None})
         builder.emit(inner.with_(multiply_adds=op.multiply_adds))
     if parameters[0] in builder.parameters:
         partials = []

@@ -43,7 +43,10 @@ def _conv(op, buffers, step):
 
 
 def _conv_transpose(op, buffers, step):
-    buffers[op.outputs[0]] = np.ascontiguousarray(np.swapaxes(buffers[op.inputs[0]], -1, -2))
+    W, groups = buffers[op.inputs[0]], op.attributes["groups"]
+    *kernel, inputs, filters = W.shape
+    WT = np.swapaxes(W.reshape(*kernel, inputs, groups, filters // groups), -1, -3)
+    buffers[op.outputs[0]] = np.ascontiguousarray(WT).reshape(*kernel, filters // groups, groups * inputs)
 
 
 def _output_gradient(dz, index, geometry, pool):
@@ -58,10 +61,10 @@ def _conv_grad_input(op, buffers, step):
     geometry, groups, pool = (op.attributes[name] for name in ("geometry", "groups", "pool"))
     index = None if pool is None else rest.pop(0)
     dz = _output_gradient(dz, index, geometry, pool)
-    W = WT if groups > 1 else np.swapaxes(WT, -1, -2)
     kh, kw = geometry.kernel
-    values = _by_group(dz, groups) @ _kernels(W, groups).transpose(0, 2, 1)
-    values = values.reshape(groups, len(dz), *geometry.output, kh, kw, W.shape[-2])
+    WT = WT.reshape(kh * kw, WT.shape[-2], groups, -1).transpose(2, 1, 0, 3)
+    values = _by_group(dz, groups) @ WT.reshape(groups, WT.shape[1], -1)
+    values = values.reshape(groups, len(dz), *geometry.output, kh, kw, WT.shape[-1])
     values = values.transpose(1, 2, 3, 0, 6, 4, 5).reshape(len(dz), *geometry.output, -1, kh, kw)
     put(buffers, op.outputs[0], fold(values, geometry))
     if op.attributes["activation"] is not None:

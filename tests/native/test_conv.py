@@ -52,7 +52,7 @@ class Case:
         return {
             "x": (x, "batch", self.layout),
             "W": (W, "parameter"),
-            "WT": ((*kernel, o, inner), "transposed"),
+            "WT": ((*kernel, o // self.groups, self.channels), "transposed"),
             "b": ((o,), "parameter"),
             "y": (y, "batch"),
             "z": (y, "batch"),
@@ -72,13 +72,13 @@ class Case:
             outputs = ("y", "index") if self.pool else ("y", "z") if self.activation else ("y",)
             return Op("conv", ("x", "W", "b") if self.bias else ("x", "W"), outputs, attributes)
         if kind == "conv_grad_input":
-            inputs = ("dz", "WT" if self.groups == 1 else "W", *index, *(("s",) if self.activation else ()))
+            inputs = ("dz", "WT", *index, *(("s",) if self.activation else ()))
             return Op(kind, inputs, ("dx",), attributes)
         if kind == "conv_grad_weights":
             outputs = ("dW.partial", "db.partial") if self.bias else ("dW.partial",)
             return Op(kind, ("x", "dz", *index), outputs, attributes | {"parts": PARTS}, "parts")
         if kind == "conv_transpose":
-            return Op(kind, ("W",), ("WT",), split="columns")
+            return Op(kind, ("W",), ("WT",), {"groups": self.groups}, "columns")
         return Op("sum_parts", ("dW.partial",), ("dW",), {"parts": PARTS}, "columns")
 
     def values(self, op, rows, dtype):
@@ -201,6 +201,20 @@ def test_random_geometries(seed, kind, dtype, isa):
     compare(Case(rng), kind, int(rng.integers(1, 34)), dtype, isa)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(30))
+def test_groups_of_whole_vectors(seed, kind, dtype, isa):
+    compare(large_groups(np.random.default_rng(300 + seed)), kind, 5, dtype, isa)
+
+
+def large_groups(rng):
+    groups = int(rng.integers(2, 5))
+    channels, filters = (groups * int(n) for n in rng.choice([16, 32, 48, 64], 2))
+    return Case(rng, channels=channels, filters=filters, groups=groups)
+
+
 NETWORKS = {
     "keras 1": (Geometry((28, 28), (3, 3)), 1, 32, "rows"),
     "keras 2": (Geometry((13, 13), (3, 3)), 32, 64, "panels"),
@@ -226,13 +240,23 @@ def test_known_networks(name, pooled, kind, dtype, isa):
     compare(case, kind, 9, dtype, isa)
 
 
+def test_an_image_beyond_32_bit_offsets_names_its_shape():
+    case = Case(np.random.default_rng(0), geometry=Geometry((50000, 1), (1, 1)), channels=50000, filters=1, groups=1)
+    op = case.op("conv")
+    buffers = {name: Buffer(name, *case.shapes()[name]) for name in op.inputs + op.outputs}
+    with pytest.raises(ValueError, match=r"50000 x 1 places with 50000 channels.*take smaller images"):
+        Runner(Plan("kernel", buffers, step=(op,)), dtype=np.float32, rows=1)
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", ["conv_transpose", "sum_parts"])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("seed", range(6))
 def test_weights(seed, threads, kind, isa):
     rng = np.random.default_rng(seed)
-    case = Case(rng, groups=1, channels=int(rng.choice([1, 16, 65, 130])), filters=int(rng.choice([1, 48, 67])))
+    groups = int(rng.integers(1, 4))
+    channels, filters = (groups * int(rng.choice(sizes)) for sizes in ([1, 16, 65, 130], [1, 48, 67]))
+    case = Case(rng, groups=groups, channels=channels, filters=filters)
     op = case.op(kind)
     values = case.values(op, 1, np.float32)
     actual = run_native(case, op, values, 1, np.float32, isa, threads=threads)
@@ -249,10 +273,11 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("draw", [Case, large_groups])
 @pytest.mark.parametrize("seed", range(8))
-def test_bits_do_not_depend_on_threads(seed, kind, isa):
+def test_bits_do_not_depend_on_threads(seed, draw, kind, isa):
     rng = np.random.default_rng(200 + seed)
-    case, rows = Case(rng), int(rng.integers(1, 34))
+    case, rows = draw(rng), int(rng.integers(1, 34))
     op = case.op(kind)
     values = case.values(op, rows, np.float32)
     expected = run_native(case, op, values, rows, np.float32, isa)

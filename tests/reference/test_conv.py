@@ -39,9 +39,7 @@ class Case:
         return self.execute("conv", operands, {"z": self.dz[:0]}, self.attributes)["z"]
 
     def transposed(self):
-        if self.groups > 1:
-            return self.W
-        return self.execute("conv_transpose", {"W": self.W}, ("WT",), {"groups": 1})["WT"]
+        return self.execute("conv_transpose", {"W": self.W}, ("WT",), {"groups": self.groups})["WT"]
 
     def grad_input(self, dz=None, **attributes):
         operands = {"dz": self.dz if dz is None else dz, "WT": self.transposed()}
@@ -125,6 +123,12 @@ def test_the_transposed_kernel_swaps_channels_in_and_out(image):
     WT = image.transposed()
     assert WT.flags.c_contiguous
     assert np.array_equal(WT[1, 2], image.W[1, 2].T)
+
+
+def test_the_transposed_kernel_of_groups_swaps_channels_in_each(execute):
+    case = Case(execute, *CASES["dilation in groups"])
+    assert np.array_equal(case.transposed()[2, 1, :, :2], case.W[2, 1, :, :1].T)
+    assert np.array_equal(case.transposed()[2, 1, :, 2:], case.W[2, 1, :, 1:].T)
 
 
 def test_the_fused_activation_is_that_of_z_and_keeps_z_when_asked(image):
