@@ -254,7 +254,8 @@ cdef class Quick:
     def __call__(self, dict known, X, bint both):
         """Outputs for all rows of X, or None: where X or `known` is not as it should be.
 
-        X must be an aligned C-contiguous array of rows of the right form and type in the machine's byte order, without infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
+        X must be an aligned C-contiguous array of rows of the right form and type in the machine's byte order, without
+        infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
         """
         cdef Py_buffer x
         if type(X) is not ndarray:
