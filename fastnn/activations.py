@@ -21,10 +21,13 @@ class Activation:
         The kernel's name in the backends.
     derivative_from : {"output", "input"}
         What f' is computed from: "output" when y suffices, "input" when z must be kept.
+    rises : bool
+        Whether f never falls, given parameters >= 0.
     """
 
     name: ClassVar[str] = ""
     derivative_from: ClassVar[str] = "output"
+    rises: ClassVar[bool] = False
 
     @property
     def parameters(self):
@@ -35,6 +38,11 @@ class Activation:
     def kernel(self):
         """The tuple ops carry: (name, *parameters)."""
         return (self.name, *self.parameters)
+
+    @property
+    def increasing(self):
+        """Whether max f(z) = f(max z), so that a max pool may come first."""
+        return self.rises and all(parameter >= 0 for parameter in self.parameters)
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class PiecewiseLinear(Activation):
     """
 
     name: ClassVar[str] = "piecewise_linear"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Logistic(Activation):
     """
 
     name: ClassVar[str] = "logistic"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,7 @@ class Tanh(Activation):
     """
 
     name: ClassVar[str] = "tanh"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,7 @@ class ReLU(Activation):
     """
 
     name: ClassVar[str] = "relu"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,7 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
     name: ClassVar[str] = "leaky_relu"
+    rises: ClassVar[bool] = True
 
     def __post_init__(self):
         check_number(self, "slope", "[0, inf)")
@@ -196,6 +209,7 @@ class Softplus(Activation):
     """
 
     name: ClassVar[str] = "softplus"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -214,6 +228,7 @@ class ELU(Activation):
 
     alpha: float = 1.0
     name: ClassVar[str] = "elu"
+    rises: ClassVar[bool] = True
 
     def __post_init__(self):
         check_number(self, "alpha", "[0, inf)")
@@ -229,6 +244,7 @@ class SELU(Activation):
     """
 
     name: ClassVar[str] = "selu"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -287,6 +303,7 @@ class HardTanh(Activation):
     """
 
     name: ClassVar[str] = "hard_tanh"
+    rises: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,14 @@ from collections import Counter
 
 from fastnn.plan import Buffer, Op
 
-# Activations f with max f(z) = f(max z), given numbers >= 0.
-_INCREASING = {"piecewise_linear", "logistic", "tanh", "relu", "leaky_relu", "softplus", "elu", "selu", "hard_tanh"}
-
 
 def pool_first(builder):
     """The forward ops with increasing activations moved behind the max pool that follows: fewer numbers to activate."""
     step, readers = [], Counter(name for op in builder.step for name in op.inputs)
     for op in builder.step:
         last = step[-1] if step else None
-        if op.kind == "max_pool" and last is not None and last.outputs == op.inputs and _increasing(last):
-            if readers[op.inputs[0]] == 1:
+        if op.kind == "max_pool" and last is not None and last.outputs == op.inputs:
+            if last.attributes.get("increasing") and readers[op.inputs[0]] == 1:
                 y, index = op.outputs
                 z = builder.batch(f"{y}.z", builder.shape(y))
                 if y in builder.dependent:
@@ -28,13 +25,6 @@ def pool_first(builder):
                 op = last.with_(inputs=(z,), outputs=(y,))
         step.append(op)
     return step
-
-
-def _increasing(op):
-    if op.kind != "activation":
-        return False
-    name, *numbers = op.attributes["activation"]
-    return name in _INCREASING and all(number >= 0 for number in numbers)
 
 
 def fold_norms(plan):

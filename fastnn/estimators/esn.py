@@ -18,7 +18,6 @@ from fastnn.reservoir import TOPOLOGIES, Echo, Reservoir, recurrent_weights
 
 FEATURES = ("bias", "input", "state", "squared_state")
 POOLING = ("mean", "last")
-_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "n_channels_", "_reads_table", "classes_")
 
 
 class BaseESN(BaseEstimator):

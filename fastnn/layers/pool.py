@@ -38,15 +38,11 @@ class _Pool:
 
 
 class _Max:
-    @staticmethod
-    def _pool(builder, x, geometry, name):
-        return ops.pool.max_pool(builder, x, geometry, name)
+    _pool = staticmethod(ops.pool.max_pool)
 
 
 class _Mean:
-    @staticmethod
-    def _pool(builder, x, geometry, name):
-        return ops.pool.avg_pool(builder, x, geometry, name)
+    _pool = staticmethod(ops.pool.avg_pool)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from fastnn.plan import Op
 
 
 def activation(builder, z, spec, name):
-    """y = f(z) elementwise; `spec` is an activation spec (name, parameters, derivative_from)."""
+    """y = f(z) elementwise; `spec` is an activation spec (kernel, derivative_from, increasing)."""
     y = builder.batch(name, builder.shape(z))
-    builder.emit(
-        Op(
-            "activation",
-            (z,),
-            (y,),
-            {"activation": (spec.name, *spec.parameters), "derivative_from": spec.derivative_from},
-        )
-    )
+    attributes = {
+        "activation": spec.kernel,
+        "derivative_from": spec.derivative_from,
+        "increasing": spec.increasing,
+    }
+    builder.emit(Op("activation", (z,), (y,), attributes))
     return y
 
 

@@ -49,6 +49,3 @@ def reservoir(builder, u, start, units, activation, leak, links=None):
     work = time * (channels * units + builder.buffers[W].size)
     builder.emit(Op("reservoir", (u, start, W_in, b, W), (s,), attributes, multiply_adds=work))
     return s
-
-
-GRADIENTS = {}
