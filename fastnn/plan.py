@@ -208,6 +208,7 @@ class Builder:
         self.gradients, self.penalties = {}, []
         self.initial = {}
         self.dependent = set()
+        self.lengths = None  # the buffer of the sequences' lengths, where these differ
         self._counts = {}
 
     @property

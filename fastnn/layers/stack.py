@@ -13,10 +13,21 @@ def lower_stack(builder, layers, x):
     """Adds the ops of all layers; returns the name of the last one's output."""
     for i, layer in enumerate(layers):
         try:
+            _check_lengths(builder, layer, x)
             x = layer.lower(builder, x)
         except ShapeError as error:
             raise ShapeError(f"layers[{i}] {type(layer).__name__}: {error}") from None
     return x
+
+
+def _check_lengths(builder, layer, x):
+    """A layer that would mix steps, or rows, with what lies behind the end of a shorter sequence is refused."""
+    sequence = builder.lengths is not None and len(builder.shape(x)) > 1
+    if sequence and not getattr(layer, "respects_lengths", False):
+        raise ShapeError(
+            "cannot tell where sequences of unequal length end; put LastStep(), GlobalAvgPool() or GlobalMaxPool() "
+            "before it, choose recurrent layers, or make all sequences equally long"
+        )
 
 
 def check_layers(layers, where):
