@@ -20,7 +20,7 @@ TOPOLOGIES = ("random", "ring", "orthogonal")
 LINKS = 10  # that a unit of a random reservoir hears unless a density is given
 SPARSE = 2  # a matrix with at most 1 / SPARSE of its elements is run link by link: beyond, whole products are faster
 
-BLOCK = 2**17  # states in a block of time of one sequence: they stay in the second cache
+BLOCK = 2**16  # states in a block of time of one sequence: they stay in the second cache
 GROUP = 2**21  # states in a block of time of all sequences that run side by side
 LANES = 16  # sequences in a vector at most: a thread gets a multiple of them
 

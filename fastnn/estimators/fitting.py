@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
 from fastnn.estimators.prediction import Kept
 from fastnn.estimators.validation import largest
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """What fails inside leaves the estimator's attributes as they were; arrays must be replaced, not written to."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        for name in set(vars(estimator)) - set(before):
+            del vars(estimator)[name]
+        vars(estimator).update(before)
+        raise
 
 
 class Fit:

@@ -1,9 +1,9 @@
 """The states of a reservoir: one product drives all steps, then the steps follow each other.
 
 Dense weights multiply all sequences of a step at once, tile by tile. Sparse ones take four sequences through all steps
-side by side, one alone where fewer are left: their states lie in this thread's scratch, twice in a row, so that the unit
-any number of places on is found without looking where the circle closes. The order of every sum is the same in all
-these cases.
+side by side, one alone where fewer are left: their states lie in this thread's scratch, twice in a row, so that the
+unit any number of places on is found without looking where the circle closes. The order of every sum is the same in
+all these cases.
 """
 
 from libc.stdint cimport int32_t, int64_t

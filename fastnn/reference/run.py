@@ -13,6 +13,7 @@ from fastnn.reference import (
     conv,
     dense,
     gather,
+    gram,
     loss,
     norm,
     pool,
@@ -35,6 +36,7 @@ OPS = {
     **shape.OPS,
     **augment.OPS,
     **reservoir.OPS,
+    **gram.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
@@ -307,6 +309,8 @@ class Runner:
             yield "update", step, op
 
     def _row_loss(self, buffers, first, rows):
+        if self.plan.row_loss is None:
+            return 0.0
         weight_sum = self._weight_sum(first, rows)
         with np.errstate(all="ignore"):  # of a diverging fit, see _execute
             return float(buffers[self.plan.row_loss].sum()) / weight_sum if weight_sum else 0.0
