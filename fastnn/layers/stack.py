@@ -1,6 +1,7 @@
 """Layers one after the other, and the residual block, which adds its input to what they make of it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fastnn import ops
 
@@ -74,6 +75,8 @@ class Residual:
 
     layers: tuple
     shortcut: tuple = ()
+
+    respects_lengths: ClassVar[bool] = True  # its own layers are asked one by one
 
     def __post_init__(self):
         object.__setattr__(self, "layers", check_layers(self.layers, "Residual: layers"))
