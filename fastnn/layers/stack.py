@@ -94,7 +94,8 @@ class Residual:
         if builder.shape(s) != builder.shape(y):
             raise ShapeError(
                 f"the layers turn {show_shape(builder.shape(x))} into {show_shape(builder.shape(y))}, but the shortcut "
-                f"gives {show_shape(builder.shape(s))}; keep the shape with padding='same' and stride=1, or give a "
-                "shortcut such as [Conv2D(filters, 1, stride=...)]"
+                f"gives {show_shape(builder.shape(s))}; keep the shape with padding='same' and stride=1 (recurrent "
+                "layers: return_sequences=True and as many units as channels), or give a shortcut such as "
+                "[Conv2D(filters, 1, stride=...)]"
             )
         return ops.shape.add(builder, s, y, f"{name}.y")
