@@ -25,8 +25,9 @@ partial    ``()``                                  partial sums in float64, comb
 ========== ======================================= ===========================================
 
 The last axis is the columns, channels of an image; the axes before it are positions, among them the gates of a step. A
-backend that works on rows and columns sees rows * positions rows. Batch buffers lie in the backend's own layout ("panels"), except images and signals
-as they are gathered: these lie row by row, channels side by side without padding ("rows").
+backend that works on rows and columns sees rows * positions rows. Batch buffers lie in the backend's own layout
+("panels"), except images and signals as they are gathered: these lie row by row, channels side by side without padding
+("rows").
 """
 
 from dataclasses import dataclass, field, replace

@@ -62,7 +62,7 @@ class _Recurrent:
         mask = None
         if builder.training and self.recurrent_dropout:
             rate, stream = self.recurrent_dropout, self._stream(builder)
-            mask = ops.recurrent.state_mask(builder, int(self.units), rate, stream, f"{name}.mask")
+            mask = ops.random.state_mask(builder, int(self.units), rate, stream, f"{name}.mask")
         truncate = None if self.truncate is None else int(self.truncate)
         h = ops.recurrent.recurrent(
             builder, x, self.cell, int(self.units), name, activation=self._activation(), mask=mask, reverse=reverse,
