@@ -274,6 +274,8 @@ typedef struct {
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */
     double (*peak)(int64_t repeats, double *sink);
+    /* y[i] = y[i] / 2 + x[i], i < n, a multiple of lanes: the probe of the bandwidth peak, which moves 3 n elements. */
+    void (*stream)(int64_t n, const void *x, void *y);
 } fnn_kernels;
 
 /* The table for this CPU: isa NULL picks the best one the CPU (and FASTNN_ISA) allows; else that name, or NULL if the CPU or build lacks it.

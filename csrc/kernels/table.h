@@ -95,6 +95,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .links = NAME(links),
     .leak = NAME(leak),
     .peak = NAME(peak),
+    .stream = NAME(stream),
 };
 #undef FNN_TILE_ROWS
 #undef FNN_GEMM_ENTRY

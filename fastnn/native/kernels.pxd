@@ -203,6 +203,7 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*leak)(int64_t n, double share, const void *y, const void *s, void *to) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
+        void (*stream)(int64_t n, const void *x, void *y) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
     const char *fnn_isa_name(int i)
