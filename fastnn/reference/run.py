@@ -12,14 +12,17 @@ from fastnn.reference import (
     augment,
     conv,
     dense,
+    embedding,
     gather,
     gram,
     loss,
     norm,
     pool,
     random,
+    recurrent,
     reservoir,
     shape,
+    steps,
     update,
 )
 
@@ -37,6 +40,9 @@ OPS = {
     **augment.OPS,
     **reservoir.OPS,
     **gram.OPS,
+    **recurrent.OPS,
+    **steps.OPS,
+    **embedding.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
@@ -152,7 +158,7 @@ class Runner:
         ----------
         X : ndarray of shape (n, *shape) or (n, size of a row), or scipy CSR of shape (n, features)
         y : ndarray, optional
-            Class indices (n,) for one-hot plans, else (n, outputs).
+            Class indices (n,), or (n, time) of sequences, for one-hot plans, else (n, outputs) or (n, time, outputs).
         sample_weight : ndarray of shape (n,), optional
         """
         given = {"X": X, "y": y, "sample_weight": sample_weight}
