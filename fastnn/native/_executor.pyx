@@ -220,7 +220,8 @@ cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
     X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64
-    indices. y: int64 classes (n,) or (n, time), or real targets. partners: int64 indices of the rows that others may be mixed with, None for all.
+    indices. y: int64 classes (n,) or (n, time), or real targets. partners: int64 indices of the rows that others may be
+    mixed with, None for all.
     """
 
     def __init__(self, X, y=None, sample_weight=None, partners=None):

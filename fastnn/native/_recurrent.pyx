@@ -440,6 +440,7 @@ cdef void gradient_of_gate(
     cdef int64_t shift = op.number[SHIFT], rows = step.n if shift else 1
     cdef int64_t time = op.number[STEPS] if shift else step.n * op.number[STEPS]
     cdef int64_t steps = time - 1 if shift else time, row = 0, t, n, depth, block, x_first, dz_first
+    cdef int64_t sums = p * op.number[ALL_GATES] * k.panel + gate * panel_width(k, op.number[OUTPUTS], p)
     while row < rows and steps > 0:
         n = min(rows - row, max(1, DEPTH // steps))
         t = 0
@@ -450,10 +451,7 @@ cdef void gradient_of_gate(
             for block in range(first, last):
                 add_gradient(op, step, gate, p, block, x_first, dz_first, n, depth)
             if shift == 0 and first == 0:
-                add_up(
-                    op, step, gate, p, dz_first, depth,
-                    at(k, op.buffer[3], p * op.number[ALL_GATES] * k.panel + gate * panel_width(k, op.number[OUTPUTS], p)),
-                )
+                add_up(op, step, gate, p, dz_first, depth, at(k, op.buffer[3], sums))
             t += depth
         row += n
 

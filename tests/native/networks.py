@@ -5,6 +5,8 @@ import numpy as np
 from fastnn.activations import ACTIVATIONS
 from fastnn.augment import Cutout, GaussianNoise, HorizontalFlip, Mixup, Rotate, Shift
 from fastnn.layers import (
+    GRU,
+    LSTM,
     Activation,
     AvgPool2D,
     BatchNorm,
@@ -16,10 +18,8 @@ from fastnn.layers import (
     Embedding,
     GlobalAvgPool,
     GlobalMaxPool,
-    GRU,
     LastStep,
     LayerNorm,
-    LSTM,
     MaxPool1D,
     MaxPool2D,
     Reshape,
