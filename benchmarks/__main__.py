@@ -1,4 +1,4 @@
-"""All benchmarks one after another, with the options that all of them have: ``python benchmarks --tiny``."""
+"""All benchmarks of speed one after another: ``python benchmarks``, or ``python benchmarks --tiny`` within a minute."""
 
 import sys
 
@@ -9,6 +9,6 @@ import scaling
 import time_to_accuracy
 
 for benchmark in (kernels, race, latency, scaling, time_to_accuracy):
-    print(f"\n=== {benchmark.__doc__.splitlines()[0]}", flush=True)
+    print(f"\n=== {benchmark.__name__}", flush=True)
     if benchmark.main(sys.argv[1:]):
         sys.exit(1)

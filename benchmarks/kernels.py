@@ -1,10 +1,10 @@
 """Single ops of a plan at the shapes of networks, on every instruction set, on one thread and on all cores.
 
-An op is repeated in a plan of its own, which the native backend runs. Before every round a probe runs on as many threads,
-so a clock that drifts changes both: the arithmetic peak where multiply-adds are what counts, else the bandwidth of two
-streams of the op's own size, so that an op inside the cache is held against the cache. The rows are gathered at the start
-of a call; the op's repetitions keep that below one or two hundredths of its time. The ops are in bench_*.py, which
-`pytest benchmarks` runs too.
+An op is repeated in a plan of its own, which the native backend runs. Before every round a probe runs on as many
+threads, so a clock that drifts changes both: the arithmetic peak where multiply-adds are what counts, else the
+bandwidth of two streams of the op's own size, so that an op inside the cache is held against the cache. The rows are
+gathered at the start of a call; the op's repetitions keep that below one or two hundredths of its time. The ops are in
+bench_*.py, which `pytest benchmarks` runs too.
 
     python benchmarks/kernels.py                       # all
     python benchmarks/kernels.py dense --isa avx512    # of bench_dense.py, on one instruction set
@@ -209,7 +209,7 @@ def main(arguments=None):
     parser.add_argument("subjects", nargs="*", default=subjects, metavar="subject", help=f"of {', '.join(subjects)}")
     parser.add_argument("--isa", nargs="+", choices=ISAS, default=ISAS, help="instruction sets")
     parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="numbers of threads")
-    options = parser.parse_args(arguments)
+    options = report.parse(parser, arguments)
     if options.tiny:
         options.threads = THREADS[:1]
     command = ["-q", "-s", "-p", "no:cacheprovider", "--benchmark-quiet", f"--results={options.results}"]

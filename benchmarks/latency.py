@@ -10,7 +10,6 @@ installed (extra `bench`).
 """
 
 import time
-from dataclasses import dataclass
 from time import perf_counter
 
 import data
@@ -33,13 +32,14 @@ NETWORKS = {
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    options = report.parse(_parser(), arguments)
     if options.tiny:
-        options.rounds, options.rows, options.sample = 1, [1, 3], 0
+        options.rows, options.sample = [1, 3], 0
     results = [result for name in options.networks for result in measure(NETWORKS[name], options)]
-    text = f"Microseconds a call, median (least-greatest) of {options.rounds} interleaved rounds; float32. {machine.text()}"
+    text = f"Microseconds a call, median (least-greatest) of {options.rounds} interleaved rounds; float32."
     table = report.comparison(results, options.peers, "microseconds")
-    report.save("latency", options, [text, "", *table], results, lambda figure: chart(figure, results, options.peers))
+    lines = [f"{text} {machine.text()}", "", *table]
+    report.save("latency", options, lines, results, lambda figure: chart(figure, results, options.peers))
 
 
 def _parser():

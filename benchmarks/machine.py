@@ -13,7 +13,8 @@ LIBRARIES = ("fastnn", "numpy", "scikit-learn", "torch", "jax", "onnxruntime")
 
 def facts():
     """CPU, cores, what fastnn was built with and runs on, and the versions of the libraries; None: not installed."""
-    return {"cpu": _cpu(), "cores": CORES, **show_config("dicts"), "versions": {name: version(name) for name in LIBRARIES}}
+    versions = {name: version(name) for name in LIBRARIES}
+    return {"cpu": _cpu(), "cores": CORES, **show_config("dicts"), "versions": versions}
 
 
 def version(library):

@@ -61,19 +61,30 @@ def recurrent(name, units):
     return Network((28, 28), ((name, units),), 10, f"{RECURRENT[name]}-{units}")
 
 
-def estimator(network, **parameters):
-    """The classifier of fastnn."""
-    if network.kind == "dense":
-        return fastnn.MLPClassifier(network.hidden, **parameters)
+def layers_of(network):
+    """The hidden layers as specs of fastnn."""
     make = {
         "conv": lambda filters, size, padding: layers.Conv2D(filters, size, padding=padding, activation="relu"),
         "pool": layers.MaxPool2D,
         "dropout": layers.Dropout,
         **{name: getattr(layers, layer, None) for name, layer in RECURRENT.items()},
     }
-    specs = [make[layer[0]](*layer[1:]) if isinstance(layer, tuple) else layers.Dense(layer, "relu")
-             for layer in network.hidden]  # fmt: skip
-    return (fastnn.ConvNet if network.kind == "convolutional" else fastnn.RecurrentClassifier)(specs, **parameters)
+    return [
+        make[layer[0]](*layer[1:]) if isinstance(layer, tuple) else layers.Dense(layer, "relu")
+        for layer in network.hidden
+    ]
+
+
+def estimator(network, **parameters):
+    """The classifier of fastnn."""
+    name = {"dense": "MLPClassifier", "convolutional": "ConvNet", "recurrent": "RecurrentClassifier"}[network.kind]
+    Estimator = getattr(fastnn, name, None)
+    if Estimator is None:
+        raise NotImplementedError(f"has no {network.kind} layers")
+    precision = parameters.get("precision", "auto")
+    if not any(allowed.is_satisfied_by(precision) for allowed in Estimator._parameter_constraints["precision"]):
+        raise NotImplementedError(f"has no {precision}")
+    return Estimator(network.hidden if network.kind == "dense" else layers_of(network), **parameters)
 
 
 def torch_model(network):

@@ -9,6 +9,7 @@ scan. The rows of MNIST need FASTNN_DATA, the folder of mnist.npz.
     python benchmarks/race.py --write README.md
 """
 
+import argparse
 import subprocess
 import sys
 import time
@@ -62,20 +63,25 @@ ROWS = (
     Row("gru", "6400 MNIST images by lines,", SEQUENCES, recurrent("gru", 128), 128, 2),
     Row("rnn", "6400 MNIST images by lines,", SEQUENCES, recurrent("rnn", 128), 128, 2),
 )
-UNITS = "milliseconds", "megabytes"
+UNITS = {"milliseconds": "milliseconds an epoch of `fit`", "megabytes": "megabytes of a fit at its peak"}
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    options = report.parse(_parser(), arguments)
     if options.only_memory:
         return print(memory_here(_row(options.rows[0], options), options.peers[0], options.precisions[0], options.tiny))
     results = []
     for precision in options.precisions:
         for name in options.rows:
+            row = _row(name, options)
             try:
-                results.append(race(_row(name, options), precision, options))
+                results.append(race(row, precision, options))
             except FileNotFoundError as cause:
                 print(f"{name}: skipped; {cause}")
+                continue
+            if options.memory and not (options.tiny and len(results) > 1):
+                peers = results[-1]["milliseconds"]
+                results[-1]["megabytes"] = {peer: memory_apart(row, peer, precision, options.tiny) for peer in peers}
     report.save("race", options, lines(results, options), results, lambda figure: chart(figure, results, options.peers))
 
 
@@ -86,7 +92,7 @@ def _parser():
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="competitors")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--epochs", type=int, help="epochs of every fit instead of each row's own number")
-    parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the memory unmeasured")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=sys.platform == "linux")
     parser.add_argument("--only-memory", action="store_true", help="print the megabytes of the first row and peer")
     return parser
 
@@ -97,7 +103,7 @@ def _row(name, options):
 
 
 def race(row, precision, options):
-    """Times and memory of every competitor on a row: a dict for the table and for JSON."""
+    """Times of every competitor on a row: a dict for the table and for JSON, with room for the memory."""
     X, y = row.arrays(options.tiny)
     fits, notes = {}, {}
     for peer in options.peers:
@@ -111,14 +117,13 @@ def race(row, precision, options):
             notes[peer] = f"not run: {type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
     print(f"{row.title}, {precision}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}")
     times = {peer: [] for peer in fits}
-    for number in range(1 if options.tiny else options.rounds):
+    for number in range(options.rounds):
         for peer, fit in fits.items():
             time.sleep(PAUSE)
             times[peer].append(1000 * fit())
         print(f"round {number + 1}", flush=True)
-    memory = {peer: memory_apart(row, peer, precision, options.tiny) for peer in fits} if options.memory else {}
     result = {"row": row.title, "precision": precision, "epochs": row.epochs, "notes": notes}
-    return result | {"milliseconds": times, "megabytes": memory}
+    return result | {"milliseconds": times, "megabytes": {}}
 
 
 def build(peer, row, X, y, precision):
@@ -147,19 +152,24 @@ def lines(results, options):
     text = [f"Medians (least-greatest) of {options.rounds} interleaved rounds, Adam. {machine.text()}"]
     for precision in options.precisions:
         rows = [result for result in results if result["precision"] == precision]
-        for unit, meaning in zip(UNITS, ("milliseconds an epoch of `fit`", "megabytes of a fit at its peak"), strict=True):
-            if any(row[unit] for row in rows):
-                text += ["", f"{precision}, {meaning}:", "", *report.comparison(rows, options.peers, unit)]
+        for unit, meaning in UNITS.items():
+            measured = [row for row in rows if row[unit]]
+            if measured:
+                text += ["", f"{precision}, {meaning}:", "", *report.comparison(measured, options.peers, unit)]
     return text
 
 
 def chart(figure, results, peers):
     """One panel for each precision and unit that was measured."""
-    panels = [(precision, unit) for precision in PRECISIONS for unit in UNITS
-              if any(row[unit] for row in results if row["precision"] == precision)]  # fmt: skip
-    figure.set_size_inches(14, 1 + 0.9 * len(ROWS) * -(-len(panels) // 2))
-    for axes, (precision, unit) in zip(figure.subplots(-(-len(panels) // 2), 2).flat, panels, strict=False):
-        report.bars(axes, [row for row in results if row["precision"] == precision], peers, unit)
+    panels = {}
+    for result in results:
+        for unit in UNITS:
+            if result[unit]:
+                panels.setdefault((result["precision"], unit), []).append(result)
+    figure.set_size_inches(9, 7 * len(panels))
+    grid = figure.subplots(len(panels), squeeze=False)[:, 0] if panels else ()
+    for axes, ((precision, unit), rows) in zip(grid, panels.items(), strict=True):
+        report.bars(axes, rows, peers, unit)
         axes.set_title(precision)
 
 

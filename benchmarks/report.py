@@ -23,6 +23,14 @@ def parser(description, rounds=None):
     return parser
 
 
+def parse(parser, arguments):
+    """The options; tiny is one round."""
+    options = parser.parse_args(arguments)
+    if options.tiny and "rounds" in options:
+        options.rounds = 1
+    return options
+
+
 def save(name, options, lines, results, chart=None):
     """Prints the lines; writes <name>.md, <name>.json with the machine and, with matplotlib, <name>.png.
 
@@ -92,7 +100,9 @@ def comparison(results, peers, unit):
 
 def spread(values):
     """Median (least-greatest), or the only value."""
-    return digits(*values) if len(values) == 1 else f"{digits(statistics.median(values))} ({digits(min(values))}-{digits(max(values))})"
+    if len(values) == 1:
+        return digits(values[0])
+    return f"{digits(statistics.median(values))} ({digits(min(values))}-{digits(max(values))})"
 
 
 def digits(number):

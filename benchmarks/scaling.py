@@ -27,6 +27,7 @@ from fastnn import MLPClassifier
 FEATURES, CLASSES = 64, 10
 PAYS = 0.95  # seconds on all threads over seconds on one, from which on the second is said to pay
 FITS = 8  # of a grid search
+SIDE_BY_SIDE = "fits side by side"
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ def _widths(threads, width):
 
 def _concurrent(n):
     """A grid search over FITS networks, n of them at a time, each on one thread."""
-    search = GridSearchCV(
-        _network((64,), epochs=5, threads=1), {"alpha": np.logspace(-6, -2, FITS)}, cv=[(range(4096), range(4096, 5120))],
-        n_jobs=n, refit=False,
-    )  # fmt: skip
+    cv = [(range(4096), range(4096, 5120))]
+    network = _network((64,), epochs=5, threads=1)
+    search = GridSearchCV(network, {"alpha": np.logspace(-6, -2, FITS)}, cv=cv, n_jobs=n, refit=False)
     return _InThreads(search), 5120
 
 
@@ -81,30 +81,31 @@ SWEEPS = {
     "depth": Sweep((1, 2, 4, 8, 16, 32), lambda depth: (_network((128,) * depth), 4096)),
     "batch": Sweep((1, 4, 16, 64, 256, 1024, 4096), lambda batch: (_network(batch=batch), 4096)),
     **{f"width, {n} thread{'s' * (n > 1)}": Sweep(WIDTHS, partial(_widths, n)) for n in range(1, CORES + 1)},
-    "fits side by side": Sweep(tuple(range(1, 2 * CORES + 1)), _concurrent),
+    SIDE_BY_SIDE: Sweep(tuple(range(1, 2 * CORES + 1)), _concurrent),
 }
 GROUPS = {name: [sweep for sweep in SWEEPS if sweep == name] for name in ("rows", "width", "depth", "batch")} | {
     "threads": [sweep for sweep in SWEEPS if sweep.startswith("width, ")],
-    "concurrent": ["fits side by side"],
+    "concurrent": [SIDE_BY_SIDE],
 }
 
 
 def main(arguments=None):
     parser = report.parser(__doc__, rounds=5)
     parser.add_argument("groups", nargs="*", default=list(GROUPS), metavar="group", help=f"any of {', '.join(GROUPS)}")
-    options = parser.parse_args(arguments)
+    options = report.parse(parser, arguments)
     results = {}
     for group in options.groups:
         results |= measure(GROUPS[group], options)
     lines = [f"Medians of {options.rounds} rounds of `fit`, float32. {machine.text()}", "", *table(results)]
-    report.save("scaling", options, lines + second_thread(results), results, lambda figure: chart(figure, results))
+    lines += ["", *sentences(results)]
+    report.save("scaling", options, lines, results, lambda figure: chart(figure, results))
 
 
 def measure(names, options):
     """Seconds by sweep and value; the sweeps of a group take turns."""
     values = {name: SWEEPS[name].values[: 2 if options.tiny else None] for name in names}
     times = {name: {value: [] for value in values[name]} for name in names}
-    for number in range(1 if options.tiny else options.rounds):
+    for number in range(options.rounds):
         for name in names:
             for value in values[name]:
                 times[name][value].append(SWEEPS[name].seconds(value))
@@ -114,7 +115,7 @@ def measure(names, options):
 
 def exponent(times):
     """Slope of log seconds over log value in the larger half of a sweep."""
-    values = sorted(times)[len(times) // 2 - 1 :]
+    values = sorted(times)[(len(times) - 1) // 2 :]
     seconds = [statistics.median(times[value]) for value in values]
     return np.polyfit(np.log(values), np.log(seconds), 1)[0]
 
@@ -124,21 +125,24 @@ def table(results):
     for name, times in results.items():
         first, *_, last = times
         ends = [report.digits(1000 * statistics.median(times[value])) for value in (first, last)]
-        cells.append([name, str(first), str(last), " to ".join(ends), f"{exponent(times):.2f}"])
+        slope = "" if name == SIDE_BY_SIDE else f"{exponent(times):.2f}"
+        cells.append([name, str(first), str(last), " to ".join(ends), slope])
     return report.table(cells)
 
 
-def second_thread(results):
-    """A sentence for each number of threads: the least width from which on they are faster than one."""
-    alone = results.get("width, 1 thread", {})
-    lines = []
+def sentences(results):
+    """From which width on more threads than one pay, and what fits side by side gain."""
+    medians = {name: {value: statistics.median(t) for value, t in times.items()} for name, times in results.items()}
+    alone = medians.get("width, 1 thread", {})
     for n in range(2, CORES + 1):
-        together = results.get(f"width, {n} threads", {})
-        pays = [statistics.median(together[w]) < PAYS * statistics.median(alone[w]) for w in together]
-        first = next((w for i, w in enumerate(together) if all(pays[i:])), None)
+        together = medians.get(f"width, {n} threads", {})
+        pays = [seconds < PAYS * alone[width] for width, seconds in together.items()]
+        first = next((width for i, width in enumerate(together) if all(pays[i:])), None)
         if together:
-            lines += ["", f"{n} threads pay from width {first} on." if first else f"{n} threads never pay."]
-    return lines
+            yield f"{n} threads pay from width {first} on." if first else f"{n} threads pay nowhere."
+    for n, seconds in medians.get(SIDE_BY_SIDE, {}).items():
+        gain = medians[SIDE_BY_SIDE][1] / seconds
+        yield f"{FITS} fits, {n} at a time: {gain:.2f} times as fast as one after another."
 
 
 def chart(figure, results):
@@ -150,7 +154,8 @@ def chart(figure, results):
         for name in names:
             times = results[name]
             seconds = [statistics.median(values) for values in times.values()]
-            axes.loglog(list(times), seconds, marker="o", label=f"{name}: exponent {exponent(times):.2f}")
+            label = name if name == SIDE_BY_SIDE else f"{name}: exponent {exponent(times):.2f}"
+            axes.loglog(list(times), seconds, marker="o", label=label)
         axes.set(xlabel=names[0].split(",")[0], ylabel="seconds")
         axes.legend(fontsize="small")
 

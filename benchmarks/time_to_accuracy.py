@@ -52,7 +52,7 @@ RECIPES = (
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
+    options = report.parse(_parser(), arguments)
     results = []
     for recipe in RECIPES:
         try:
@@ -63,8 +63,10 @@ def main(arguments=None):
         target = 0 if options.tiny else recipe.target
         results.append(race(recipe, target, arrays, options))
     text = f"Seconds of training to the target, median (least-greatest) of {options.rounds} seeds. {machine.text()}"
-    table = report.comparison(results, options.peers, "seconds")
-    report.save("time_to_accuracy", options, [text, "", *table], results, lambda figure: chart(figure, results, options))
+    lines = [text, "", *report.comparison(results, options.peers, "seconds")]
+    for result in results:
+        lines += [f"\n{result['row']}: {peer} {note}." for peer, note in result["notes"].items() if "missed" in note]
+    report.save("time_to_accuracy", options, lines, results, lambda figure: chart(figure, results))
 
 
 def _parser():
@@ -90,18 +92,26 @@ def race(recipe, target, arrays, options):
             notes[peer] = f"not run: {cause}"
     print(f"{recipe.name}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
     seconds, scores = {peer: [] for peer in trainers}, {peer: [] for peer in trainers}
-    for seed in range(1 if options.tiny else options.rounds):
+    for seed in range(options.rounds):
         for peer, train in trainers.items():
             taken, course = train(seed, target, *arrays[2:])
             scores[peer].append(course)
-            seconds[peer].append(taken if course[-1] >= target else float("inf"))
             print(f"seed {seed}, {peer}: {course[-1]:.4f} after {len(course)} epochs, {taken:.1f} s", flush=True)
+            if course[-1] >= target:
+                seconds[peer].append(taken)
+            else:
+                notes[peer] = f"has missed the target with seed {seed}"
     row = f"{recipe.name} {recipe.network}, {100 * target:g} %"
-    return {"row": row, "notes": notes, "seconds": seconds, "scores": scores}
+    reached = {peer: times for peer, times in seconds.items() if times}
+    return {"row": row, "notes": notes, "seconds": reached, "scores": scores}
 
 
 def _fastnn(recipe, X, y, precision):
     """A function (seed, target, X_test, y_test) that trains to the target: (seconds, accuracy after each epoch)."""
+    model = networks.estimator(
+        recipe.network, batch_size=recipe.batch, learning_rate=recipe.schedule, learning_rate_init=recipe.rate,
+        max_iter=recipe.epochs, n_iter_no_change=np.inf, precision=precision,
+    )  # fmt: skip
 
     def train(seed, target, X_test, y_test):
         course, pauses = [], []
@@ -112,11 +122,7 @@ def _fastnn(recipe, X, y, precision):
             pauses.append(perf_counter() - start)
             return course[-1] >= target
 
-        model = networks.estimator(
-            recipe.network, batch_size=recipe.batch, learning_rate=recipe.schedule, learning_rate_init=recipe.rate,
-            max_iter=recipe.epochs, n_iter_no_change=np.inf, random_state=seed, precision=precision,
-            epoch_callback=after_epoch,
-        )  # fmt: skip
+        model.set_params(random_state=seed, epoch_callback=after_epoch)
         start = perf_counter()
         quietly(model.fit, X, y)
         return perf_counter() - start - sum(pauses), course
@@ -150,13 +156,13 @@ PEERS = {
 }
 
 
-def chart(figure, results, options):
-    """Accuracy after each epoch against seconds, as if all epochs of a fit took as long."""
-    for axes, result in zip(np.atleast_1d(figure.subplots(1, max(len(results), 1))), results, strict=False):
-        for peer, courses in result["scores"].items():
-            seconds = statistics.median(result["seconds"][peer])
-            course = courses[0]
-            axes.plot(seconds * np.arange(1, len(course) + 1) / len(course), course, marker="o", label=peer)
+def chart(figure, results):
+    """Accuracy after each epoch of the first seed, against seconds of which all epochs of a fit get the same share."""
+    for axes, result in zip(figure.subplots(1, max(len(results), 1), squeeze=False).flat, results, strict=True):
+        for peer, times in result["seconds"].items():
+            course = result["scores"][peer][0]
+            seconds = statistics.median(times) * np.arange(1, len(course) + 1) / len(course)
+            axes.plot(seconds, course, marker="o", label=peer)
         axes.set(xscale="log", xlabel="seconds", ylabel="accuracy of the test images", title=result["row"])
         axes.legend(fontsize="small")
 
