@@ -305,11 +305,12 @@ typedef struct {
     void (*copy_columns)(int64_t first, int64_t rows, int64_t n, int64_t x_columns, int64_t x_first, int64_t x_stride,
                          const void *x, int64_t y_columns, int64_t y_first, int64_t y_stride, void *y);
     void (*augment)(const fnn_augment *a);
-    /* z[i*width + l] += sum over j < links, in order, of w[i*links + j] * s[source[i*links + j]*width + l]; i < units, l <
-     * width, which is 1 or lanes. source holds numbers of units; z must not overlap s. */
-    void (*links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z);
-    /* to[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to may be s or y. */
-    void (*leak)(int64_t n, double share, const void *y, const void *s, void *to);
+    /* z[q*z_row + i] += sum over j < links, in order, of w[j*width + i] * s[q*s_row + shift[j] + i]; q < sequences, which is 1
+     * or 4, i < width, a multiple of lanes; z must not overlap s. */
+    void (*links)(int64_t sequences, int64_t width, int64_t links, const int32_t *shift, const void *w, const void *s,
+                  int64_t s_row, void *z, int64_t z_row);
+    /* to[i] = also[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to and also may be s, y or each other. */
+    void (*leak)(int64_t n, double share, const void *y, const void *s, void *to, void *also);
 
     /* A step of recurrent cells. gates of lstm: i, f, g, o; of gru: r, z, n, and a = h[t-1] U_n + d, which is line 3 of z, too. */
     void (*lstm_cell)(const fnn_cell *s);

@@ -1,7 +1,8 @@
 """scikit-learn estimators: parameters, validation, labels, fitted attributes. The arithmetic is a backend's."""
 
 from fastnn.estimators.convnet import ConvNet, ConvNetRegressor
-from fastnn.estimators.esn import ESNClassifier, ESNRegressor
+from fastnn.estimators.esn_classifier import ESNClassifier
+from fastnn.estimators.esn_regressor import ESNRegressor
 from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
 from fastnn.estimators.sliding_window import SlidingWindow
 

@@ -15,13 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
-from fastnn.estimators.fitting import Fit, digest
+from fastnn.estimators.fitting import Fit, digest, unchanged_on_failure
 from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
 
-_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "input_shape_", "scale_", "classes_", "_label_binarizer")
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -267,18 +266,10 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight=None, validation_data=(None, None, None), incremental=False):
         """fit and partial_fit: checks, then training, then the fitted attributes in one go.
 
-        A fit that fails leaves the estimator as it was: checks set some attributes on their way, which go back then.
+        A fit that fails leaves the estimator as it was.
         """
-        before = {name: vars(self)[name] for name in _SET_BY_CHECKS if name in vars(self)}
-        try:
+        with unchanged_on_failure(self):
             self._checked_fit(X, y, sample_weight, validation_data, incremental)
-        except BaseException:
-            for name in _SET_BY_CHECKS:
-                if name in before:
-                    setattr(self, name, before[name])
-                else:
-                    vars(self).pop(name, None)
-            raise
         return self
 
     def _checked_fit(self, X, y, sample_weight, validation_data, incremental):

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -11,6 +12,26 @@ from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
 from fastnn.estimators.prediction import Kept
 from fastnn.estimators.validation import largest
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """What fails inside leaves the estimator's attributes as they were; arrays must be replaced, not written to.
+
+    What scikit-learn keeps for callbacks stays: it takes them down itself.
+    """
+
+    def ours():
+        return {name: value for name, value in vars(estimator).items() if not name.startswith(("_skl_", "_callback_"))}
+
+    before = ours()
+    try:
+        yield
+    except BaseException:
+        for name in set(ours()) - set(before):
+            del vars(estimator)[name]
+        vars(estimator).update(before)
+        raise
 
 
 class Fit:

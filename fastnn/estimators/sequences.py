@@ -1,13 +1,14 @@
-"""Sequences: which shapes of X mean what, and X as a list of (time, channels) arrays."""
+"""Sequences: which shapes of X and y mean what, and X as a list of (time, channels) arrays."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 REAL = (np.float64, np.float32)
+WEIGHTS = {"dtype": np.float64, "ensure_non_negative": True}
 
 
 @dataclass
@@ -76,6 +77,50 @@ def read(estimator, X, lengths=None, *, reset):
         vars(estimator).pop("feature_names_in_", None)
     _check_channels(estimator, sequences.channels)
     return sequences
+
+
+def of_steps(estimator, read, y, axes, what="y"):
+    """Values for every step as a list of arrays (time_i, ...), one for each sequence of X; None where y, (n, ...), has
+    them for whole sequences.
+
+    A list of arrays, or a padded array of as many `axes`, has values for every step. Where X is a single sequence of
+    more than one step, y may also be that sequence's values alone.
+    """
+    name, padded = type(estimator).__name__, False
+    if len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
+        values = np.asarray(y)
+        if values.shape[:1] == (steps,) and values.ndim < axes:
+            y = [values]
+        elif values.shape == (1, steps):
+            y = list(values)
+    if not is_list(y):
+        padded = dimensions(y) == axes and (axes > 2 or np.shape(y) == read.shape)
+        if not padded:
+            return None
+    if len(y) != len(read):
+        raise ValueError(f"{name}: {what} has {len(y)} sequences, X has {len(read)}")
+    found = [np.asarray(values) for values in y]
+    if padded:
+        found = [values[:length] for values, length in zip(found, read.lengths, strict=True)]
+    for i, (values, length) in enumerate(zip(found, read.lengths, strict=True)):
+        if values.shape[:1] != (length,) or values.ndim >= axes or values.shape[1:] != found[0].shape[1:]:
+            raise ValueError(
+                f"{name}: {what}[{i}] has shape {values.shape}, expected values for each of the {length} steps of "
+                f"X[{i}], of as many outputs as those of {what}[0]"
+            )
+    return found
+
+
+def check_weight(estimator, read, sample_weight, each_step):
+    """Weights (n,) of sequences, or with `each_step` a list of those of their steps, (time_i,); None as it is."""
+    if sample_weight is None:
+        return None
+    weight = of_steps(estimator, read, sample_weight, 2, "sample_weight") if each_step else None
+    if weight is not None:
+        checked = _check_sample_weight(np.concatenate(weight), np.concatenate(read.rows), **WEIGHTS)
+        return np.split(checked, np.cumsum(read.lengths)[:-1])
+    weight = _check_sample_weight(sample_weight, read.lengths, **WEIGHTS)
+    return [np.full(n, w) for n, w in zip(read.lengths, weight, strict=True)] if each_step else weight
 
 
 def is_list(X):

@@ -233,9 +233,10 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*augment)(const fnn_augment *a) noexcept nogil
         void (*links)(
-            int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z
+            int64_t sequences, int64_t width, int64_t links, const int32_t *shift, const void *w, const void *s,
+            int64_t s_row, void *z, int64_t z_row,
         ) noexcept nogil
-        void (*leak)(int64_t n, double share, const void *y, const void *s, void *to) noexcept nogil
+        void (*leak)(int64_t n, double share, const void *y, const void *s, void *to, void *also) noexcept nogil
         void (*lstm_cell)(const fnn_cell *s) noexcept nogil
         void (*lstm_cell_grad)(const fnn_cell_grad *s) noexcept nogil
         void (*gru_cell)(const fnn_cell *s) noexcept nogil
