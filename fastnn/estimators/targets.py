@@ -107,9 +107,7 @@ class ClassifierTargets(ClassifierMixin):
         self : object
             The fitted estimator.
         """
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y) if multilabel else None
+        _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
@@ -197,7 +195,11 @@ class ClassifierTargets(ClassifierMixin):
         """(y, target): class indices (n,), or 0/1 columns (n, n_labels) for multilabel y."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not hasattr(self, "_label_binarizer") or (reset and not incremental):
+        first = not hasattr(self, "_label_binarizer")
+        if first and incremental and hasattr(self, "classes_"):  # which the first call of partial_fit was told
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer, first = LabelBinarizer().fit(y) if multilabel else None, False
+        if first or (reset and not incremental):
             self._learn_classes(y)
         else:
             self._check_classes(unique_labels(y), incremental)
@@ -233,7 +235,7 @@ class ClassifierTargets(ClassifierMixin):
     def _n_outputs(self, target):
         """(units of the output layer, whether exactly one of them is right)."""
         if self._is_multilabel:
-            return target.shape[1], False
+            return target.shape[-1], False
         n_classes = len(self.classes_)
         return (n_classes, True) if n_classes > 2 else (1, False)
 
@@ -402,7 +404,7 @@ class RegressorTargets(RegressorMixin):
 
     def _n_outputs(self, target):
         """(units of the output layer, whether exactly one of them is right)."""
-        return target.shape[1], False
+        return target.shape[-1], False
 
     def _score_outputs(self, outputs, rows, network):
         """R^2 of outputs on rows."""
