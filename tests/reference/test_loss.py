@@ -101,7 +101,8 @@ class TestOp:
 
     def run(self, execute, inputs, step, before):
         outputs = {"dz": np.empty((0, 1)), "row_loss": before}
-        return execute("loss", inputs, outputs, {"loss": ("squared_error",)}, step)
+        attributes = {"loss": ("squared_error",)} | {"weighted": "w" in inputs, "lengths": "lengths" in inputs}
+        return execute("loss", inputs, outputs, attributes, step)
 
     def test_gradient_is_divided_by_the_weight_of_the_whole_batch(self, execute):
         inputs = {"z": self.z, "t": self.t, "w": self.w}
