@@ -3,6 +3,7 @@
 from fastnn.estimators.convnet import ConvNet, ConvNetRegressor
 from fastnn.estimators.esn import ESNClassifier, ESNRegressor
 from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
 from fastnn.estimators.sliding_window import SlidingWindow
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     "ESNRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "RecurrentClassifier",
+    "RecurrentRegressor",
     "SlidingWindow",
 ]

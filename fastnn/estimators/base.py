@@ -387,7 +387,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     @staticmethod
     def _columns(target):
         """(outputs,) that a target has, or () for class indices."""
-        return target.shape[1:]
+        return () if target.dtype == np.int64 else target.shape[-1:]
 
     @staticmethod
     def _scored(rows):

@@ -53,7 +53,9 @@ class Watch:
 
     def __init__(self, estimator, *, X, y, total, progress, attributes, **metadata):
         self.estimator, self.progress, self.attributes = estimator, progress, attributes
-        metadata = {name: given for name, given in metadata.items() if given is not None}
+        metadata = {
+            name: given() if callable(given) else given for name, given in metadata.items() if given is not None
+        }
         self.data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.function = estimator.epoch_callback
         self.bar = Bar(total) if estimator.verbose == "bar" else None

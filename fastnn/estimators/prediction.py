@@ -54,7 +54,7 @@ class Ready:
     def outputs(self, X, both):
         """Outputs for rows that have been read; with `both`, a single output p as two columns, 1 - p and p."""
         P = self.runner.forward(X)
-        return np.hstack([1 - P, P]) if both and P.shape[1:] == (1,) else P
+        return np.concatenate([1 - P, P], axis=-1) if both and P.shape[-1] == 1 else P
 
 
 class Kept(dict):

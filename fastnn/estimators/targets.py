@@ -15,7 +15,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 
 
-def _has_probabilities(estimator):
+def has_probabilities(estimator):
+    """True, or AttributeError where the loss has none."""
     if estimator.loss != "log_loss" and not isinstance(estimator.loss, LogLoss):
         raise AttributeError(
             f"probabilities are only available with loss='log_loss', got loss={estimator.loss!r}; see decision_function"
@@ -123,7 +124,7 @@ class ClassifierTargets(ClassifierMixin):
         """
         return self._labels(self._outputs(X))
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_proba(self, X):
         """Predict the probability of each class.
 
@@ -138,7 +139,7 @@ class ClassifierTargets(ClassifierMixin):
         """
         return self._outputs(X, both=True)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
 
