@@ -139,7 +139,7 @@ def _recurrent_grad_input(op, buffers, step):
 def _weight_gradients(x, dgates, lines):
     """Sum over rows and steps of x^T dgates for each of the lines: (gates, in, units)."""
     x = x.reshape(-1, x.shape[-1])
-    return np.stack([x.T @ dgates[:, :, line].reshape(len(x), -1) for line in lines])
+    return np.stack([x.T @ dgates[:, :, line].reshape(len(x), dgates.shape[-1]) for line in lines])
 
 
 def _input_grad_weights(op, buffers, step):
