@@ -166,10 +166,9 @@ def chart(figure, results, peers):
         for unit in UNITS:
             if result[unit]:
                 panels.setdefault((result["precision"], unit), []).append(result)
-    figure.set_size_inches(14, 7 * -(-len(panels) // 2))
-    for axes, ((precision, unit), rows) in zip(
-        figure.subplots(-(-len(panels) // 2), 2).flat, panels.items(), strict=False
-    ):
+    figure.set_size_inches(9, 7 * len(panels))
+    grid = figure.subplots(len(panels), squeeze=False)[:, 0] if panels else ()
+    for axes, ((precision, unit), rows) in zip(grid, panels.items(), strict=True):
         report.bars(axes, rows, peers, unit)
         axes.set_title(precision)
 

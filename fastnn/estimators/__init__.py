@@ -4,6 +4,7 @@ from fastnn.estimators.convnet import ConvNet, ConvNetRegressor
 from fastnn.estimators.esn_classifier import ESNClassifier
 from fastnn.estimators.esn_regressor import ESNRegressor
 from fastnn.estimators.mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators.recurrent import RecurrentClassifier, RecurrentRegressor
 from fastnn.estimators.sliding_window import SlidingWindow
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "ESNRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "RecurrentClassifier",
+    "RecurrentRegressor",
     "SlidingWindow",
 ]

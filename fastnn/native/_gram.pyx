@@ -24,6 +24,7 @@ cdef void add_products(const Op *op, const Step *step, int64_t block, int64_t p)
     g.tail_depth = 0
     g.b = at(k, op.buffer[0], p * step.capacity * k.panel)
     g.b_row = width
+    g.b_skip = 0
     g.c = at(k, op.buffer[1], p * columns * k.panel + block * k.panel * width)
     g.c_row = width
     g.init = g.c
