@@ -31,6 +31,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .lanes = FNN_LANES,
     .vectors = FNN_VECTORS,
     .panel = FNN_PANEL,
+    .narrow = FNN_NARROW,
     .tile_rows = {FNN_TILES(FNN_TILE_ROWS)},
     .indexed_rows = {FNN_INDEXED_TILES(FNN_TILE_ROWS)},
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
@@ -56,6 +57,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER
     },
+    .narrow_product = NAME(narrow_product),
     .column_sum = NAME(column_sum),
     .penalty = NAME(penalty),
     .clip = NAME(clip),

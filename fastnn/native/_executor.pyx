@@ -375,11 +375,11 @@ cdef class Program:
 
 
 def geometry(isa, int64_t itemsize):
-    """(lanes, panel) of an instruction set's kernels."""
+    """(lanes, panel, narrow) of an instruction set's kernels."""
     cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
     if k == NULL:
         raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names()}")
-    return k.lanes, k.panel
+    return k.lanes, k.panel, k.narrow
 
 
 def pack(isa, matrix, panels):

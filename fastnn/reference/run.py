@@ -12,13 +12,16 @@ from fastnn.reference import (
     augment,
     conv,
     dense,
+    embedding,
     gather,
     loss,
     norm,
     pool,
     random,
+    recurrent,
     reservoir,
     shape,
+    steps,
     update,
 )
 
@@ -35,6 +38,9 @@ OPS = {
     **shape.OPS,
     **augment.OPS,
     **reservoir.OPS,
+    **recurrent.OPS,
+    **steps.OPS,
+    **embedding.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
@@ -150,7 +156,7 @@ class Runner:
         ----------
         X : ndarray of shape (n, *shape) or (n, size of a row), or scipy CSR of shape (n, features)
         y : ndarray, optional
-            Class indices (n,) for one-hot plans, else (n, outputs).
+            Class indices (n,), or (n, time) of sequences, for one-hot plans, else (n, outputs) or (n, time, outputs).
         sample_weight : ndarray of shape (n,), optional
         """
         given = {"X": X, "y": y, "sample_weight": sample_weight}

@@ -103,7 +103,7 @@ def test_threads_are_limited():
 
 def test_the_peak_probe_counts_its_work():
     for isa in _executor.isa_names():
-        lanes, _ = _executor.geometry(isa, 4)
+        lanes, *_ = _executor.geometry(isa, 4)
         done = _executor.peak(isa, 4, 1000)
         assert done > 0
         assert done % (2 * 1000 * lanes) == 0
@@ -121,7 +121,7 @@ def test_the_bandwidth_probe_counts_its_work(threads):
 
 def test_flat_arrays_come_back_from_panels():
     for isa in _executor.isa_names():
-        lanes, _ = _executor.geometry(isa, 8)
+        lanes, *_ = _executor.geometry(isa, 8)
         for rows, columns in ((1, 1), (3, 70), (65, 129)):
             matrix = np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
             panels = np.full(rows * -(-columns // lanes) * lanes, np.nan)
