@@ -115,13 +115,13 @@ def race(row, precision, options):
             if peer == "fastnn":
                 raise
             notes[peer] = f"not run: {type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
-    print(f"{row.title}, {precision}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}")
+    print(f"{row.title}, {precision}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
     times = {peer: [] for peer in fits}
-    for number in range(options.rounds):
+    for _ in range(options.rounds):
         for peer, fit in fits.items():
             time.sleep(PAUSE)
             times[peer].append(1000 * fit())
-        print(f"round {number + 1}", flush=True)
+    print(", ".join(f"{peer} {report.spread(values)} ms" for peer, values in times.items()), flush=True)
     result = {"row": row.title, "precision": precision, "epochs": row.epochs, "notes": notes}
     return result | {"milliseconds": times, "megabytes": {}}
 
