@@ -96,6 +96,22 @@ typedef struct {
 
 typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
 
+/* Product of one register tile with factors of which each has a place of its own: a gradient behind a max pool, all zeros
+ * but one in every window.
+ *   c[i*c_row + j] += sum over k < depth of factor[k*step] * b[at[k] + tap[index[k*step]] + i*b_row + j],
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. index holds whole numbers. */
+typedef struct {
+    const void *factor, *index;
+    int64_t step, depth;
+    const int32_t *at, *tap;
+    const void *b;
+    int64_t b_row;
+    void *c;
+    int64_t c_row;
+} fnn_sparse;
+
+typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
+
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
 typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
 /* dz[i] = dy[i] * f'(i), f' from s[i] = y[i], or z[i] where activations.def says INPUT; dz may be dy. */
@@ -191,6 +207,7 @@ typedef struct {
     int64_t indexed_rows[FNN_MAX_VECTORS + 1];
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];
@@ -296,6 +313,9 @@ typedef struct {
      * then have one position. */
     void (*reshape)(int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
                     int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y);
+    /* to[r*to_row + j] = from[r*from_row + j] for j < columns, then zeros up to a multiple of lanes; the rows in order, so
+     * that with a smaller to_row the next row takes the zeros' place. Reads whole vectors. */
+    void (*pad_lines)(int64_t rows, int64_t columns, const void *from, int64_t from_row, void *to, int64_t to_row);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
     /* y[i] = value, i < n. */

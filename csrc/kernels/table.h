@@ -26,6 +26,8 @@
 #define FNN_INDEXED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_ENTRY, vectors)
 #define FNN_ELEMENTWISE_ENTRY(vectors, rows) [vectors][rows] = NAME(elementwise_##rows##x##vectors),
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
+#define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
+#define FNN_SPARSE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_ENTRY, vectors)
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .isa = FNN_STRING(FNN_ISA),
@@ -39,6 +41,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
+    .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"
@@ -94,6 +97,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .avg_pool = NAME(avg_pool),
     .avg_pool_grad = NAME(avg_pool_grad),
     .reshape = NAME(reshape),
+    .pad_lines = NAME(pad_lines),
     .add = NAME(add_arrays),
     .fill = NAME(fill),
     .copy_columns = NAME(copy_columns),
@@ -123,3 +127,5 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_INDEXED_ENTRIES
 #undef FNN_ELEMENTWISE_ENTRY
 #undef FNN_ELEMENTWISE_ENTRIES
+#undef FNN_SPARSE_ENTRY
+#undef FNN_SPARSE_ENTRIES

@@ -36,6 +36,18 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_width
 
     ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
+    ctypedef struct fnn_sparse:
+        const void *factor
+        const void *index
+        int64_t step, depth
+        const int32_t *at
+        const int32_t *tap
+        const void *b
+        int64_t b_row
+        void *c
+        int64_t c_row
+
+    ctypedef void (*fnn_sparse_kernel)(const fnn_sparse *g) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
         int64_t n, const void *dy, const void *s, void *dz, const double *p
@@ -109,6 +121,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t indexed_rows[5]
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
+        fnn_sparse_kernel sparse[5][17]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
@@ -224,6 +237,9 @@ cdef extern from "fastnn.h" nogil:
         void (*reshape)(
             int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
             int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y,
+        ) noexcept nogil
+        void (*pad_lines)(
+            int64_t rows, int64_t columns, const void *source, int64_t from_row, void *to, int64_t to_row
         ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
         void (*fill)(int64_t n, double value, void *y) noexcept nogil
