@@ -29,6 +29,9 @@ class Network:
         What X is multiplied with.
     augment : tuple of augmentation specs
         What happens to the rows in training.
+    lengths : bool
+        Whether X holds sequences (time, channels) of which only the first steps count: one number more, behind the
+        others of its row, says how many.
     """
 
     input_shape: tuple
@@ -37,6 +40,7 @@ class Network:
     output_activation: str = "identity"
     scale: float = 1.0
     augment: tuple = ()
+    lengths: bool = False
 
     def __post_init__(self):
         shape = self.input_shape if isinstance(self.input_shape, tuple) else (self.input_shape,)
@@ -45,7 +49,7 @@ class Network:
     @property
     def features(self):
         """Numbers in a row of X."""
-        return prod(self.input_shape)
+        return prod(self.input_shape) + self.lengths
 
 
 def lower(
@@ -102,8 +106,7 @@ def lower(
         builder.step = passes.pool_first(builder)
         return passes.fuse(passes.fold_norms(builder.plan(output=output)))
 
-    (outputs,) = builder.shape(z)
-    t = _gather_target(builder, mixing, outputs, one_hot=one_hot, on=on, off=off)
+    t = _gather_target(builder, mixing, builder.shape(z), one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
     builder.step = passes.pool_first(builder)
     forward = tuple(builder.step)
@@ -129,6 +132,9 @@ def _output(builder, z, activation):
 
 def _gather(builder, network):
     """The rows as the first layer sees them, and what is mixed in: (alpha, stream, stream of the partners) or None."""
+    if network.lengths:
+        builder.buffer("X", (network.features,), "source")
+        builder.lengths = ops.gather.gather(builder, (1,), first=prod(network.input_shape), name="lengths")
     x = ops.gather.gather(builder, network.input_shape, scale=network.scale)
     if builder.purpose != "train" or not network.augment:
         return x, None
@@ -147,12 +153,12 @@ def _gather(builder, network):
     return ops.augment.mix(builder, x, other, mixups[0].alpha, stream), (mixups[0].alpha, stream, partner)
 
 
-def _gather_target(builder, mixing, outputs, **coding):
-    t = ops.gather.gather_target(builder, outputs, **coding)
+def _gather_target(builder, mixing, shape, **coding):
+    t = ops.gather.gather_target(builder, shape, **coding)
     if mixing is None:
         return t
     alpha, stream, partner = mixing
-    other = ops.gather.gather_target(builder, outputs, partner=partner, **coding)
+    other = ops.gather.gather_target(builder, shape, partner=partner, **coding)
     return ops.augment.mix(builder, t, other, alpha, stream)
 
 

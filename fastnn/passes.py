@@ -188,7 +188,7 @@ def split_wide_layers(plan, rows):
     for op in plan.step:
         if op.kind == "dense":
             features, units = plan.buffers[op.inputs[1]].shape
-            if features * units > rows * (features + units):
+            if features * units > rows * plan.buffers[op.inputs[0]].positions * (features + units):
                 wide.add(op.inputs[1])
 
     def choose(op):

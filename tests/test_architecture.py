@@ -22,7 +22,7 @@ LEVELS = (
     {"fastnn"},
     {"gradient_check", "config", "datasets", "plot"},
     {"estimators"},
-    {"reservoir", "readout"},
+    {"reservoir", "features", "readout"},
     {"training"},
     {"lower", "passes", "memory"},
     {"layers"},

@@ -68,6 +68,45 @@ FNN_INDEXED_TILES(FNN_INDEXED_KERNELS)
 #undef FNN_INDEXED_KERNELS
 #undef FNN_INDEXED_KERNEL
 
+/* No vector of sums is read before the end: what they are added to was often stored a moment ago, and elsewhere. */
+FNN_INLINE void NAME(sparse_tile)(int rows, int vectors, const fnn_sparse *g)
+{
+    const real *factor = g->factor, *index = g->index, *b = g->b;
+    const int64_t b_row = g->b_row, step = g->step;
+    real *out = g->c;
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
+
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) c[i][j] = NAME(zero)();
+    }
+    for (int64_t k = 0; k < g->depth; k++, factor += step, index += step) {
+        const real *from = b + g->at[k] + g->tap[(int64_t)*index];
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++)
+                c[i][j] = NAME(add_scaled)(c[i][j], *factor, NAME(load)(from + i * b_row + j * FNN_LANES));
+        }
+    }
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            real *to = out + i * g->c_row + j * FNN_LANES;
+            NAME(store)(to, NAME(add)(NAME(load)(to), c[i][j]));
+        }
+    }
+}
+
+#define FNN_SPARSE_KERNEL(vectors, rows) \
+    static void NAME(sparse_##rows##x##vectors)(const fnn_sparse *g) { NAME(sparse_tile)(rows, vectors, g); }
+#define FNN_SPARSE_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_KERNEL, vectors)
+FNN_INDEXED_TILES(FNN_SPARSE_KERNELS)
+#undef FNN_SPARSE_KERNELS
+#undef FNN_SPARSE_KERNEL
+
 /* Whole lines where elements lie side by side on both sides. */
 static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_step, void *to_,
                        int64_t to_row, int64_t to_step)

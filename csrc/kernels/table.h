@@ -14,8 +14,10 @@
 #include "peak.h"
 #include "pool.h"
 #include "random.h"
+#include "recurrent.h"
 #include "reservoir.h"
 #include "shape.h"
+#include "steps.h"
 #include "update.h"
 
 #define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
@@ -24,6 +26,8 @@
 #define FNN_INDEXED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_ENTRY, vectors)
 #define FNN_ELEMENTWISE_ENTRY(vectors, rows) [vectors][rows] = NAME(elementwise_##rows##x##vectors),
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
+#define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
+#define FNN_SPARSE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_ENTRY, vectors)
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .isa = FNN_STRING(FNN_ISA),
@@ -37,6 +41,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
+    .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"
@@ -93,11 +98,28 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .avg_pool = NAME(avg_pool),
     .avg_pool_grad = NAME(avg_pool_grad),
     .reshape = NAME(reshape),
+    .pad_lines = NAME(pad_lines),
     .add = NAME(add_arrays),
+    .fill = NAME(fill),
+    .copy_columns = NAME(copy_columns),
     .augment = NAME(augment),
     .links = NAME(links),
     .leak = NAME(leak),
+    .lstm_cell = NAME(lstm_cell),
+    .lstm_cell_grad = NAME(lstm_cell_grad),
+    .gru_cell = NAME(gru_cell),
+    .gru_cell_grad = NAME(gru_cell_grad),
+    .take_lines = NAME(take_lines),
+    .put_lines = NAME(put_lines),
+    .add_lines = NAME(add_lines),
+    .mask_lines = NAME(mask_lines),
+    .add_products = NAME(add_products),
+    .mean_over_steps = NAME(mean_over_steps),
+    .mean_over_steps_grad = NAME(mean_over_steps_grad),
+    .max_over_steps = NAME(max_over_steps),
+    .max_over_steps_grad = NAME(max_over_steps_grad),
     .peak = NAME(peak),
+    .stream = NAME(stream),
 };
 #undef FNN_TILE_ROWS
 #undef FNN_GEMM_ENTRY
@@ -106,3 +128,5 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_INDEXED_ENTRIES
 #undef FNN_ELEMENTWISE_ENTRY
 #undef FNN_ELEMENTWISE_ENTRIES
+#undef FNN_SPARSE_ENTRY
+#undef FNN_SPARSE_ENTRIES

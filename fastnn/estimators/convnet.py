@@ -104,7 +104,7 @@ class BaseConvNet(BaseNetwork):
         """X as rows of shape `input_shape_`, or (rows, y); sets or checks that shape."""
         return images.read(self, X, reset=reset, **y)
 
-    def _forms(self):
+    def _forms(self, network):
         shape = self.input_shape_
         return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 

@@ -75,7 +75,7 @@ def read(estimator, X, *, reset, **y):
             f"{type(estimator).__name__}: X is of type uint8, but in the first fit it was not, so scale='auto' does "
             "not divide it by 255. If the fit saw numbers from 0 to 1, pass X / 255, or fit on uint8 or with "
             "scale=1/255; if both are in the same units, set scale=1.",
-            stacklevel=5,  # the caller of predict
+            stacklevel=6,  # the caller of predict
         )
     X = validation.as_rows(X).reshape(len(X), *estimator.input_shape_)
     return (X, *target) if y else X

@@ -63,7 +63,9 @@ def activations(network):
 
 def is_random(network):
     """Whether training draws masks, slopes or changes of X, so that the loss is not a function of the weights alone."""
-    drops = any(isinstance(layer, Dropout) and layer.rate for layer in all_layers(network.layers))
+    layers = list(all_layers(network.layers))
+    drops = any(isinstance(layer, Dropout) and layer.rate for layer in layers)
+    drops = drops or any(getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0) for layer in layers)
     return drops or bool(network.augment) or any(isinstance(activation, RReLU) for activation in activations(network))
 
 
@@ -107,17 +109,22 @@ def initial_weights(network, random_state, init, activation):
     weights = {name: np.full(lowered.buffers[name].shape, value) for name, value in lowered.initial.items()}
     names = attribute_names(network)
     weighty = [layer for layer in all_layers(network.layers) if hasattr(layer, "starting_weights")]
-    for layer, W, b in zip(weighty, names["coefs_"], names["intercepts_"], strict=True):
-        activation = activation if layer is weighty[-1] else get_activation(layer.activation).name
+    columns = (names.get(attribute, (None,) * len(weighty)) for attribute in ATTRIBUTES[0].values())
+    for layer, W, b, U, d in zip(weighty, *columns, strict=True):
+        activation = activation if layer is weighty[-1] else get_activation(getattr(layer, "activation", "tanh")).name
         weights[W], start = layer.starting_weights(random_state, lowered.buffers[W].shape, activation, init)
         if b is not None:
             weights[b] = start
+        if U is not None:
+            weights[U] = layer.starting_recurrence(random_state, lowered.buffers[U].shape)
+        if d is not None:
+            weights[d] = np.zeros(lowered.buffers[d].shape)
     return weights
 
 
 # Of each kind of layer that has arrays: their names in a plan, and the fitted attributes that list them.
 ATTRIBUTES = (
-    {"W": "coefs_", "b": "intercepts_"},
+    {"W": "coefs_", "b": "intercepts_", "U": "recurrent_coefs_", "d": "recurrent_intercepts_"},
     {
         "gamma": "scales_",
         "beta": "shifts_",

@@ -7,6 +7,7 @@ from fastnn import ops
 from fastnn.plan import Builder
 
 COLUMNS = ("layer", "output", "parameters", "multiply-adds", "bytes")
+WEIGHTS = (".W", ".b", ".U", ".d")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def summarize(network, itemsize):
                 type(layer).__name__,
                 builder.shape(x),
                 sum(buffer.size for buffer in new if buffer.role == "parameter"),
-                sum(buffer.size for buffer in new if buffer.role == "statistic" and buffer.name.endswith((".W", ".b"))),
+                sum(buffer.size for buffer in new if buffer.role == "statistic" and buffer.name.endswith(WEIGHTS)),
                 sum(op.multiply_adds for op in builder.step[first:]),
                 prod(builder.shape(x)) * itemsize,
             )

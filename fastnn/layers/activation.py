@@ -1,7 +1,7 @@
 """Activations as layers of their own."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn import ops
 from fastnn.activations import LeakyReLU, RReLU, get_activation
@@ -18,6 +18,8 @@ class Activation:
     """
 
     activation: Any = "relu"
+
+    respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
         get_activation(self.activation, where="Activation: activation")

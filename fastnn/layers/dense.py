@@ -51,7 +51,10 @@ class Dense:
 
     def lower(self, builder, x):
         """Adds the affine map and the activation; returns the name of y."""
-        x = ops.shape.flat(builder, x)
+        return self.lower_steps(builder, ops.shape.flat(builder, x))
+
+    def lower_steps(self, builder, x):
+        """`lower` for an x in panels whose columns are the inputs, of a sequence at each step."""
         if self.weights is not None and len(self.weights) != builder.columns(x):
             raise ShapeError(
                 f"the weights are for {len(self.weights)} inputs, got {show_shape(builder.shape(x))}; give weights of "

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 from fastnn import ops
 
@@ -52,6 +53,8 @@ class LayerNorm:
     """
 
     epsilon: float = 1e-5
+
+    respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
         _check(self, "epsilon", 0, float("inf"))

@@ -94,22 +94,36 @@ class AvgPool1D(_Mean, _Pool):
 
 
 class _Global:
+    respects_lengths: ClassVar[bool] = True
+    _over_steps: ClassVar[str]
+
     def lower(self, builder, x):
         """Adds the pool over all positions; returns the name of y (n, channels)."""
         shape = builder.shape(x)
         if len(shape) == 1:
-            raise expected(("height", "width", "channels"), shape, "global pools belong after convolutions")
+            raise expected(
+                ("height", "width", "channels"), shape, "global pools belong after convolutions or recurrent layers "
+                "with return_sequences=True"
+            )  # fmt: skip
         image = (1, *shape[:-1])[-2:]
         x = ops.shape.in_panels(builder, x)
-        y = self._pool(builder, x, Geometry(image, image, image), f"pool{builder.number('pool')}")
-        return ops.shape.flat(builder, y)
+        name = f"pool{builder.number('pool')}"
+        if builder.lengths is not None:
+            return ops.steps.over_steps(builder, x, self._over_steps, name)
+        return ops.shape.flat(builder, self._pool(builder, x, Geometry(image, image, image), name))
 
 
 @dataclass(frozen=True)
 class GlobalMaxPool(_Max, _Global):
-    """y[n,c] = max over all positions of x[n, ..., c], of an image or a signal."""
+    """y[n,c] = max over all positions of x[n, ..., c], of an image or a signal; of sequences of unequal length, over
+    each one's own steps."""
+
+    _over_steps: ClassVar[str] = "max_over_steps"
 
 
 @dataclass(frozen=True)
 class GlobalAvgPool(_Mean, _Global):
-    """y[n,c] = mean over all positions of x[n, ..., c], of an image or a signal. Source: Lin, Chen and Yan (2014)."""
+    """y[n,c] = mean over all positions of x[n, ..., c], of an image or a signal; of sequences of unequal length, over
+    each one's own steps. Source: Lin, Chen and Yan (2014)."""
+
+    _over_steps: ClassVar[str] = "mean_over_steps"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 from fastnn import ops
 
@@ -21,6 +22,8 @@ class Dropout:
 
     rate: float
     channels: bool = False
+
+    respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
         if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0 <= self.rate < 1:

@@ -6,13 +6,17 @@ from fastnn.plan import Op
 
 
 def dense(builder, x, units, name, *, trainable=True):
-    """y = x W + b with ``name.W`` (in, units) and ``name.b`` (units,): parameters, or statistics if not trained."""
-    (features,) = builder.shape(x)
+    """y = x W + b with ``name.W`` (in, units) and ``name.b`` (units,): parameters, or statistics if not trained.
+
+    Of a sequence x (n, time, in), the same map at every step.
+    """
+    *steps, features = builder.shape(x)
     role = "parameter" if trainable else "statistic"
     W = builder.buffer(f"{name}.W", (features, units), role)
     b = builder.buffer(f"{name}.b", (units,), role)
-    y = builder.batch(f"{name}.z", (units,))
-    builder.emit(Op("dense", (x, W, b), (y,), {"activation": None}, multiply_adds=features * units))
+    y = builder.batch(f"{name}.z", (*steps, units))
+    work = prod(steps) * features * units
+    builder.emit(Op("dense", (x, W, b), (y,), {"activation": None}, multiply_adds=work))
     return y
 
 
@@ -27,18 +31,18 @@ def transpose(builder, W):
 
 def _dense_gradient(builder, op, dz):
     x, W, b = op.inputs
-    size = prod(builder.shape(W))
+    work = builder.buffers[x].positions * prod(builder.shape(W))
     dx = None
     if x in builder.dependent:
         dx = builder.batch(f"{x}.gradient", builder.shape(x))
         WT = transpose(builder, W)
-        builder.emit(Op("dense_grad_input", (dz, WT), (dx,), {"activation": None}, multiply_adds=size))
+        builder.emit(Op("dense_grad_input", (dz, WT), (dx,), {"activation": None}, multiply_adds=work))
     if W in builder.parameters:
         for parameter in (W, b):
             shape = builder.shape(parameter)
             builder.gradients[parameter] = builder.buffer(f"{parameter}.gradient", shape, "gradient")
         gradients = builder.gradients[W], builder.gradients[b]
-        op = Op("dense_grad_weights", (x, dz), gradients, split="columns", multiply_adds=size)
+        op = Op("dense_grad_weights", (x, dz), gradients, split="columns", multiply_adds=work)
         builder.emit(op, section="deferred")
     return dx
 

@@ -38,6 +38,23 @@ def add(builder, a, b, name):
     return y
 
 
+def concatenate(builder, a, b, name):
+    """y = (a b), the columns of both side by side."""
+    *positions, left = builder.shape(a)
+    y = builder.batch(name, (*positions, left + builder.columns(b)))
+    builder.emit(Op("concatenate", (a, b), (y,)))
+    return y
+
+
+def _concatenate_gradient(builder, op, dy):
+    gradients, first = {}, 0
+    for x in op.inputs:
+        gradients[x] = builder.batch(f"{x}.gradient", builder.shape(x))
+        builder.emit(Op("take_columns", (dy,), (gradients[x],), {"first": first}))
+        first += builder.columns(x)
+    return gradients
+
+
 def _reshape_gradient(builder, op, dy):
     (x,) = op.inputs
     dx = builder.batch(f"{x}.gradient", builder.shape(x))
@@ -50,4 +67,4 @@ def _add_gradient(builder, op, dy):
     return {a: dy, b: dy} if a != b else {a: add(builder, dy, dy, f"{a}.gradient")}
 
 
-GRADIENTS = {"reshape": _reshape_gradient, "add": _add_gradient}
+GRADIENTS = {"reshape": _reshape_gradient, "add": _add_gradient, "concatenate": _concatenate_gradient}

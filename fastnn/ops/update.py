@@ -4,8 +4,8 @@ from fastnn.plan import Op
 
 
 def is_weight(builder, parameter):
-    """Whether a parameter is a weight matrix: only those are penalised and decayed."""
-    return len(builder.shape(parameter)) > 1
+    """Whether a parameter holds weights of inputs (W) or of states (U): only those are penalised and decayed."""
+    return parameter.endswith((".W", ".U"))
 
 
 def penalty(builder, parameter, l1, l2):

@@ -35,9 +35,9 @@ def _gather_target(op, buffers, step):
     y = buffers[op.inputs[0]][_rows(step, op.attributes.get("partner"))]
     empty = buffers[op.outputs[0]]
     if op.attributes["one_hot"]:
-        outputs = empty.shape[1]
+        outputs = empty.shape[-1]
         classes = np.arange(outputs) if outputs > 1 else np.ones(1)
-        y = y[:, np.newaxis] == classes
+        y = y[..., np.newaxis] == classes
     off, on = op.attributes["off"], op.attributes["on"]
     buffers[op.outputs[0]] = (off + (on - off) * y.astype(np.float64)).astype(empty.dtype)
 

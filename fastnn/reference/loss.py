@@ -16,12 +16,12 @@ from fastnn.reference.tolerance import Tolerance
 
 
 def _softmax_log_loss(z, t):
-    shifted = z - z.max(axis=1, keepdims=True)
-    return t * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted)
+    shifted = z - z.max(axis=-1, keepdims=True)
+    return t * (np.log(np.exp(shifted).sum(axis=-1, keepdims=True)) - shifted)
 
 
 def _softmax_log_loss_gradient(z, t):
-    return softmax_rows(z) * t.sum(axis=1, keepdims=True) - t
+    return softmax_rows(z) * t.sum(axis=-1, keepdims=True) - t
 
 
 def _logistic_log_loss(z, t):
@@ -126,9 +126,9 @@ class Loss:
     gradient_tolerance: Tolerance = _GRADIENT
 
     def value(self, z, t, *parameters):
-        """Loss of each row, (n,) float64."""
+        """Loss of each row (n,), or of each of its steps (n, time), float64."""
         terms = self.terms(z.astype(np.float64), t.astype(np.float64), *parameters)
-        return terms.sum(axis=1)
+        return terms.sum(axis=-1)
 
     @staticmethod
     def scale(z, t):
@@ -216,13 +216,24 @@ def _loss(op, buffers, step):
     record = LOSSES[name]
     gradient = record.gradient(z, t, *parameters) * step.inverse_weight
     value = record.value(z, t, *parameters)
-    if len(op.inputs) == 3:
+    if z.ndim == 3:
+        lengths = buffers[op.inputs[-1]][:, 0] if op.attributes["lengths"] else np.full(len(z), z.shape[1])
+        gradient, value = _over_steps(gradient, value, lengths)
+    if op.attributes["weighted"]:
         w = buffers[op.inputs[2]]
-        gradient *= w[:, np.newaxis]
+        gradient *= w.reshape(-1, *[1] * (z.ndim - 1))
         value *= w
     dz, row_loss = op.outputs
     buffers[dz] = gradient
     buffers[row_loss][step.row : step.row + step.n] = value
+
+
+def _over_steps(gradient, value, lengths):
+    """The mean of (n, time) values over each row's own steps, and its gradient: zero beyond them."""
+    inside = np.arange(value.shape[1]) < lengths[:, np.newaxis]
+    share = (inside / lengths[:, np.newaxis]).astype(gradient.dtype)
+    gradient = np.where(inside[..., np.newaxis], gradient * share[..., np.newaxis], gradient.dtype.type(0))
+    return gradient, np.where(inside, value, 0.0).sum(axis=1) / lengths
 
 
 OPS = {"loss": _loss}

@@ -100,6 +100,12 @@ def _dropout(op, buffers, step):
     buffers[op.outputs[0]] = np.where(keep, x * (1 / (1 - rate)), x.dtype.type(0))
 
 
+def _state_mask(op, buffers, step):
+    empty = buffers[op.outputs[0]]
+    buffers[op.outputs[0]] = np.ones((step.n, *empty.shape[1:]), empty.dtype)
+    _dropout(op.with_(inputs=op.outputs), buffers, step)
+
+
 def _slopes(op, z, step):
     lower, upper = op.attributes["lower"], op.attributes["upper"]
     drawn = lower + (upper - lower) * (_words(op, z, step) * 2.0**-32)
@@ -146,6 +152,7 @@ def _mix(op, buffers, step):
 OPS = {
     "dropout": _dropout,
     "dropout_grad": _dropout,
+    "state_mask": _state_mask,
     "rrelu": _rrelu,
     "rrelu_grad": _rrelu_grad,
     "mix": _mix,

@@ -12,13 +12,17 @@ from fastnn.reference import (
     augment,
     conv,
     dense,
+    embedding,
     gather,
+    gram,
     loss,
     norm,
     pool,
     random,
+    recurrent,
     reservoir,
     shape,
+    steps,
     update,
 )
 
@@ -35,6 +39,10 @@ OPS = {
     **shape.OPS,
     **augment.OPS,
     **reservoir.OPS,
+    **gram.OPS,
+    **recurrent.OPS,
+    **steps.OPS,
+    **embedding.OPS,
 }
 
 _KEPT = ("parameter", "statistic", "state", "gradient", "vector", "transposed", "partial")
@@ -150,7 +158,7 @@ class Runner:
         ----------
         X : ndarray of shape (n, *shape) or (n, size of a row), or scipy CSR of shape (n, features)
         y : ndarray, optional
-            Class indices (n,) for one-hot plans, else (n, outputs).
+            Class indices (n,), or (n, time) of sequences, for one-hot plans, else (n, outputs) or (n, time, outputs).
         sample_weight : ndarray of shape (n,), optional
         """
         given = {"X": X, "y": y, "sample_weight": sample_weight}
@@ -307,6 +315,8 @@ class Runner:
             yield "update", step, op
 
     def _row_loss(self, buffers, first, rows):
+        if self.plan.row_loss is None:
+            return 0.0
         weight_sum = self._weight_sum(first, rows)
         with np.errstate(all="ignore"):  # of a diverging fit, see _execute
             return float(buffers[self.plan.row_loss].sum()) / weight_sum if weight_sum else 0.0

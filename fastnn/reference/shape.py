@@ -1,4 +1,6 @@
-"""Rows in another shape, and sums of two buffers."""
+"""Rows in another shape, sums of two buffers, columns side by side."""
+
+import numpy as np
 
 
 def _reshape(op, buffers, step):
@@ -11,4 +13,13 @@ def _add(op, buffers, step):
     buffers[op.outputs[0]] = a + b
 
 
-OPS = {"reshape": _reshape, "add": _add}
+def _concatenate(op, buffers, step):
+    buffers[op.outputs[0]] = np.concatenate([buffers[name] for name in op.inputs], axis=-1)
+
+
+def _take_columns(op, buffers, step):
+    first, columns = op.attributes["first"], buffers[op.outputs[0]].shape[-1]
+    buffers[op.outputs[0]] = buffers[op.inputs[0]][..., first : first + columns].copy()
+
+
+OPS = {"reshape": _reshape, "add": _add, "concatenate": _concatenate, "take_columns": _take_columns}

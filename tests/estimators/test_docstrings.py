@@ -17,7 +17,7 @@ from fastnn import (
     gradient_check,
     layers,
 )
-from fastnn.estimators import convnet, esn, mlp, sliding_window
+from fastnn.estimators import convnet, esn_classifier, esn_regressor, mlp, sliding_window
 
 ESTIMATORS = {
     MLPClassifier: {"normalization": "batch", "max_iter": 1},
@@ -49,7 +49,7 @@ def test_every_fitted_attribute(Estimator):
     assert fitted == set(documented(Estimator, "Attributes")) - {"feature_names_in_"}
 
 
-@pytest.mark.parametrize("module", [convnet, esn, mlp, sliding_window, gradient_check])
+@pytest.mark.parametrize("module", [convnet, esn_classifier, esn_regressor, mlp, sliding_window, gradient_check])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

@@ -1,0 +1,185 @@
+"""Recurrent cells, step by step, forward and backward; the products with the weights' gates for all steps at once.
+
+Arrays of a step are (n, gates, units), whatever the number of gates. A sequence has the same bits alone and among
+others, however far it is padded.
+"""
+
+import numpy as np
+
+from fastnn.reference import activation
+from fastnn.reference.activation import logistic
+from fastnn.reference.dense import accumulate, product, row_sum
+
+
+def _operands(op, buffers):
+    """The op's operands, and of its optional ones the mask and the lengths (n, 1), or None."""
+    operands = [buffers[name] for name in op.inputs]
+    lengths = operands.pop() if op.attributes["lengths"] else None
+    mask = operands.pop() if op.attributes["mask"] else None
+    return operands, mask, lengths
+
+
+def _with_gates(W):
+    """Weights with an axis for gates, also where there is but one."""
+    return W.reshape(-1, *W.shape[-2:])
+
+
+def _steps(time, reverse):
+    return range(time)[::-1] if reverse else range(time)
+
+
+def _inside(t, lengths):
+    """Whether step t belongs to a row: (n, 1), or True for all."""
+    return True if lengths is None else t < lengths
+
+
+def _simple_rnn(op, driven, heard, h, c):
+    z = driven + heard
+    return activation.apply(op.attributes["activation"], z[:, 0]), z, c
+
+
+def _lstm(op, driven, heard, h, c):
+    i, f, g, o = np.moveaxis(driven + heard, 1, 0)
+    i, f, g, o = logistic(i), logistic(f), np.tanh(g), logistic(o)
+    c = f * c + i * g
+    return o * np.tanh(c), np.stack([i, f, g, o], axis=1), c
+
+
+def _gru(op, driven, heard, h, c, d):
+    r, z = (logistic(driven[:, gate] + heard[:, gate]) for gate in range(2))
+    a = heard[:, 2] + d
+    n = np.tanh(driven[:, 2] + r * a)
+    return (1 - z) * n + z * h, np.stack([r, z, n, a], axis=1), c
+
+
+def _forward(cell):
+    """The op of a cell (op, x W + b, (mask h) U, h, c, *d) -> (h, the values of its gates, c) of one step."""
+
+    def run(op, buffers, step):
+        (x, W, U, b, *d), mask, lengths = _operands(op, buffers)
+        U = _with_gates(U)
+        driven = product(x[..., np.newaxis, :], _with_gates(W)) + b
+        n, time, _, units = driven.shape
+        h = c = np.zeros((n, units), x.dtype)
+        kept = {}
+        for t in _steps(time, op.attributes["reverse"]):
+            heard = product((h if mask is None else mask * h)[:, np.newaxis], U)
+            values = cell(op, driven[:, t], heard, h, c, *d)
+            for name, value in zip(op.outputs, values, strict=False):
+                sequence = kept.setdefault(name, np.zeros((n, time, *value.shape[1:]), x.dtype))
+                np.copyto(sequence[:, t], value, where=_rows_of(_inside(t, lengths), value))
+            h, c = (np.where(_inside(t, lengths), state, x.dtype.type(0)) for state in values[::2])
+        buffers.update(kept)
+
+    return run
+
+
+def _rows_of(inside, value):
+    """`inside` as it broadcasts against the values of a step."""
+    return inside if inside is True else inside.reshape(-1, *[1] * (value.ndim - 1))
+
+
+def _simple_rnn_grad(op, t, before, dh, dc, s, *h):
+    return [dh * activation.derivative(op.attributes["activation"], s[:, t].reshape(dh.shape))], 0, 0
+
+
+def _lstm_grad(op, t, before, dh, dc, gates, c):
+    i, f, g, o = np.moveaxis(gates[:, t], 1, 0)
+    tanh_c = np.tanh(c[:, t])
+    dc = dc + dh * o * ((1 - tanh_c) * (1 + tanh_c))
+    dz = [
+        dc * g * i * (1 - i),
+        dc * before(c) * f * (1 - f),
+        dc * i * ((1 - g) * (1 + g)),
+        dh * tanh_c * o * (1 - o),
+    ]
+    return dz, 0, dc * f
+
+
+def _gru_grad(op, t, before, dh, dc, gates, h):
+    r, z, n, a = np.moveaxis(gates[:, t], 1, 0)
+    dn = dh * (1 - z) * ((1 - n) * (1 + n))
+    return [dn * a * r * (1 - r), dh * (before(h) - n) * z * (1 - z), dn, dn * r], dh * z, 0
+
+
+def _backward(cell, state_lines):
+    """The gradient op of a cell (op, t, state before, dh, dc, *saved) -> (dgates, what else goes to the state before,
+    dc of the step before)."""
+
+    def run(op, buffers, step):
+        (dh, UT, *saved), mask, lengths = _operands(op, buffers)
+        UT, zero = _with_gates(UT), dh.dtype.type(0)
+        reverse, truncate = op.attributes["reverse"], op.attributes["truncate"]
+        time, order = dh.shape[1], list(_steps(dh.shape[1], op.attributes["reverse"]))
+        dgates = [None] * time
+        carried = dc = zero
+        for place, t in reversed(list(enumerate(order))):
+
+            def before(states, place=place):
+                return states[:, order[place - 1]] if place else zero
+
+            dh_t = np.where(_inside(t, lengths), dh[:, t] + carried, zero)
+            lines, direct, dc = cell(op, t, before, dh_t, dc, *saved)
+            dgates[t] = np.stack(lines, axis=1)
+            carried = product(dgates[t][:, state_lines], UT).sum(axis=1)
+            carried = (carried if mask is None else mask * carried) + direct
+            if truncate is not None and (t + reverse) % truncate == 0:
+                carried = dc = zero
+        buffers[op.outputs[0]] = np.stack(dgates, axis=1)
+
+    return run
+
+
+def _recurrent_grad_input(op, buffers, step):
+    dgates, WT = (buffers[name] for name in op.inputs)
+    lines = list(op.attributes["lines"])
+    buffers[op.outputs[0]] = product(dgates[:, :, lines], _with_gates(WT)).sum(axis=2)
+
+
+def _weight_gradients(x, dgates, lines):
+    """Sum over rows and steps of x^T dgates for each of the lines: (gates, in, units)."""
+    x = x.reshape(-1, x.shape[-1])
+    return np.stack([x.T @ dgates[:, :, line].reshape(len(x), dgates.shape[-1]) for line in lines])
+
+
+def _input_grad_weights(op, buffers, step):
+    x, dgates = (buffers[name] for name in op.inputs)
+    lines, (W, b) = list(op.attributes["lines"]), (buffers[name] for name in op.outputs)
+    dW, db = _weight_gradients(x, dgates, lines), row_sum(dgates[:, :, lines], axes=2)
+    accumulate(buffers, op.outputs, (dW.reshape(W.shape), db.reshape(b.shape)), step)
+
+
+def _state_grad_weights(op, buffers, step):
+    h, dgates = (buffers[name] for name in op.inputs)
+    before, after = slice(None, -1), slice(1, None)
+    if op.attributes["reverse"]:
+        before, after = after, before
+    dU = _weight_gradients(h[:, before], dgates[:, after], op.attributes["lines"])
+    gradients = [dU.reshape(buffers[op.outputs[0]].shape)]
+    if len(op.outputs) == 2:
+        gradients.append(row_sum(dgates[:, :, 3], axes=2))
+    accumulate(buffers, op.outputs, gradients, step)
+
+
+def _masked_states(op, buffers, step):
+    h, mask = (buffers[name] for name in op.inputs)
+    buffers[op.outputs[0]] = h * mask[:, np.newaxis]
+
+
+def _transpose_gates(op, buffers, step):
+    buffers[op.outputs[0]] = np.ascontiguousarray(np.swapaxes(buffers[op.inputs[0]], -1, -2))
+
+
+OPS = {
+    "simple_rnn": _forward(_simple_rnn),
+    "lstm": _forward(_lstm),
+    "gru": _forward(_gru),
+    "simple_rnn_grad": _backward(_simple_rnn_grad, [0]),
+    "lstm_grad": _backward(_lstm_grad, [0, 1, 2, 3]),
+    "gru_grad": _backward(_gru_grad, [0, 1, 3]),
+    "recurrent_grad_input": _recurrent_grad_input,
+    "input_grad_weights": _input_grad_weights,
+    "state_grad_weights": _state_grad_weights,
+    "masked_states": _masked_states,
+    "transpose_gates": _transpose_gates,
+}
