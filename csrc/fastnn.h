@@ -290,6 +290,9 @@ typedef struct {
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
 
+    /* Whether a row-major (rows, columns) matrix has other bits than one in panels, those before `first_panel` left out. */
+    int (*differs)(int64_t rows, int64_t columns, int64_t first_panel, const void *matrix, const void *panels);
+
     /* to[r*to_row + i*to_step] = from[r*from_row + i*from_step], r < rows, i < n. */
     void (*copy)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
                  int64_t to_step);
@@ -380,6 +383,9 @@ typedef struct {
     char padding[56];
 } fnn_barrier;
 void fnn_barrier_wait(fnn_barrier *b, int threads);
+
+/* The counter before it is raised by 1, for threads that take turns. */
+int32_t fnn_take(int32_t *counter);
 
 /* OpenMP facts without <omp.h>: 0/1 and 1 in a serial build. */
 int fnn_has_openmp(void);

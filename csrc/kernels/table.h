@@ -88,6 +88,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
+    .differs = NAME(differs),
     .copy = NAME(copy),
     .max_of_windows = NAME(max_of_windows),
     .put_in_windows = NAME(put_in_windows),

@@ -24,6 +24,11 @@ FNN_INLINE vec NAME(max)(vec a, vec b)
     const NAME(mask) greater = a > b;
     return (vec)((greater & (NAME(mask))a) | (~greater & (NAME(mask))b));
 }
+/* The bits of `seen`, and those in which a and b differ. */
+FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
+{
+    return (vec)((NAME(mask))seen | ((NAME(mask))a ^ (NAME(mask))b));
+}
 /* Lane by lane: compilers make one blend of it, and three logical operations of ands and ors. */
 FNN_INLINE vec NAME(select)(NAME(mask) which, vec a, vec b)
 {
@@ -71,6 +76,16 @@ FNN_LANEWISE(where_beats, (vec value, vec best, vec a, vec b),
 FNN_LANEWISE(where_equal, (vec x, vec y, vec a, vec b), x.lane[i] == y.lane[i] ? a.lane[i] : b.lane[i])
 FNN_LANEWISE(first_lanes, (signed_bits count, vec a, vec b), i < count ? a.lane[i] : b.lane[i])
 #undef FNN_LANEWISE
+FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
+{
+    bits x[FNN_LANES], y[FNN_LANES], z[FNN_LANES];
+    memcpy(x, &seen, sizeof x);
+    memcpy(y, &a, sizeof y);
+    memcpy(z, &b, sizeof z);
+    for (int i = 0; i < FNN_LANES; i++) x[i] |= y[i] ^ z[i];
+    memcpy(&seen, x, sizeof x);
+    return seen;
+}
 FNN_INLINE void NAME(store)(real *to, vec value) { memcpy(to, &value, sizeof value); }
 
 #endif

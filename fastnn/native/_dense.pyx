@@ -31,12 +31,14 @@ cdef inline void product(
 ) noexcept nogil:
     """c = (first buffer) (second buffer) + bias for this thread's rows or columns, (rows, depth) by (depth, columns).
 
+    Where there is a sixth buffer, whole panels of the second matrix are read there, row-major with all columns.
     `finish` is called on n fresh elements at `offset` of c while they are in L1, where the op has an activation.
     """
     cdef const fnn_kernels *k = step.kernels
     cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
     cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
     cdef int64_t n = panels(k, columns), p, width, r, block, base
+    cdef const char *given = op.buffer[5]
     cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
     cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
     cdef int64_t first = 0 if by_columns else first_row(step) * positions
@@ -51,6 +53,9 @@ cdef inline void product(
         g.tail = at(k, g.tail, first * g.tail_row)
         g.b = at(k, op.buffer[1], p * depth * k.panel)
         g.b_row = width
+        if given != NULL and columns - p * k.panel >= k.panel:
+            g.b = at(k, given, p * k.panel)
+            g.b_row = columns
         g.init = at(k, bias, p * k.panel) if bias != NULL else NULL
         g.init_row = 0
         g.c = at(k, c, base + first * width)

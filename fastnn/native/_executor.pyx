@@ -11,7 +11,7 @@ from fastnn.native.kernels cimport (
     BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_compiler,
     fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_name, fnn_kernels, fnn_kernels_for,
     fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle,
-    fnn_team_size, fnn_thread_number, share,
+    fnn_take, fnn_team_size, fnn_thread_number,
 )
 
 cdef extern from * nogil:
@@ -190,14 +190,15 @@ cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
     return long_carry >> 63 == 0
 
 
-cdef void run_share(Job *job, const Place *place, int thread, int threads) noexcept nogil:
-    """This thread's share of the chunks, up to one that is refused."""
+cdef void run_chunks_left(Job *job, const Place *place) noexcept nogil:
+    """Chunks that no other thread has begun, one after another, up to one that is refused: a thread whose core is busy
+    with something else then holds up the others by one chunk at most."""
     cdef Step step = job.base
-    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c, i
+    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c = fnn_take(&job.taken), i
     cdef int64_t line = step.X_row * step.X_itemsize
     cdef uint64_t mode = fnn_flush_denormals()
     step.scratch = place.scratch
-    for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
+    while c < chunks:
         step.first = c * job.rows
         step.n = min(job.rows, job.total - step.first)
         if job.check and not is_finite(step.X + step.first * line, step.n * step.X_row, step.X_itemsize):
@@ -205,15 +206,17 @@ cdef void run_share(Job *job, const Place *place, int thread, int threads) noexc
             break
         for i in range(job.first, job.first + job.n):
             place.ops[i].run(&place.ops[i], &step)
+        c = fnn_take(&job.taken)
     fnn_restore_float_mode(mode)
 
 
 cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
+    job.taken = 0
     if threads == 1:
-        run_share(job, places, 0, 1)
+        run_chunks_left(job, places)
         return
     with parallel(num_threads=threads):
-        run_share(job, places + fnn_thread_number(), fnn_thread_number(), fnn_team_size())
+        run_chunks_left(job, places + fnn_thread_number())
 
 
 cdef class Source:

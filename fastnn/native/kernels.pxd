@@ -210,6 +210,9 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        int (*differs)(
+            int64_t rows, int64_t columns, int64_t first_panel, const void *matrix, const void *panels
+        ) noexcept nogil
         void (*copy)(
             int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
             int64_t to_step,
@@ -290,6 +293,7 @@ cdef extern from "fastnn.h" nogil:
         pass
 
     void fnn_barrier_wait(fnn_barrier *b, int threads)
+    int32_t fnn_take(int32_t *counter)
     int fnn_has_openmp()
     int fnn_max_threads()
     int fnn_in_parallel()

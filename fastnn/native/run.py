@@ -30,7 +30,7 @@ from fastnn.native import (
     _update,
 )
 from fastnn.native.cache import Cache
-from fastnn.native.threads import OPERATIONS_PER_THREAD, Pace, threads_for
+from fastnn.native.threads import Pace, threads_for
 
 OPS = {
     **_activation.OPS,
@@ -375,21 +375,13 @@ class Runner:
         """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
-        forward, threads = self.forward_for(source.n)
-        forward(source, output, threads)
+        self.forward_for(source.n)(source, output)
         return output
 
     def forward_for(self, n):
-        """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n.
-
-        What fits into one chunk runs on one thread: 32 rows of 784-256-128-10 would take 100 instead of 145
-        microseconds on two idle cores, but 7000 to 12000 where another process keeps one of them busy.
-        """
-        rows, threads = min(self.rows, 1 << (n - 1).bit_length()), 1
-        operations = 2 * self._multiply_adds * n
-        if n > rows and operations >= 2 * OPERATIONS_PER_THREAD:
-            threads = min(threads_for(operations, self.limit), -(-n // rows))
-        return self._forwards.get(rows) or self._new_forward(rows), threads
+        """Forward for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
+        rows = min(self.rows, 1 << (n - 1).bit_length())
+        return self._forwards.get(rows) or self._new_forward(rows)
 
     def _new_forward(self, rows):
         """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
@@ -398,7 +390,7 @@ class Runner:
                 self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
         made = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
-        forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed)
+        forward = self._forwards[rows] = _forward.Forward(self, made.layout, made.program)
         return forward
 
     def quick(self, forms, types, same, lists):
