@@ -51,9 +51,9 @@ typedef enum {
 } fnn_transform_id;
 
 /* Batch-reduce product of one register tile:
- *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b*depth + k][j]
- *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks*depth + k][j]
- * with B[q][j] = b[q*b_row + j]; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes.
+ *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b][k][j]
+ *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks][k][j]
+ * with B[b][k][j] = b[(b*depth + k)*b_row + b*b_skip + j]; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes.
  * init NULL means zeros; init_row 0 repeats one row (a bias); init may be c itself (accumulate).
  * a and b are only read; c must not overlap them. b, c and init need no alignment beyond the element's. */
 typedef struct {
@@ -61,7 +61,7 @@ typedef struct {
     int64_t a_row, a_step, a_block, blocks, depth;
     int64_t tail_row, tail_depth;
     const void *b;
-    int64_t b_row;
+    int64_t b_row, b_skip;
     const void *init;
     int64_t init_row;
     void *c;
@@ -129,6 +129,34 @@ typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state
 typedef struct {
     int64_t image[2], output[2], kernel[2], stride[2], dilation[2], before[2];
 } fnn_window;
+
+/* One step of `rows` sequences, one panel of a recurrent cell's units, `width` with its pads. What lies side by side has
+ * rows of `width`; z has such a block for each gate, `z_line` elements apart. h, gates and c are places in the batch, of
+ * row 0 at this step; sequence i is row row[i] there, `time` steps from row to row, a step's gates on adjacent lines.
+ * before: h[t-1]; z: pre-activations (changed where gates is NULL); state: c[t-1], then c[t]. after, h: h[t]. c and gates
+ * may be NULL. */
+typedef struct {
+    int64_t rows, width, time;
+    const int64_t *row;
+    void *z;
+    int64_t z_line;
+    const void *before;
+    void *state, *after;
+    void *h, *gates, *c;
+} fnn_cell;
+
+/* Its gradient. dh: that of h[t], then what h[t-1] gets of it without passing through U; dc: that of c[t] from step t+1,
+ * then that of c[t-1]; dz: those of the products with U, gate by gate. In the batch: gates, c, and c or h of the step
+ * before (NULL: zeros) are read, dgates is written. */
+typedef struct {
+    int64_t rows, width, time;
+    const int64_t *row;
+    void *dh, *dc;
+    void *dz;
+    int64_t dz_line;
+    const void *gates, *c, *before;
+    void *dgates;
+} fnn_cell_grad;
 
 /* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
  * (transforms, 3) table is an fnn_transform_id and two numbers, see transforms.def; its words come from Philox counters
@@ -264,12 +292,38 @@ typedef struct {
                     int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
+    /* y[i] = value, i < n. */
+    void (*fill)(int64_t n, double value, void *y);
+    /* y(first + r, y_first + j) = x(first + r, x_first + j), r < rows, j < n, of matrices of so many columns in panels so far
+     * apart; with the last column of y its pads get 0. */
+    void (*copy_columns)(int64_t first, int64_t rows, int64_t n, int64_t x_columns, int64_t x_first, int64_t x_stride,
+                         const void *x, int64_t y_columns, int64_t y_first, int64_t y_stride, void *y);
     void (*augment)(const fnn_augment *a);
     /* z[i*width + l] += sum over j < links, in order, of w[i*links + j] * s[source[i*links + j]*width + l]; i < units, l <
      * width, which is 1 or lanes. source holds numbers of units; z must not overlap s. */
     void (*links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z);
     /* to[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to may be s or y. */
     void (*leak)(int64_t n, double share, const void *y, const void *s, void *to);
+
+    /* A step of recurrent cells. gates of lstm: i, f, g, o; of gru: r, z, n, and a = h[t-1] U_n + d, which is line 3 of z, too. */
+    void (*lstm_cell)(const fnn_cell *s);
+    void (*lstm_cell_grad)(const fnn_cell_grad *s);
+    void (*gru_cell)(const fnn_cell *s);
+    void (*gru_cell_grad)(const fnn_cell_grad *s);
+    /* Between lines side by side and lines of rows: to[i*width + j] (+)= from[row[i]*from_row + j], and to[row[i]*to_row + j] =
+     * from[i*width + j]; i < rows, j < width (multiple of lanes). */
+    void (*take_lines)(int64_t rows, int64_t width, const int64_t *row, const void *from, int64_t from_row, void *to);
+    void (*add_lines)(int64_t rows, int64_t width, const int64_t *row, const void *from, int64_t from_row, void *to);
+    void (*put_lines)(int64_t rows, int64_t width, const int64_t *row, const void *from, void *to, int64_t to_row);
+    /* y = x * mask, where `repeats` lines of a row share the row's line of mask; y may be x. */
+    void (*mask_lines)(int64_t rows, int64_t repeats, int64_t width, const void *x, const void *mask, void *y);
+    /* y[i] += a[i] * b[i], i < n, a multiple of lanes. */
+    void (*add_products)(int64_t n, const void *a, const void *b, void *y);
+    /* Of x (steps, width), steps >= 1: the mean, or the maximum (a NaN if there is one) and the first step that has it. */
+    void (*mean_over_steps)(int64_t steps, int64_t width, const void *x, void *y);
+    void (*mean_over_steps_grad)(int64_t steps, int64_t width, const void *dy, void *dx);
+    void (*max_over_steps)(int64_t steps, int64_t width, const void *x, void *y, void *index);
+    void (*max_over_steps_grad)(int64_t steps, int64_t width, const void *dy, const void *index, void *dx);
 
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */

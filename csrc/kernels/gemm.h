@@ -45,6 +45,7 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
             for (int i = 0; i < rows; i += 3) base[i / 3] += a_step;
             b += b_row;
         }
+        b += g->b_skip;
     }
     FNN_UNROLL
     for (int i = 0; i < rows; i++) {

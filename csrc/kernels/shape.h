@@ -52,3 +52,28 @@ static void NAME(add_arrays)(int64_t n, const void *a_, const void *b_, void *y_
     FNN_INDEPENDENT
     for (int64_t i = 0; i < FNN_WHOLE(n); i++) y[i] = a[i] + b[i];
 }
+
+static void NAME(fill)(int64_t n, double value, void *y)
+{
+    for (int64_t i = 0; i < n; i++) ((real *)y)[i] = (real)value;
+}
+
+static void NAME(copy_columns)(int64_t first, int64_t rows, int64_t n, int64_t x_columns, int64_t x_first,
+                               int64_t x_stride, const void *x, int64_t y_columns, int64_t y_first, int64_t y_stride,
+                               void *y)
+{
+    const int64_t padded = y_first + n == y_columns ? NAME(padded)(y_columns) - y_columns : 0;
+    for (int64_t done = 0, run; done < n; done += run) {
+        const int64_t from = x_first + done, to = y_first + done;
+        const strip source = NAME(strip_from)(from / FNN_PANEL * FNN_PANEL, x_columns, first, x_stride);
+        const strip target = NAME(strip_from)(to / FNN_PANEL * FNN_PANEL, y_columns, first, y_stride);
+        const int64_t x_rest = source.column + source.columns - from, y_rest = target.column + target.columns - to;
+        run = x_rest < y_rest ? x_rest : y_rest;
+        if (run > n - done) run = n - done;
+        NAME(copy_lines)(rows, run, (const real *)x + source.at + from - source.column, source.width,
+                         (real *)y + target.at + to - target.column, target.width);
+    }
+    const strip last = NAME(strip_from)((y_columns - 1) / FNN_PANEL * FNN_PANEL, y_columns, first, y_stride);
+    for (int64_t i = 0; i < (padded ? rows : 0); i++)
+        for (int64_t j = last.columns; j < last.width; j++) ((real *)y)[last.at + i * last.width + j] = 0;
+}

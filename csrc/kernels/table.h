@@ -14,8 +14,10 @@
 #include "peak.h"
 #include "pool.h"
 #include "random.h"
+#include "recurrent.h"
 #include "reservoir.h"
 #include "shape.h"
+#include "steps.h"
 #include "update.h"
 
 #define FNN_TILE_ROWS(vectors, rows) [vectors] = rows,
@@ -91,9 +93,24 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .avg_pool_grad = NAME(avg_pool_grad),
     .reshape = NAME(reshape),
     .add = NAME(add_arrays),
+    .fill = NAME(fill),
+    .copy_columns = NAME(copy_columns),
     .augment = NAME(augment),
     .links = NAME(links),
     .leak = NAME(leak),
+    .lstm_cell = NAME(lstm_cell),
+    .lstm_cell_grad = NAME(lstm_cell_grad),
+    .gru_cell = NAME(gru_cell),
+    .gru_cell_grad = NAME(gru_cell_grad),
+    .take_lines = NAME(take_lines),
+    .put_lines = NAME(put_lines),
+    .add_lines = NAME(add_lines),
+    .mask_lines = NAME(mask_lines),
+    .add_products = NAME(add_products),
+    .mean_over_steps = NAME(mean_over_steps),
+    .mean_over_steps_grad = NAME(mean_over_steps_grad),
+    .max_over_steps = NAME(max_over_steps),
+    .max_over_steps_grad = NAME(max_over_steps_grad),
     .peak = NAME(peak),
 };
 #undef FNN_TILE_ROWS

@@ -8,8 +8,8 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, multiply, padded, panel_width, panels, rows_of,
-    share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, multiply, padded, panel_stride, panel_width, panels,
+    rows_of, rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -17,21 +17,6 @@ from fastnn.native._update import OPTIMIZERS
 
 cdef enum:
     ROW_BLOCK = 48   # rows whose fresh outputs (12 KB a panel) are still in L1 when the activation reads them
-
-
-cdef inline void rows_of_panels(
-    const fnn_kernels *k, const Step *step, const char *x, int64_t columns, fnn_gemm *g
-) noexcept nogil:
-    """Sets up A as the rows of a panel matrix, reduced over its columns: whole panels, then the narrower last one."""
-    g.a = x
-    g.a_step = 1
-    g.a_row = k.panel
-    g.a_block = step.capacity * k.panel
-    g.blocks = columns // k.panel
-    g.depth = k.panel
-    g.tail_depth = columns - g.blocks * k.panel
-    g.tail_row = panel_width(k, columns, g.blocks) if g.tail_depth > 0 else 0
-    g.tail = at(k, x, g.blocks * g.a_block)
 
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -46,16 +31,17 @@ cdef inline void product(
     """
     cdef const fnn_kernels *k = step.kernels
     cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
+    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
     cdef int64_t n = panels(k, columns), p, width, r, block, base
     cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
     cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
-    cdef int64_t first = 0 if by_columns else first_row(step)
-    cdef int64_t last = step.n if by_columns else first + rows_of(step)
+    cdef int64_t first = 0 if by_columns else first_row(step) * positions
+    cdef int64_t last = step.n * positions if by_columns else first + rows_of(step) * positions
     cdef fnn_gemm rows, g
-    rows_of_panels(k, step, op.buffer[0], depth, &rows)
+    rows_of_panels(k, op.buffer[0], depth, stride, &rows)
     for p in range(first_panel, last_panel):
         width = panel_width(k, columns, p)
-        base = p * step.capacity * k.panel
+        base = p * stride
         g = rows
         g.a = at(k, g.a, first * g.a_row)
         g.tail = at(k, g.tail, first * g.tail_row)
@@ -96,24 +82,25 @@ cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef inline void weight_gradient(
-    const Step *step, const char *x, const char *dz, int64_t inputs, int64_t outputs, int64_t block, int64_t p,
-    char *dW, bint accumulate,
+    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, char *dW, bint accumulate
 ) noexcept nogil:
     """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, outputs, p)
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
+    cdef int64_t stride = panel_stride(step, positions)
     cdef fnn_gemm g
-    g.a = at(k, x, block * step.capacity * k.panel)
+    g.a = at(k, op.buffer[0], block * stride)
     g.a_row = 1
     g.a_step = panel_width(k, inputs, block)
     g.a_block = 0
     g.blocks = 1
-    g.depth = step.n
+    g.depth = step.n * positions
     g.tail = g.a
     g.tail_row = 0
     g.tail_depth = 0
-    g.b = at(k, dz, p * step.capacity * k.panel)
+    g.b = at(k, op.buffer[1], p * stride)
     g.b_row = width
+    g.b_skip = 0
     g.init = dW if accumulate else NULL
     g.init_row = width
     g.c = dW
@@ -173,25 +160,26 @@ cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_
 
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], task, block, p
     cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
         weight_gradient(
-            step, op.buffer[0], op.buffer[1], inputs, outputs, block, p,
-            at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0,
+            step, op, block, p, positions, at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)),
+            step.chunk > 0,
         )
         if block == 0:
             k.column_sum(
-                step.n, panel_width(k, outputs, p), at(k, op.buffer[1], p * step.capacity * k.panel),
-                step.chunk > 0, at(k, op.buffer[3], p * k.panel),
+                step.n * positions, panel_width(k, outputs, p),
+                at(k, op.buffer[1], p * panel_stride(step, positions)), step.chunk > 0,
+                at(k, op.buffer[3], p * k.panel),
             )
 
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], task, block, p
     cdef int64_t width, height, offset, optimizer = op.number[2]
     cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
     cdef double l1 = op.scalar[0], l2 = op.scalar[1]
@@ -204,7 +192,7 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
         width = panel_width(k, outputs, p)
         height = min(k.panel, inputs - block * k.panel)
         offset = block_offset(k, inputs, outputs, block, p)
-        weight_gradient(step, op.buffer[0], op.buffer[1], inputs, outputs, block, p, step.scratch, False)
+        weight_gradient(step, op, block, p, positions, step.scratch, False)
         if op.buffer[8] != NULL:
             (<double *> op.buffer[8])[block * panels(k, outputs) + p] = k.penalty(
                 height * width, at(k, op.buffer[2], offset), step.scratch, l1, l2, step.inverse_weight
@@ -221,7 +209,7 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
             )
         if block == 0:
             k.column_sum(
-                step.n, width, at(k, op.buffer[1], p * step.capacity * k.panel), False, step.scratch
+                step.n * positions, width, at(k, op.buffer[1], p * panel_stride(step, positions)), False, step.scratch
             )
             s.shrink = 1.0
             k.update[optimizer](
@@ -251,19 +239,19 @@ def _activation(op):
 def bind_dense(op, layout):
     x, W, b = op.inputs
     activation, parameters = _activation(op)
-    numbers = [*layout.shape(W), int(op.split == "columns"), activation]
+    numbers = [*layout.shape(W), int(op.split == "columns"), activation, layout.positions(x)]
     return [x, W, b, op.outputs[0], op.outputs[1] if len(op.outputs) > 1 else None], numbers, parameters
 
 
 def bind_dense_grad_input(op, layout):
     dz, WT = op.inputs[:2]
     activation, parameters = _activation(op)
-    numbers = [*layout.shape(WT)[::-1], int(op.split == "columns"), activation]
+    numbers = [*layout.shape(WT)[::-1], int(op.split == "columns"), activation, layout.positions(dz)]
     return [dz, WT, op.outputs[0], op.inputs[2] if len(op.inputs) > 2 else None], numbers, parameters
 
 
 def bind_dense_grad_weights(op, layout):
-    return [*op.inputs, *op.outputs], list(layout.shape(op.outputs[0])), []
+    return [*op.inputs, *op.outputs], [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0])], []
 
 
 def bind_dense_update(op, layout):
@@ -279,7 +267,7 @@ def bind_dense_update(op, layout):
     optimizer, *constants = attributes["optimizer"]
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]
-    numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False))]
+    numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False)), layout.positions(x)]
     return buffers, numbers, scalars
 
 

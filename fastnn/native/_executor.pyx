@@ -220,7 +220,8 @@ cdef class Source:
     """The caller's arrays as pointers; keeps them alive.
 
     X: dense (n, features) uint8/float32/float64 C-contiguous, or the (data, indices, indptr) of CSR rows with int64
-    indices. partners: int64 indices of the rows that others may be mixed with, None for all.
+    indices. y: int64 classes (n,) or (n, time), or real targets. partners: int64 indices of the rows that others may be
+    mixed with, None for all.
     """
 
     def __init__(self, X, y=None, sample_weight=None, partners=None):
@@ -240,9 +241,8 @@ cdef class Source:
         self.step.total = self.n
         self.step.X = <const char *> <uintptr_t> data.ctypes.data
         self.step.X_itemsize = data.itemsize
-        if y is not None and y.ndim == 1:
-            integers = y
-            self.step.classes = &integers[0] if len(y) else NULL
+        if y is not None and y.dtype == np.int64:
+            self.step.classes = <const int64_t *> <uintptr_t> y.ctypes.data
         elif y is not None:
             self.step.y = <const char *> <uintptr_t> y.ctypes.data
             self.step.y_itemsize = y.itemsize

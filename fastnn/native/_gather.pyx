@@ -96,15 +96,21 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
-    cdef int64_t start = first_row(step), stop = start + rows_of(step), n
+    """Of one class for each row, or for each of its positions."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t outputs = op.number[0], positions = op.number[1], start = first_row(step), i, n
+    cdef int64_t stop = start + rows_of(step), stride = panel_stride(step, positions)
     cdef int64_t[BLOCK] index
     while start < stop:
         n = min(BLOCK, stop - start)
         find_rows(step, op.number[2], start, n, index)
-        step.kernels.one_hot(
-            n, op.number[0], step.classes, index, op.scalar[1], op.scalar[2], op.buffer[0], panel_stride(step, 1),
-            start,
-        )
+        if positions == 1:
+            k.one_hot(n, outputs, step.classes, index, op.scalar[1], op.scalar[2], op.buffer[0], stride, start)
+        for i in range(n if positions > 1 else 0):
+            k.one_hot(
+                positions, outputs, step.classes + index[i] * positions, NULL, op.scalar[1], op.scalar[2], op.buffer[0],
+                stride, (start + i) * positions,
+            )
         start += n
 
 

@@ -25,6 +25,16 @@ cdef void dropout(const Op *op, const Step *step) noexcept nogil:
         )
 
 
+cdef void state_mask(const Op *op, const Step *step) noexcept nogil:
+    """Dropout of ones."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t p, width, offset
+    for p in range(panels(k, op.number[0])):
+        offset = row_span(step, op.number[0], 1, p, &width)
+        k.fill(rows_of(step) * width, 1.0, at(k, op.buffer[0], offset))
+    dropout(op, step)
+
+
 cdef void rrelu(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset
@@ -83,6 +93,10 @@ def bind_dropout(op, layout):
     return [*op.inputs, y], numbers, [1.0 / (1.0 - rate)]
 
 
+def bind_state_mask(op, layout):
+    return bind_dropout(op.with_(inputs=op.outputs), layout)
+
+
 def bind_rrelu(op, layout):
     attributes, y = op.attributes, op.outputs[0]
     numbers = [layout.columns(y), layout.positions(y), attributes["stream"]]
@@ -98,6 +112,7 @@ def bind_mix(op, layout):
 OPS = {
     "dropout": (<size_t> &dropout, bind_dropout),
     "dropout_grad": (<size_t> &dropout, bind_dropout),
+    "state_mask": (<size_t> &state_mask, bind_state_mask),
     "rrelu": (<size_t> &rrelu, bind_rrelu),
     "rrelu_grad": (<size_t> &rrelu_grad, bind_rrelu),
     "mix": (<size_t> &mix, bind_mix),

@@ -60,6 +60,7 @@ cdef void drive(const Op *op, const Step *step) noexcept nogil:
         g.tail_depth = 0
         g.b = at(k, op.buffer[2], p * channels * k.panel)
         g.b_row = width
+        g.b_skip = 0
         g.init = at(k, op.buffer[3], p * k.panel)
         g.init_row = 0
         g.c = at(k, op.buffer[5], p * step.capacity * time * k.panel + first * width)
@@ -86,6 +87,7 @@ cdef void add_product(const Op *op, const Step *step, int64_t t) noexcept nogil:
         g.tail = row_of(k, &before, t, units, whole, r) if g.tail_depth > 0 else g.a
         g.b = at(k, op.buffer[4], p * units * k.panel)
         g.b_row = width
+        g.b_skip = 0
         g.c = row_of(k, &after, t + 1, units, p, r)
         g.c_row = time * width
         g.init = g.c

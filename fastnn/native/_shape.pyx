@@ -1,4 +1,4 @@
-"""Rows in another shape, and sums of two buffers; rows are shared between threads."""
+"""Rows in another shape, sums of two buffers, and columns side by side; rows are shared between threads."""
 
 from libc.stdint cimport int64_t
 
@@ -28,6 +28,28 @@ cdef void add(const Op *op, const Step *step) noexcept nogil:
         )
 
 
+cdef inline void copy_columns(
+    const Op *op, const Step *step, int64_t n, const char *x, int64_t x_columns, int64_t x_first, char *y,
+    int64_t y_columns, int64_t y_first,
+) noexcept nogil:
+    cdef int64_t positions = op.number[0], stride = panel_stride(step, positions)
+    step.kernels.copy_columns(
+        first_row(step) * positions, rows_of(step) * positions, n, x_columns, x_first, stride, x, y_columns, y_first,
+        stride, y,
+    )
+
+
+cdef void concatenate(const Op *op, const Step *step) noexcept nogil:
+    cdef int64_t left = op.number[1], right = op.number[2]
+    copy_columns(op, step, left, op.buffer[0], left, 0, op.buffer[2], left + right, 0)
+    copy_columns(op, step, right, op.buffer[1], right, 0, op.buffer[2], left + right, left)
+
+
+cdef void take_columns(const Op *op, const Step *step) noexcept nogil:
+    cdef int64_t n = op.number[2]
+    copy_columns(op, step, n, op.buffer[0], op.number[1], op.number[3], op.buffer[1], n, 0)
+
+
 def bind_reshape(op, layout):
     x, y = layout.plan.buffers[op.inputs[0]], layout.plan.buffers[op.outputs[0]]
     source = [x.size, 1] if x.layout == "rows" else [x.columns, x.positions]
@@ -39,4 +61,15 @@ def bind_add(op, layout):
     return [*op.inputs, y], [layout.columns(y), layout.positions(y)], []
 
 
-OPS = {"reshape": (<size_t> &reshape, bind_reshape), "add": (<size_t> &add, bind_add)}
+def bind_columns(op, layout):
+    names = [*op.inputs, *op.outputs]
+    columns = [layout.columns(name) for name in names[:2]]
+    return names, [layout.positions(names[0]), *columns, op.attributes.get("first", 0)], []
+
+
+OPS = {
+    "reshape": (<size_t> &reshape, bind_reshape),
+    "add": (<size_t> &add, bind_add),
+    "concatenate": (<size_t> &concatenate, bind_columns),
+    "take_columns": (<size_t> &take_columns, bind_columns),
+}

@@ -1,6 +1,7 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 
 cdef extern from "fastnn.h" nogil:
@@ -10,7 +11,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t a_row, a_step, a_block, blocks, depth
         int64_t tail_row, tail_depth
         const void *b
-        int64_t b_row
+        int64_t b_row, b_skip
         const void *init
         int64_t init_row
         void *c
@@ -63,6 +64,30 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_window:
         int64_t image[2]
         int64_t output[2]
+
+    ctypedef struct fnn_cell:
+        int64_t rows, width, time
+        const int64_t *row
+        void *z
+        int64_t z_line
+        const void *before
+        void *state
+        void *after
+        void *h
+        void *gates
+        void *c
+
+    ctypedef struct fnn_cell_grad:
+        int64_t rows, width, time
+        const int64_t *row
+        void *dh
+        void *dc
+        void *dz
+        int64_t dz_line
+        const void *gates
+        const void *c
+        const void *before
+        void *dgates
 
     ctypedef struct fnn_augment:
         int64_t rows, height, width, channels
@@ -197,11 +222,39 @@ cdef extern from "fastnn.h" nogil:
             int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y,
         ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
+        void (*fill)(int64_t n, double value, void *y) noexcept nogil
+        void (*copy_columns)(
+            int64_t first, int64_t rows, int64_t n, int64_t x_columns, int64_t x_first, int64_t x_stride, const void *x,
+            int64_t y_columns, int64_t y_first, int64_t y_stride, void *y,
+        ) noexcept nogil
         void (*augment)(const fnn_augment *a) noexcept nogil
         void (*links)(
             int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z
         ) noexcept nogil
         void (*leak)(int64_t n, double share, const void *y, const void *s, void *to) noexcept nogil
+        void (*lstm_cell)(const fnn_cell *s) noexcept nogil
+        void (*lstm_cell_grad)(const fnn_cell_grad *s) noexcept nogil
+        void (*gru_cell)(const fnn_cell *s) noexcept nogil
+        void (*gru_cell_grad)(const fnn_cell_grad *s) noexcept nogil
+        void (*take_lines)(
+            int64_t rows, int64_t width, const int64_t *row, const void *source, int64_t from_row, void *to
+        ) noexcept nogil
+        void (*add_lines)(
+            int64_t rows, int64_t width, const int64_t *row, const void *source, int64_t from_row, void *to
+        ) noexcept nogil
+        void (*put_lines)(
+            int64_t rows, int64_t width, const int64_t *row, const void *source, void *to, int64_t to_row
+        ) noexcept nogil
+        void (*mask_lines)(
+            int64_t rows, int64_t repeats, int64_t width, const void *x, const void *mask, void *y
+        ) noexcept nogil
+        void (*add_products)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
+        void (*mean_over_steps)(int64_t steps, int64_t width, const void *x, void *y) noexcept nogil
+        void (*mean_over_steps_grad)(int64_t steps, int64_t width, const void *dy, void *dx) noexcept nogil
+        void (*max_over_steps)(int64_t steps, int64_t width, const void *x, void *y, void *index) noexcept nogil
+        void (*max_over_steps_grad)(
+            int64_t steps, int64_t width, const void *dy, const void *index, void *dx
+        ) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
@@ -333,3 +386,37 @@ cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, in
         g.c = at(k, g.c, height * g.c_row)
         if g.init != NULL:
             g.init = at(k, g.init, height * g.init_row)
+
+
+cdef inline void rows_of_panels(
+    const fnn_kernels *k, const char *x, int64_t columns, int64_t stride, fnn_gemm *g
+) noexcept nogil:
+    """Sets up A as the rows of a panel matrix, reduced over its columns: whole panels, `stride` elements from one to
+    the next, then the narrower last one."""
+    g.a = x
+    g.a_step = 1
+    g.a_row = k.panel
+    g.a_block = stride
+    g.blocks = columns // k.panel
+    g.depth = k.panel
+    g.b_skip = 0
+    g.tail_depth = columns - g.blocks * k.panel
+    g.tail_row = panel_width(k, columns, g.blocks) if g.tail_depth > 0 else 0
+    g.tail = at(k, x, g.blocks * stride)
+
+
+cdef inline double real_at(const fnn_kernels *k, const char *x, int64_t element) noexcept nogil:
+    return (<const float *> x)[element] if k.itemsize == 4 else (<const double *> x)[element]
+
+
+cdef inline int64_t length_of(const fnn_kernels *k, const char *lengths, int64_t row, int64_t time) noexcept nogil:
+    """How many of a row's steps count, at least 1: all of them without `lengths`, a batch buffer of one column."""
+    cdef double length = <double> time if lengths == NULL else real_at(k, lengths, row * k.lanes)
+    return <int64_t> length if 1.0 <= length <= <double> time else (time if length > 1.0 else 1)
+
+
+cdef inline void clear_steps(
+    const fnn_kernels *k, char *panel, int64_t row, int64_t steps, int64_t time, int64_t step_size
+) noexcept nogil:
+    """Zeros for the steps of a row from `steps` on, of `step_size` elements each, in one panel of a batch buffer."""
+    memset(at(k, panel, (row * time + steps) * step_size), 0, (time - steps) * step_size * k.itemsize)

@@ -14,6 +14,7 @@ from fastnn.native import (
     _augment,
     _conv,
     _dense,
+    _embedding,
     _executor,
     _forward,
     _gather,
@@ -21,8 +22,10 @@ from fastnn.native import (
     _norm,
     _pool,
     _random,
+    _recurrent,
     _reservoir,
     _shape,
+    _steps,
     _update,
 )
 from fastnn.native.cache import Cache
@@ -33,13 +36,16 @@ OPS = {
     **_augment.OPS,
     **_conv.OPS,
     **_dense.OPS,
+    **_embedding.OPS,
     **_gather.OPS,
     **_loss.OPS,
     **_norm.OPS,
     **_pool.OPS,
     **_random.OPS,
+    **_recurrent.OPS,
     **_reservoir.OPS,
     **_shape.OPS,
+    **_steps.OPS,
     **_update.OPS,
 }
 
@@ -252,7 +258,7 @@ class Runner:
         Parameters
         ----------
         X : (n, features) or (n, *shape) uint8, float32 or float64 array, C-contiguous, or a CSR matrix
-        y : (n,) int64 classes, or (n, outputs) float32 or float64 array, C-contiguous
+        y : (n,) or (n, time) int64 classes, or (n, outputs) float32 or float64 array, C-contiguous
         sample_weight : (n,) float64 array
         """
         self.source = _source(self.plan, X, y, sample_weight)
@@ -400,7 +406,8 @@ def _source(plan, X, y=None, sample_weight=None):
         target = plan.buffers["y"].shape
         if y.shape != (n, *target):
             raise ValueError(f"y: expected shape {(n, *target)}, got {y.shape}")
-        y = _real("y", y) if target else np.ascontiguousarray(y, np.int64)
+        classes = any(op.attributes.get("one_hot") for op in plan.step) or not target
+        y = np.ascontiguousarray(y, np.int64) if classes else _real("y", y)
     if sample_weight is not None:
         sample_weight = np.ascontiguousarray(sample_weight, np.float64)
         if sample_weight.shape != (n,):

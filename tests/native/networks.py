@@ -5,20 +5,27 @@ import numpy as np
 from fastnn.activations import ACTIVATIONS
 from fastnn.augment import Cutout, GaussianNoise, HorizontalFlip, Mixup, Rotate, Shift
 from fastnn.layers import (
+    GRU,
+    LSTM,
     Activation,
     AvgPool2D,
     BatchNorm,
+    Bidirectional,
     Conv1D,
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     GlobalAvgPool,
     GlobalMaxPool,
+    LastStep,
     LayerNorm,
     MaxPool1D,
     MaxPool2D,
     Reshape,
     Residual,
+    SimpleRNN,
+    TimeDistributed,
 )
 from fastnn.losses import AbsoluteError, Hinge, Huber, LogLoss, Perceptron, Poisson, Quantile, SquaredError
 from fastnn.lower import Network, lower
@@ -100,11 +107,48 @@ def _random_signal_layers(rng):
     return (first, *last[rng.integers(len(last))])
 
 
+def random_sequence_network(rng):
+    """A recurrent net over short sequences with anything in it; of half of them only the first steps count."""
+    time, lengths = int(rng.choice((1, 2, 3, 9, 40))), bool(rng.integers(2))
+    channels, first = int(rng.choice((1, 2, 7, 16, 33, 40))), ()
+    if rng.integers(4) == 0:
+        channels, first = 1, (Embedding(TOKENS, int(rng.choice((1, 8, 17, 70)))),)
+    cells = [_random_cell(rng, True) for _ in range(rng.integers(0, 2))]
+    steps = bool(rng.integers(3) == 0)
+    pool = (GlobalAvgPool(), GlobalMaxPool(), LastStep(), None)[rng.integers(4)]
+    cells.append(_random_cell(rng, steps or pool is not None))
+    outputs = Dense(int(rng.choice((1, 3, 17))), "identity")
+    last = (TimeDistributed(Dense(9, "tanh")), TimeDistributed(outputs)) if steps else (pool, outputs)
+    layers = tuple(layer for layer in (*first, *cells, *last) if layer is not None)
+    loss = LOSSES[rng.choice(("softmax", "squared_error"))]
+    return Network((time, channels), layers, *loss, lengths=lengths)
+
+
+def _random_cell(rng, sequences):
+    kind = (SimpleRNN, LSTM, GRU)[rng.integers(3)]
+    options = {"activation": rng.choice(("tanh", "relu", "gelu", "softplus"))} if kind is SimpleRNN else {}
+    if rng.integers(3) == 0:
+        options |= {"dropout": 0.2, "recurrent_dropout": 0.3}
+    if rng.integers(3) == 0:
+        options |= {"truncate": int(rng.integers(1, 6))}
+    layer = kind(int(rng.choice((1, 3, 16, 17, 33, 64, 65, 130))), return_sequences=sequences, **options)
+    return Bidirectional(layer) if rng.integers(3) == 0 else layer
+
+
+TOKENS = 6
+
+
 def data(rng, net, rows, dtype, *, one_hot=False, weighted=False):
     """X, y, sample_weight for a network's plan."""
-    outputs = net.layers[-1].units
+    last = net.layers[-1]
+    shape = (rows, net.input_shape[0]) if isinstance(last, TimeDistributed) else (rows,)
     X = rng.standard_normal((rows, *net.input_shape)).astype(dtype)
-    y = rng.integers(0, outputs, rows) if one_hot else rng.integers(0, 2, (rows, outputs)).astype(dtype)
+    if isinstance(net.layers[0], Embedding):
+        X = rng.integers(0, TOKENS, X.shape).astype(dtype)
+    if net.lengths:
+        lengths = rng.integers(1, net.input_shape[0] + 1, (rows, 1))
+        X = np.hstack([X.reshape(rows, -1), lengths]).astype(dtype)
+    y = rng.integers(0, last.units, shape) if one_hot else rng.integers(0, 2, (*shape, last.units)).astype(dtype)
     return X, y, rng.uniform(0.1, 2.0, rows) if weighted else None
 
 

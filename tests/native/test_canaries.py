@@ -6,7 +6,7 @@ import pytest
 from fastnn import memory
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
-from tests.native.networks import data, draw, lowered, random_image_network, random_network
+from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
 from tests.native.test_reservoir import reservoir
 
 GAP = 256
@@ -51,7 +51,7 @@ def free_bytes(layout, arena, size):
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 @pytest.mark.parametrize("seed", range(25))
 def test_gaps_are_untouched(canaries, seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ from tests.native.networks import (
     network,
     random_image_network,
     random_network,
+    random_sequence_network,
 )
 
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
@@ -116,7 +117,7 @@ def test_every_layer(units, extra, dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 @pytest.mark.parametrize("seed", range(40))
 def test_random_networks(seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)
@@ -141,8 +142,9 @@ def test_chunks_of_a_batch_add_up(extra, dtype, isa):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_predictions(dtype, isa):
     rng = np.random.default_rng(6)
-    for seed in range(40):
-        net = (random_image_network if seed % 2 else random_network)(np.random.default_rng(seed))
+    for seed in range(60):
+        draw_network = (random_network, random_image_network, random_sequence_network)[seed % 3]
+        net = draw_network(np.random.default_rng(seed))
         plan = lowered(net, "predict")
         X, _, _ = data(rng, net, int(rng.integers(1, 200)), dtype)
         native = Native(plan, dtype=dtype, rows=32, n_threads=2, isa=isa)
@@ -150,7 +152,7 @@ def test_predictions(dtype, isa):
         for name, value in draw(rng, plan).items():
             native.set(name, value)
             reference.set(name, value)
-        if seed % 2:  # running statistics that make a difference
+        if seed % 3 == 1:  # running statistics that make a difference
             for name in plan.statistics:
                 value = rng.uniform(0.5, 1.5, plan.buffers[name].shape)
                 native.set(name, value)

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
-from tests.native.networks import data, draw, lowered, random_image_network, random_network
+from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def train(plan, batch, X, y, w, values, dtype, threads, isa):
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 @pytest.mark.parametrize("seed", range(12))
 def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
     rng = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
 
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 def test_predictions_have_the_same_bits(draw_network, isa):
     rng = np.random.default_rng(1)
     net = draw_network(rng)
@@ -63,7 +63,7 @@ def test_predictions_have_the_same_bits(draw_network, isa):
         assert np.array_equal(output, outputs[0])
 
 
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 def test_packed_parameters_lie_alike_for_any_number_of_rows(draw_network):
     for seed in range(20):
         plan = lowered(draw_network(np.random.default_rng(seed)), "predict")

@@ -1,0 +1,598 @@
+"""Recurrent cells: a thread takes some of its sequences through all steps, without waiting for anyone; the weights'
+gradients are shared by (gate, panel of units, block of inputs), each summed over all rows and steps in order.
+
+What goes from step to step lies in scratch, side by side: in the batch, neighbours are a whole sequence apart, a
+power of two often, whose multiples fall into the same places of the cache. Sequences are in order of falling length
+there, so that at any step those that still run are the first ones.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_gemm, fnn_kernels, length_of, multiply, padded,
+    panel_stride, panel_width, panels, row_span, rows_of, rows_of_panels, share,
+)
+
+from fastnn.native._activation import activation_id
+
+cdef enum:
+    ROWS = 64    # sequences that go through the steps together
+    ROWS_SIZE = 16 * ROWS  # bytes of their numbers and lengths
+    LINES = 96   # of dgates, that are multiplied with all panels while they are in L2
+    DEPTH = 128  # steps in a row whose dgates (32 KB of a gate's panel) stay in L1 for all blocks of inputs
+
+
+cdef enum:
+    SIMPLE_RNN, LSTM, GRU
+
+CELLS = {"simple_rnn": SIMPLE_RNN, "lstm": LSTM, "gru": GRU}
+
+
+# The numbers of a cell's ops.
+cdef enum:
+    CELL, TIME, CHANNELS, UNITS, GATES, LINES_OF_STEP, REVERSE, TRUNCATE, ACTIVATION
+
+
+# Sequences side by side, longest first: the i-th is row[i] of the chunk, and length[i] of its steps count.
+cdef struct Rows:
+    int64_t n
+    int64_t *row
+    int64_t *length
+
+
+cdef inline char *take_room(const fnn_kernels *k, char **room, int64_t elements) noexcept nogil:
+    cdef char *start = room[0]
+    room[0] = at(k, start, elements)
+    return start
+
+
+cdef inline void take_rows(
+    const Op *op, const Step *step, const char *lengths, int64_t first, int64_t n, Rows *rows
+) noexcept nogil:
+    """Rows first ... first + n, sorted, in the first 2 * ROWS integers of scratch."""
+    cdef int64_t i, j, length
+    rows.n = n
+    rows.row = <int64_t *> step.scratch
+    rows.length = rows.row + ROWS
+    for i in range(n):
+        length = length_of(step.kernels, lengths, first + i, op.number[TIME])
+        j = i
+        while j > 0 and rows.length[j - 1] < length:
+            rows.row[j], rows.length[j] = rows.row[j - 1], rows.length[j - 1]
+            j -= 1
+        rows.row[j], rows.length[j] = first + i, length
+
+
+cdef inline int64_t running(const Rows *rows, int64_t t) noexcept nogil:
+    """How many of the sequences have a step t."""
+    cdef int64_t n = rows.n
+    while n > 0 and rows.length[n - 1] <= t:
+        n -= 1
+    return n
+
+
+cdef inline void clear_rest(const Op *op, const Step *step, const Rows *rows, char *x, int64_t lines) noexcept nogil:
+    """Zeros for the steps that do not count, of a batch buffer with so many lines a step."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], i, p
+    for i in range(rows.n if x != NULL else 0):
+        for p in range(panels(k, units) if rows.length[i] < time else 0):
+            clear_steps(
+                k, at(k, x, p * panel_stride(step, time * lines)), rows.row[i], rows.length[i], time,
+                lines * panel_width(k, units, p),
+            )
+
+
+cdef inline char *place(
+    const Step *step, const char *x, int64_t time, int64_t columns, int64_t lines, int64_t p, int64_t t
+) noexcept nogil:
+    """Step t of row 0 in panel p of a batch buffer with so many lines a step."""
+    cdef const fnn_kernels *k = step.kernels
+    return at(k, x, p * panel_stride(step, time * lines) + t * lines * panel_width(k, columns, p))
+
+
+cdef inline void load_step(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const char *x, int64_t time, int64_t columns,
+    int64_t t, char *to
+) noexcept nogil:
+    """Step t of the first n sequences of a batch buffer, side by side."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t p, width
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        k.take_lines(
+            n, width, rows.row, place(step, x, time, columns, 1, p, t), time * width, at(k, to, p * rows.n * k.panel)
+        )
+
+
+cdef inline void add_product(
+    const fnn_kernels *k, const char *a, int64_t stride, int64_t depth, const char *b, int64_t width,
+    const char *init, int64_t init_row, char *c, int64_t n
+) noexcept nogil:
+    """c = init + a b for n rows of a panel matrix and one panel of b; without a, only init."""
+    cdef fnn_gemm g
+    rows_of_panels(k, a, depth if a != NULL else 0, stride, &g)
+    g.b = b
+    g.b_row = width
+    g.init = init
+    g.init_row = init_row
+    g.c = c
+    g.c_row = width
+    multiply(k, &g, width // k.lanes, n)
+
+
+# What the steps of some sequences need: rows of x, of h before and after the step, of what is multiplied with U (h
+# before the step, maybe masked), of the mask, of c, and the pre-activations of one panel.
+cdef struct Forward:
+    char *x
+    char *before
+    char *after
+    char *heard
+    char *mask
+    char *c
+    char *z
+
+
+cdef void products(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, bint starts
+) noexcept nogil:
+    """Pre-activations of panel p. Where all sequences start, their states are zero and are left out."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t channels = op.number[CHANNELS], units = op.number[UNITS], gates = op.number[GATES], g
+    cdef int64_t width = panel_width(k, units, p), stride = rows.n * k.panel
+    cdef const char *heard = NULL if starts else s.heard
+    cdef const char *U
+    cdef char *z
+    for g in range(gates):
+        z = at(k, s.z, g * rows.n * width)
+        add_product(
+            k, s.x, stride, channels, at(k, op.buffer[1], (p * k.panel * gates + g * width) * channels), width,
+            at(k, op.buffer[3], p * k.panel * gates + g * width), 0, z, n,
+        )
+        U = at(k, op.buffer[2], (p * k.panel * gates + g * width) * units)
+        if op.number[CELL] == GRU and g == 2:
+            z = at(k, s.z, 3 * rows.n * width)
+            add_product(k, heard, stride, units, U, width, at(k, op.buffer[4], p * k.panel), 0, z, n)
+        elif not starts:
+            add_product(k, heard, stride, units, U, width, z, width, z, n)
+
+
+cdef void run_cell(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
+    cdef int64_t start = p * rows.n * k.panel
+    cdef fnn_cell cell
+    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
+    cell.z, cell.z_line = s.z, rows.n * cell.width
+    cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
+    cell.h = place(step, op.buffer[7], time, units, 1, p, t)
+    cell.gates = place(step, op.buffer[8], time, units, lines, p, t) if op.buffer[8] != NULL else NULL
+    cell.c = place(step, op.buffer[9], time, units, 1, p, t) if op.buffer[9] != NULL else NULL
+    if op.number[CELL] == LSTM:
+        k.lstm_cell(&cell)
+    elif op.number[CELL] == GRU:
+        k.gru_cell(&cell)
+    else:
+        k.activation[op.number[ACTIVATION]](n * cell.width, cell.z, cell.after, op.scalar)
+        k.put_lines(n, cell.width, rows.row, cell.after, cell.h, time * cell.width)
+        if cell.gates != NULL:
+            k.put_lines(n, cell.width, rows.row, cell.z, cell.gates, time * cell.width)
+
+
+cdef inline void hear(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, Forward *s
+) noexcept nogil:
+    """Turns to the next step: what was after this one is before that one."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t units = op.number[UNITS], start, p
+    s.before, s.after = s.after, s.before
+    if s.mask == NULL:
+        s.heard = s.before
+    for p in range(panels(k, units) if s.mask != NULL else 0):
+        start = p * rows.n * k.panel
+        k.mask_lines(
+            n, 1, panel_width(k, units, p), at(k, s.before, start), at(k, s.mask, start), at(k, s.heard, start)
+        )
+
+
+cdef void run_rows(const Op *op, const Step *step, int64_t first, int64_t n) noexcept nogil:
+    """Sequences first ... first + n, from their first step to their last."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], channels = op.number[CHANNELS], units = op.number[UNITS], i, t, p
+    cdef int64_t size = n * padded(k, units)
+    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
+    cdef Forward s
+    cdef Rows rows
+    take_rows(op, step, op.buffer[6], first, n, &rows)
+    memset(room, 0, 4 * size * k.itemsize)
+    s.before = take_room(k, &room, size)
+    s.after = take_room(k, &room, size)
+    s.c = take_room(k, &room, size)
+    s.heard = s.before
+    s.mask = NULL
+    if op.buffer[5] != NULL:
+        s.heard = take_room(k, &room, size)
+        s.mask = take_room(k, &room, size)
+        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+    s.x = take_room(k, &room, n * padded(k, channels))
+    s.z = room
+    for i in range(time):
+        t = time - 1 - i if op.number[REVERSE] else i
+        n = running(&rows, t)
+        if n == 0:
+            continue
+        load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
+        for p in range(panels(k, units)):
+            products(op, step, &rows, n, &s, p, i == 0)
+            run_cell(op, step, &rows, n, &s, p, t)
+        hear(op, step, &rows, n, &s)
+    for i in range(3):
+        clear_rest(op, step, &rows, op.buffer[7 + i], op.number[LINES_OF_STEP] if i == 1 else 1)
+
+
+cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
+    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
+    for part in range(parts):
+        run_rows(op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts)
+
+
+# What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of the
+# products with U, gate by gate, then rows of a panel; and those of what was multiplied, where a mask comes between.
+cdef struct Backward:
+    char *dh
+    char *dc
+    char *mask
+    char *dheard
+    char *dz
+
+
+cdef void run_cell_grad(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t p, int64_t t
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
+    cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
+    cdef fnn_cell_grad cell
+    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
+    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, op.number[GATES] * start)
+    cell.dz_line = rows.n * cell.width
+    cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
+    cell.c = place(step, op.buffer[3], time, units, 1, p, t)
+    cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
+    cell.dgates = place(step, op.buffer[7], time, units, lines, p, t)
+    k.add_lines(
+        n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
+    )
+    if op.number[CELL] == LSTM:
+        k.lstm_cell_grad(&cell)
+    elif op.number[CELL] == GRU:
+        k.gru_cell_grad(&cell)
+    else:
+        k.take_lines(
+            n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, cell.dz
+        )
+        k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, cell.dz, cell.dz, op.scalar)
+        k.put_lines(n, cell.width, rows.row, cell.dz, cell.dgates, time * cell.width)
+        memset(cell.dh, 0, n * cell.width * k.itemsize)
+
+
+cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil:
+    """dh += mask * sum over gates of dz UT: what goes back to the step before through U."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, q, width, start
+    cdef fnn_gemm g
+    for q in range(panels(k, units)):
+        start = q * rows.n * k.panel
+        width = panel_width(k, units, q)
+        for p in range(panels(k, units)):
+            gates_of_panel(k, units, gates, p, width, &g)
+            g.a = at(k, s.dz, gates * p * rows.n * k.panel)
+            g.a_row = panel_width(k, units, p)
+            g.a_block = rows.n * g.a_row
+            g.tail = g.a
+            g.b = at(k, op.buffer[1], q * gates * units * k.panel + p * k.panel * width)
+            g.c = at(k, s.dh if s.mask == NULL else s.dheard, start)
+            g.init = g.c if s.mask == NULL or p > 0 else NULL
+            multiply(k, &g, width // k.lanes, n)
+        if s.mask != NULL:
+            k.add_products(n * width, at(k, s.dheard, start), at(k, s.mask, start), at(k, s.dh, start))
+
+
+cdef inline void gates_of_panel(
+    const fnn_kernels *k, int64_t units, int64_t gates, int64_t p, int64_t width, fnn_gemm *g
+) noexcept nogil:
+    """Sets up a sum over the units of panel p and over all gates, whose matrices lie one behind the other."""
+    g.a_step = 1
+    g.blocks = gates
+    g.depth = min(k.panel, units - p * k.panel)
+    g.tail_row = 0
+    g.tail_depth = 0
+    g.b_row = width
+    g.b_skip = (units - g.depth) * width
+    g.init_row = width
+    g.c_row = width
+
+
+cdef void run_rows_grad(const Op *op, const Step *step, int64_t first, int64_t n) noexcept nogil:
+    """Sequences first ... first + n, from their last step back to their first."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], truncate = op.number[TRUNCATE], i, t, p
+    cdef int64_t size = n * padded(k, units)
+    cdef bint reverse = op.number[REVERSE] != 0
+    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
+    cdef Backward s
+    cdef Rows rows
+    take_rows(op, step, op.buffer[6], first, n, &rows)
+    memset(room, 0, 2 * size * k.itemsize)
+    s.dh = take_room(k, &room, size)
+    s.dc = take_room(k, &room, size)
+    s.dheard, s.mask = NULL, NULL
+    if op.buffer[5] != NULL:
+        s.dheard = take_room(k, &room, size)
+        s.mask = take_room(k, &room, size)
+        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+    s.dz = room
+    for i in range(time):
+        t = i if reverse else time - 1 - i
+        n = running(&rows, t)
+        for p in range(panels(k, units) if n > 0 else 0):
+            run_cell_grad(op, step, &rows, n, &s, p, t)
+        if truncate > 0 and (t + reverse) % truncate == 0:
+            memset(s.dh, 0, 2 * size * k.itemsize)
+        elif n > 0 and i < time - 1:
+            carry(op, step, &rows, n, &s)
+    clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP])
+
+
+cdef void recurrent_grad(const Op *op, const Step *step) noexcept nogil:
+    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
+    for part in range(parts):
+        run_rows_grad(op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts)
+
+
+cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
+    """dx = sum over gates of dgates WT, of stretches of lines."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[0], channels = op.number[1], units = op.number[2], gates = op.number[3]
+    cdef int64_t lines = op.number[4], line = first_row(step) * time, last = line + rows_of(step) * time
+    cdef int64_t p, q, n, width
+    cdef fnn_gemm g
+    while line < last:
+        n = min(<int64_t> LINES, last - line)
+        for q in range(panels(k, channels)):
+            width = panel_width(k, channels, q)
+            for p in range(panels(k, units)):
+                gates_of_panel(k, units, gates, p, width, &g)
+                g.a_block = panel_width(k, units, p)
+                g.a_row = lines * g.a_block
+                g.a = at(k, op.buffer[0], p * panel_stride(step, time * lines) + line * g.a_row)
+                g.tail = g.a
+                g.b = at(k, op.buffer[1], q * gates * units * k.panel + p * k.panel * width)
+                g.c = at(k, op.buffer[2], q * panel_stride(step, time) + line * width)
+                g.init = g.c if p > 0 else NULL
+                multiply(k, &g, width // k.lanes, n)
+        line += n
+
+
+# Numbers of the weight gradients' ops.
+cdef enum:
+    INPUTS, OUTPUTS, ALL_GATES, ALL_LINES, STEPS, SHIFT, FIRST_LINE
+
+cdef float ONE = 1.0
+cdef double LONG_ONE = 1.0
+
+
+cdef inline void add_up(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t n, char *sums
+) noexcept nogil:
+    """sums += the dgates of one gate and panel in n steps: the product with a column of ones."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[OUTPUTS], p)
+    cdef fnn_gemm g
+    g.a = <char *> &ONE if k.itemsize == 4 else <char *> &LONG_ONE
+    g.a_row, g.a_step, g.a_block, g.blocks, g.depth = 0, 0, 0, 1, n
+    g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
+    g.b_row, g.b_skip = op.number[ALL_LINES] * width, 0
+    g.b = at(k, op.buffer[1], p * panel_stride(step, op.number[STEPS] * op.number[ALL_LINES]))
+    g.b = at(k, g.b, first * g.b_row + op.number[FIRST_LINE + gate] * width)
+    g.c = g.init = sums
+    g.init_row, g.c_row = width, width
+    multiply(k, &g, width // k.lanes, 1)
+
+
+cdef inline void add_gradient(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t block, int64_t x_first, int64_t dz_first,
+    int64_t rows, int64_t depth
+) noexcept nogil:
+    """dW += x^T dz for a block of inputs, one gate and panel, and `depth` steps of so many rows."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[INPUTS], outputs = op.number[OUTPUTS], steps = op.number[STEPS]
+    cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, outputs, p)
+    cdef fnn_gemm g
+    g.a_row = 1
+    g.a_step = panel_width(k, inputs, block)
+    g.a_block = steps * g.a_step
+    g.blocks, g.depth = rows, depth
+    g.a = at(k, op.buffer[0], block * panel_stride(step, steps) + x_first * g.a_step)
+    g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
+    g.b_row = lines * width
+    g.b_skip = (steps - depth) * g.b_row
+    g.b = at(k, op.buffer[1], p * panel_stride(step, steps * lines))
+    g.b = at(k, g.b, dz_first * g.b_row + op.number[FIRST_LINE + gate] * width)
+    g.c = at(k, op.buffer[2], p * op.number[ALL_GATES] * inputs * k.panel)
+    g.c = at(k, g.c, (gate * inputs + block * k.panel) * width)
+    g.init = g.c
+    g.init_row, g.c_row = width, width
+    multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
+
+
+cdef void gradient_of_gate(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t last
+) noexcept nogil:
+    """dW of the blocks first ... last of inputs, stretch by stretch of `DEPTH` lines or less.
+
+    With a shift (1: x is a step earlier than dz; -1: later), a row's steps are one fewer; without, all rows are one.
+    """
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t shift = op.number[SHIFT], rows = step.n if shift else 1
+    cdef int64_t time = op.number[STEPS] if shift else step.n * op.number[STEPS]
+    cdef int64_t steps = time - 1 if shift else time, row = 0, t, n, depth, block, x_first, dz_first
+    cdef int64_t sums = p * op.number[ALL_GATES] * k.panel + gate * panel_width(k, op.number[OUTPUTS], p)
+    while row < rows and steps > 0:
+        n = min(rows - row, max(1, DEPTH // steps))
+        t = 0
+        while t < steps:
+            depth = min(<int64_t> DEPTH, steps - t)
+            x_first = row * time + t + (shift == -1)
+            dz_first = row * time + t + (shift == 1)
+            for block in range(first, last):
+                add_gradient(op, step, gate, p, block, x_first, dz_first, n, depth)
+            if shift == 0 and first == 0:
+                add_up(op, step, gate, p, dz_first, depth, at(k, op.buffer[3], sums))
+            t += depth
+        row += n
+
+
+cdef void clear_gradient(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t last
+) noexcept nogil:
+    """Zeros for what this thread is about to add to; the sums of dgates go with the first block of inputs."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[INPUTS], gates = op.number[ALL_GATES], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t start = p * gates * inputs * k.panel + (gate * inputs + first * k.panel) * width
+    memset(at(k, op.buffer[2], start), 0, (min(inputs, last * k.panel) - first * k.panel) * width * k.itemsize)
+    if first == 0 and op.number[SHIFT] == 0:
+        memset(at(k, op.buffer[3], p * gates * k.panel + gate * width), 0, width * k.itemsize)
+    elif first == 0 and gate == gates - 1 and op.buffer[3] != NULL:
+        memset(at(k, op.buffer[3], p * k.panel), 0, width * k.itemsize)
+
+
+cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
+    """Of the tasks (panel, gate, block of inputs), neighbours read the same dgates."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t blocks = panels(k, op.number[INPUTS]), gates = op.number[ALL_GATES], p, gate, first, last
+    cdef int64_t n = panels(k, op.number[OUTPUTS]) * gates * blocks
+    cdef int64_t task = share(n, step.thread, step.threads), stop = share(n, step.thread + 1, step.threads)
+    while task < stop:
+        p, gate, first = task // (gates * blocks), task // blocks % gates, task % blocks
+        last = min(blocks, first + stop - task)
+        if step.chunk == 0:
+            clear_gradient(op, step, gate, p, first, last)
+        gradient_of_gate(op, step, gate, p, first, last)
+        if first == 0 and op.number[SHIFT] != 0 and gate == gates - 1 and op.buffer[3] != NULL:
+            add_up(op, step, gate, p, 0, step.n * op.number[STEPS], at(k, op.buffer[3], p * k.panel))
+        task += last - first
+
+
+cdef void masked_states(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[0], units = op.number[1], p, width, x, mask
+    for p in range(panels(k, units)):
+        x = row_span(step, units, time, p, &width)
+        mask = row_span(step, units, 1, p, &width)
+        k.mask_lines(
+            rows_of(step), time, width, at(k, op.buffer[0], x), at(k, op.buffer[1], mask), at(k, op.buffer[2], x)
+        )
+
+
+cdef void transpose_gates(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t gates = op.number[0], rows = op.number[1], columns = op.number[2], task, gate, block, p
+    cdef int64_t blocks = panels(k, rows), n = gates * blocks * panels(k, columns), source, to
+    for task in range(share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)):
+        p, gate, block = task // (gates * blocks), task // blocks % gates, task % blocks
+        source = p * gates * rows * k.panel + (gate * rows + block * k.panel) * panel_width(k, columns, p)
+        to = block * gates * columns * k.panel + (gate * columns + p * k.panel) * panel_width(k, rows, block)
+        k.transpose(
+            min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel), at(k, op.buffer[0], source),
+            panel_width(k, columns, p), at(k, op.buffer[1], to), panel_width(k, rows, block),
+        )
+
+
+def _cell_numbers(op, layout, h, cell, channels, lines):
+    time, units = layout.plan.buffers[h].shape
+    attributes = op.attributes
+    name, *parameters = attributes["activation"] or (None,)
+    gates = {SIMPLE_RNN: 1, LSTM: 4, GRU: 3}[cell]
+    activation = -1 if name is None else activation_id(name)
+    numbers = [cell, time, channels, units, gates, lines, int(attributes["reverse"]), attributes["truncate"] or 0]
+    return [*numbers, activation], parameters
+
+
+def _operands(op):
+    """The op's operands, and of its optional ones the mask and the lengths, or None."""
+    operands = list(op.inputs)
+    lengths = operands.pop() if op.attributes["lengths"] else None
+    mask = operands.pop() if op.attributes["mask"] else None
+    return operands, mask, lengths
+
+
+def _padded_to(count, names):
+    return [*names, *[None] * (count - len(names))]
+
+
+def bind_recurrent(op, layout):
+    cell = CELLS[op.kind]
+    operands, mask, lengths = _operands(op)
+    buffers = [*_padded_to(5, operands), mask, lengths, *_padded_to(3, op.outputs)]
+    h, lines = op.outputs[0], 1 if cell == SIMPLE_RNN else 4
+    numbers, scalars = _cell_numbers(op, layout, h, cell, layout.columns(op.inputs[0]), lines)
+    units, rows = layout.padded(layout.columns(h)), min(ROWS, layout.rows)
+    values = 5 * units + layout.padded(layout.columns(op.inputs[0])) + lines * layout.panel
+    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * values)
+    return buffers, numbers, scalars
+
+
+def bind_recurrent_grad(op, layout):
+    cell = CELLS[op.kind.removesuffix("_grad")]
+    (dh, UT, *saved), mask, lengths = _operands(op)
+    gates, state = saved if len(saved) == 2 else (None, saved[0])
+    lines = 1 if cell == SIMPLE_RNN else 4
+    numbers, scalars = _cell_numbers(op, layout, dh, cell, 0, lines)
+    units, rows = layout.padded(layout.columns(dh)), min(ROWS, layout.rows)
+    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * (4 + numbers[GATES]) * units)
+    return [dh, UT, gates, state, None, mask, lengths, op.outputs[0]], numbers, scalars
+
+
+def bind_grad_input(op, layout):
+    dgates, WT = op.inputs
+    dx, lines = op.outputs[0], op.attributes["lines"]
+    time, channels = layout.plan.buffers[dx].shape
+    _, all_lines, units = layout.plan.buffers[dgates].shape
+    if lines != tuple(range(len(lines))):
+        raise ValueError(f"recurrent_grad_input: lines must be the first ones, got {lines}")
+    return [dgates, WT, dx], [time, channels, units, len(lines), all_lines], []
+
+
+def bind_grad_weights(op, layout):
+    x, dgates = op.inputs
+    time, all_lines, units = layout.plan.buffers[dgates].shape
+    lines, shift = op.attributes["lines"], 0
+    if op.kind == "state_grad_weights":
+        shift = -1 if op.attributes["reverse"] else 1
+    numbers = [layout.columns(x), units, len(lines), all_lines, time, shift, *lines]
+    return [x, dgates, *op.outputs], numbers, []
+
+
+def bind_masked_states(op, layout):
+    h = op.inputs[0]
+    return [*op.inputs, *op.outputs], [layout.positions(h), layout.columns(h)], []
+
+
+def bind_transpose_gates(op, layout):
+    *gates, rows, columns = layout.plan.buffers[op.inputs[0]].shape
+    return [*op.inputs, *op.outputs], [*(gates or [1]), rows, columns], []
+
+
+OPS = {
+    **dict.fromkeys(CELLS, (<size_t> &recurrent, bind_recurrent)),
+    **dict.fromkeys((f"{kind}_grad" for kind in CELLS), (<size_t> &recurrent_grad, bind_recurrent_grad)),
+    "recurrent_grad_input": (<size_t> &recurrent_grad_input, bind_grad_input),
+    "input_grad_weights": (<size_t> &grad_weights, bind_grad_weights),
+    "state_grad_weights": (<size_t> &grad_weights, bind_grad_weights),
+    "masked_states": (<size_t> &masked_states, bind_masked_states),
+    "transpose_gates": (<size_t> &transpose_gates, bind_transpose_gates),
+}
