@@ -29,6 +29,9 @@ class Network:
         What X is multiplied with.
     augment : tuple of augmentation specs
         What happens to the rows in training.
+    precision : {"full", "bfloat16"}
+        "bfloat16" rounds the operands of all products to it, in training and prediction; sums and all else keep the
+        backend's real type, which has to be float32.
     """
 
     input_shape: tuple
@@ -37,6 +40,7 @@ class Network:
     output_activation: str = "identity"
     scale: float = 1.0
     augment: tuple = ()
+    precision: str = "full"
 
     def __post_init__(self):
         shape = self.input_shape if isinstance(self.input_shape, tuple) else (self.input_shape,)
@@ -100,7 +104,8 @@ def lower(
         output = ops.shape.in_panels(builder, _output(builder, z, network.output_activation))
         ops.gather.store(builder, output)
         builder.step = passes.pool_first(builder)
-        return passes.fuse(passes.fold_norms(builder.plan(output=output)))
+        plan = passes.fuse(passes.fold_norms(builder.plan(output=output)))
+        return passes.use_bfloat16(plan) if network.precision == "bfloat16" else plan
 
     (outputs,) = builder.shape(z)
     t = _gather_target(builder, mixing, outputs, one_hot=one_hot, on=on, off=off)
@@ -116,6 +121,8 @@ def lower(
     plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update)
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows)
+    if network.precision == "bfloat16":
+        plan = passes.use_bfloat16(plan)
     return passes.place_barriers(plan)
 
 

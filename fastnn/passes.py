@@ -1,8 +1,8 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
 `pool_first` and `fold_norms` leave out work; `fuse` joins ops whose intermediate buffer nobody else reads;
-`split_wide_layers` chooses how threads share the forward products; `place_barriers` marks where threads must wait for
-each other.
+`split_wide_layers` chooses how threads share the forward products; `use_bfloat16` rounds the operands of products;
+`place_barriers` marks where threads must wait for each other.
 """
 
 from collections import Counter
@@ -199,6 +199,39 @@ def split_wide_layers(plan, rows):
         return op
 
     return plan.with_(step=tuple(map(choose, plan.step)), update=tuple(map(choose, plan.update)))
+
+
+BFLOAT16 = {"precision": "bfloat16"}
+
+
+def use_bfloat16(plan):
+    """Rounds the operands of the products to bfloat16: the ops get precision="bfloat16" and read rounded copies of
+    weights, which are made before the first step and again by each update."""
+    buffers, made = dict(plan.buffers), {}
+
+    def rounded(op):
+        if op.kind == "transpose":
+            made[op.outputs[0]] = None
+        elif op.kind == "dense":
+            made[op.inputs[1]] = copy = f"{op.inputs[1]}.bfloat16"
+            op = op.with_(inputs=(op.inputs[0], copy, *op.inputs[2:]))
+        elif op.kind not in ("dense_grad_input", "dense_grad_weights", "dense_update"):
+            return op
+        return op.with_(attributes=op.attributes | BFLOAT16)
+
+    prepare, step, update = (list(map(rounded, section)) for section in (plan.prepare, plan.step, plan.update))
+    for W, copy in made.items():
+        source = buffers[W]
+        buffers[copy or W] = Buffer(copy or W, source.shape, "transposed", "bfloat16")
+        if copy is not None:
+            op = Op("round", (W,), (copy,), BFLOAT16, "columns")
+            prepare.append(op)
+            fused = [i for i, u in enumerate(update) if u.kind == "dense_update" and u.inputs[2] == W]
+            for i in fused:
+                update[i] = update[i].with_(outputs=(*update[i].outputs, copy))
+            if not fused and any(W in u.outputs for u in update):
+                update.append(op)
+    return plan.with_(prepare=tuple(prepare), step=tuple(step), update=tuple(update), buffers=buffers)
 
 
 def place_barriers(plan):

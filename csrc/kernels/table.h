@@ -5,6 +5,9 @@
 
 #include "activation.h"
 #include "augment.h"
+#if FNN_REAL_BITS == 32
+#include "bfloat16.h"
+#endif
 #include "conv.h"
 #include "gather.h"
 #include "gemm.h"

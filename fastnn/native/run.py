@@ -12,6 +12,7 @@ from fastnn import memory
 from fastnn.native import (
     _activation,
     _augment,
+    _bfloat16,
     _conv,
     _dense,
     _executor,
@@ -42,6 +43,9 @@ OPS = {
     **_shape.OPS,
     **_update.OPS,
 }
+
+# Those with precision="bfloat16".
+BFLOAT16_OPS = {**_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
@@ -78,7 +82,10 @@ class Layout:
         self.offsets |= {name: (BATCH, offset) for name, offset in offsets.items()}
 
     def _bind(self, op):
-        address, bind = OPS[op.kind]
+        rounded = op.attributes.get("precision") == "bfloat16"
+        if rounded and self.dtype != np.float32:
+            raise ValueError(f"{op.kind}: products of bfloat16 need float32 for all else, got {self.dtype}")
+        address, bind = (BFLOAT16_OPS if rounded else OPS)[op.kind]
         return address, op.barrier, *bind(op, self)
 
     def _place(self, buffer):
@@ -108,6 +115,10 @@ class Layout:
     def padded(self, columns):
         return -(-columns // self.lanes) * self.lanes
 
+    def deep(self, depth):
+        """The depth of a product of bfloat16, filled up to whole blocks."""
+        return -(-depth // (2 * self.lanes)) * 2 * self.lanes
+
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
         parameter; a vector is a single row."""
@@ -129,6 +140,8 @@ class Layout:
         if buffer.role == "row":
             return self.rows * buffer.size
         rows, columns = self.shape(name)
+        if buffer.layout == "bfloat16":
+            return self.deep(rows) * self.padded(columns) * 2 // self.dtype.itemsize
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
     def tasks(self, name):
@@ -200,9 +213,8 @@ class Runner:
         self._multiply_adds = plan.multiply_adds
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
-            raise ValueError(
-                f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
-            )
+            names = _executor.isa_names(bfloat16=True)
+            raise ValueError(f"FASTNN_ISA names an instruction set that is not here; choose one of {names}")
         self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         made = compiled(plan, self.isa, self.dtype, self.rows, keep)

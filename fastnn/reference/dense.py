@@ -3,11 +3,13 @@
 import numpy as np
 
 from fastnn.reference import activation
+from fastnn.reference.bfloat16 import bfloat16, operands
 
 
-def weight_gradients(x, dz):
+def weight_gradients(op, x, dz):
     """dW = x^T dz and db = sum over rows of dz, the latter added up in float64."""
-    return x.T @ dz, dz.sum(axis=0, dtype=np.float64).astype(dz.dtype)
+    rounded_x, rounded_dz = operands(op, x, dz)
+    return rounded_x.T @ rounded_dz, dz.sum(axis=0, dtype=np.float64).astype(dz.dtype)
 
 
 def accumulate(buffers, names, values, step):
@@ -22,15 +24,15 @@ def in_parts(x, parts):
 
 
 def _dense(op, buffers, step):
-    x, W, b = (buffers[name] for name in op.inputs)
-    z = x @ W + b
+    x, W = operands(op, *(buffers[name] for name in op.inputs[:2]))
+    z = x @ W + buffers[op.inputs[2]]
     buffers[op.outputs[0]] = activation.apply(op.attributes["activation"], z)
     if len(op.outputs) == 2:
         buffers[op.outputs[1]] = z
 
 
 def _dense_grad_input(op, buffers, step):
-    dz, WT = buffers[op.inputs[0]], buffers[op.inputs[1]]
+    dz, WT = operands(op, *(buffers[name] for name in op.inputs[:2]))
     dx = dz @ WT
     if op.attributes["activation"] is not None:
         dx *= activation.derivative(op.attributes["activation"], buffers[op.inputs[2]])
@@ -39,10 +41,15 @@ def _dense_grad_input(op, buffers, step):
 
 def _dense_grad_weights(op, buffers, step):
     x, dz = (buffers[name] for name in op.inputs)
-    accumulate(buffers, op.outputs, weight_gradients(x, dz), step)
+    accumulate(buffers, op.outputs, weight_gradients(op, x, dz), step)
+
+
+def _round(op, buffers, step):
+    buffers[op.outputs[0]] = bfloat16(buffers[op.inputs[0]])
 
 
 OPS = {
+    "round": _round,
     "dense": _dense,
     "dense_grad_input": _dense_grad_input,
     "dense_grad_weights": _dense_grad_weights,
