@@ -245,6 +245,9 @@ typedef struct {
     /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it; i < n,
      * j < width (multiple of lanes). */
     void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);
+    /* The same with tap t of window i at x[(window[i] + tap[t])*width + j]. */
+    void (*max_at_windows)(int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap,
+                           void *y, void *index);
     /* to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. */
     void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
                            const int32_t *tap, void *to, int64_t to_row);
@@ -299,6 +302,9 @@ typedef struct {
  * columns (a multiple of lanes), `from_row` apart. A block is D = 2 * lanes numbers deep; depths are filled up with zeros. */
 typedef struct {
     const char *isa;
+    /* n numbers as bfloat16; and rounded but still float32, where `to` may be `from`. Any n. */
+    void (*narrow)(int64_t n, const float *from, uint16_t *to);
+    void (*round)(int64_t n, const float *from, float *to);
     /* As A of a product: rows with depth along the columns, or columns with depth along the rows.
      * to[j / D * to_block + i*to_row + j % D] = from(i, j);  to[i / D * to_block + j*to_row + i % D] = from(i, j), to_row even. */
     void (*pack_rows)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_row,

@@ -73,6 +73,32 @@ FNN_INLINE void fnn_square_of_pairs(int64_t rows, const float *from, int64_t fro
         fnn_round_pairs(k < rows ? from : zeros, k + 1 < rows ? from + from_row : zeros, words);
 }
 
+/* The rest that is no whole vector goes through one. */
+static void fnn_narrow(int64_t n, const float *from, uint16_t *to)
+{
+    float rest[FNN_LANES] = {0};
+    uint16_t rounded[FNN_LANES];
+    const int64_t whole = FNN_WHOLE(n);
+    for (int64_t i = 0; i < whole; i += FNN_LANES) fnn_round_row(from + i, to + i);
+    memcpy(rest, from + whole, (n - whole) * sizeof *rest);
+    fnn_round_row(rest, rounded);
+    memcpy(to + whole, rounded, (n - whole) * sizeof *to);
+}
+
+static void fnn_round_all(int64_t n, const float *from, float *to)
+{
+    enum { PART = 16 * FNN_LANES };
+    uint16_t rounded[PART];
+    for (int64_t i = 0; i < n; i += PART) {
+        const int64_t m = n - i < PART ? n - i : PART;
+        fnn_narrow(m, from + i, rounded);
+        for (int64_t j = 0; j < m; j++) {
+            const uint32_t word = (uint32_t)rounded[j] << 16;
+            memcpy(to + i + j, &word, sizeof word);
+        }
+    }
+}
+
 static void fnn_pack_rows(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                           int64_t to_row, int64_t to_block)
 {
@@ -189,6 +215,8 @@ static double fnn_peak(int64_t repeats)
 
 const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .isa = FNN_STRING(FNN_ISA),
+    .narrow = fnn_narrow,
+    .round = fnn_round_all,
     .pack_rows = fnn_pack_rows,
     .pack_columns = fnn_pack_columns,
     .pack_pairs = fnn_pack_pairs,

@@ -86,6 +86,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .store = NAME(store_rows),
     .copy = NAME(copy),
     .max_of_windows = NAME(max_of_windows),
+    .max_at_windows = NAME(max_at_windows),
     .put_in_windows = NAME(put_in_windows),
     .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),

@@ -175,6 +175,10 @@ cdef extern from "fastnn.h" nogil:
         void (*max_of_windows)(
             int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index
         ) noexcept nogil
+        void (*max_at_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap, void *y,
+            void *index,
+        ) noexcept nogil
         void (*put_in_windows)(
             int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
             const int32_t *tap, void *to, int64_t to_row,
@@ -218,6 +222,8 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_bfloat16:
         const char *isa
+        void (*narrow)(int64_t n, const float *source, uint16_t *to) noexcept nogil
+        void (*round)(int64_t n, const float *source, float *to) noexcept nogil
         void (*pack_rows)(
             int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_row,
             int64_t to_block,

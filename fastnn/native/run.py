@@ -12,9 +12,10 @@ from fastnn import memory
 from fastnn.native import (
     _activation,
     _augment,
-    _bfloat16,
     _conv,
+    _conv_bfloat16,
     _dense,
+    _dense_bfloat16,
     _executor,
     _forward,
     _gather,
@@ -45,7 +46,7 @@ OPS = {
 }
 
 # Those with precision="bfloat16".
-BFLOAT16_OPS = {**_bfloat16.OPS}
+BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
@@ -64,7 +65,7 @@ class Layout:
     def __init__(self, plan, isa, dtype, rows, reuse):
         self.plan, self.dtype, self.rows = plan, dtype, rows
         self.lanes, self.panel = _executor.geometry(isa, dtype.itemsize)
-        self.partial_sizes, self.tables = {}, []
+        self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size = self.panel * self.panel
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
@@ -119,6 +120,14 @@ class Layout:
         """The depth of a product of bfloat16, filled up to whole blocks."""
         return -(-depth // (2 * self.lanes)) * 2 * self.lanes
 
+    def packed(self, name, depth, columns):
+        """Declares the size of a copy of weights that is packed for products of bfloat16."""
+        self.packed_sizes[name] = self.deep(depth) * self.padded(columns) // 2
+
+    def in_rows(self, name):
+        """Whether a buffer lies row by row, without panels."""
+        return self.plan.buffers[name].layout == "rows"
+
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
         parameter; a vector is a single row."""
@@ -139,9 +148,9 @@ class Layout:
         buffer = self.plan.buffers[name]
         if buffer.role == "row":
             return self.rows * buffer.size
-        rows, columns = self.shape(name)
         if buffer.layout == "bfloat16":
-            return self.deep(rows) * self.padded(columns) * 2 // self.dtype.itemsize
+            return self.packed_sizes[name]
+        rows, columns = self.shape(name)
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
     def tasks(self, name):

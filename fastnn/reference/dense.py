@@ -49,6 +49,7 @@ def _round(op, buffers, step):
 
 
 OPS = {
+    "pack": _round,
     "round": _round,
     "dense": _dense,
     "dense_grad_input": _dense_grad_input,

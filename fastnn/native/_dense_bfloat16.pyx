@@ -11,8 +11,8 @@ from fastnn.native._dense cimport (
     Finish, Tasks, activate, block_offset, locate, multiply_by_derivative, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_width, panels, rows_of,
-    share,
+    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_width, panels,
+    row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
@@ -222,6 +222,31 @@ cdef void pack(const Op *op, const Step *step) noexcept nogil:
         pack_block(step, inputs, outputs, block, p, op.buffer[0], op.buffer[1], op.buffer[2])
 
 
+cdef void round_numbers(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: whether there are rows of a batch, whether they lie without panels, columns, positions."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t columns = op.number[2], positions = op.number[3], p, width, first, rows
+    if op.number[1]:
+        first = first_row(step) * positions * columns
+        step.bfloat16.round(
+            rows_of(step) * positions * columns, <const float *> at(k, op.buffer[0], first),
+            <float *> at(k, op.buffer[1], first),
+        )
+        return
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        if op.number[0]:
+            first = row_span(step, columns, positions, p, &width)
+            rows = rows_of(step) * positions
+        else:
+            first = share(positions, step.thread, step.threads)
+            rows = share(positions, step.thread + 1, step.threads) - first
+            first = p * positions * k.panel + first * width
+        step.bfloat16.round(
+            rows * width, <const float *> at(k, op.buffer[0], first), <float *> at(k, op.buffer[1], first)
+        )
+
+
 def _rows_scratch(layout, depth):
     """Asks for room for all rows of a chunk as A, in units of a float32 number."""
     layout.scratch((layout.rows + TILE_ROWS) * layout.deep(depth) // 2)
@@ -256,12 +281,21 @@ def bind_dense_update(op, layout):
     return [*buffers, packed], numbers, scalars
 
 
-def bind_round(op, layout):
-    return [op.inputs[0], op.outputs[0], None], list(layout.shape(op.inputs[0])), []
+def bind_pack(op, layout):
+    shape = layout.shape(op.inputs[0])
+    layout.packed(op.outputs[0], *shape)
+    return [op.inputs[0], op.outputs[0], None], list(shape), []
 
 
 def bind_transpose(op, layout):
-    return [op.inputs[0], None, op.outputs[0]], list(layout.shape(op.inputs[0])), []
+    shape = layout.shape(op.inputs[0])
+    layout.packed(op.outputs[0], *shape[::-1])
+    return [op.inputs[0], None, op.outputs[0]], list(shape), []
+
+
+def bind_round(op, layout):
+    x, y = op.inputs + op.outputs
+    return [x, y], [layout.has_rows(x), layout.in_rows(x), layout.columns(x), layout.positions(x)], []
 
 
 # Ops with precision="bfloat16".
@@ -270,6 +304,7 @@ OPS = {
     "dense_grad_input": (<size_t> &dense_grad_input, bind_dense_grad_input),
     "dense_grad_weights": (<size_t> &dense_grad_weights, bind_dense_grad_weights),
     "dense_update": (<size_t> &dense_update, bind_dense_update),
-    "round": (<size_t> &pack, bind_round),
+    "pack": (<size_t> &pack, bind_pack),
+    "round": (<size_t> &round_numbers, bind_round),
     "transpose": (<size_t> &pack, bind_transpose),
 }
