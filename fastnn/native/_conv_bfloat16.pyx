@@ -185,7 +185,9 @@ cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
     correlate(op, step, finish_gradient)
 
 
-cdef void stage_channels(const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n) noexcept nogil:
+cdef void stage_channels(
+    const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n
+) noexcept nogil:
     """x of some images, channel by channel."""
     cdef const fnn_kernels *k = step.kernels
     cdef const Grid *g = &q.grid
@@ -302,12 +304,13 @@ cdef void conv_pack(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t rows = op.number[0], columns = op.number[1], segments = op.number[2], height = op.number[3]
     cdef int64_t blocks = op.number[4], total = segments * blocks, task, tasks = panels(k, columns) * segments
-    cdef int64_t panel, width, segment
+    cdef int64_t panel, width, segment, start
     for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
         panel, segment = task // segments, task % segments
         width = panel_width(k, columns, panel)
+        start = panel * rows * k.panel + segment * height * width
         step.bfloat16.pack_pairs(
-            height, width, <const float *> at(k, op.buffer[0], panel * rows * k.panel + segment * height * width), width,
+            height, width, <const float *> at(k, op.buffer[0], start), width,
             (<uint16_t *> op.buffer[1]) + (panel * k.panel // k.lanes * total + segment * blocks) * square(k),
             total * square(k),
         )

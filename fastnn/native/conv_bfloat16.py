@@ -22,8 +22,8 @@ TOGETHER = 128 * 1024  # bytes of the operands of the images that a weight gradi
 
 
 class Segments(NamedTuple):
-    """Runs of a staged image that a product reads one after another, each filled up to whole blocks: the taps of a line,
-    or a tap each. starts: where they start."""
+    """Runs of a staged image that a product reads one after another, each filled up to whole blocks: the taps of a
+    line, or a tap each. starts: where they start."""
 
     starts: np.ndarray
     taps: int
@@ -64,8 +64,8 @@ def _int32(layout, array):
 
 
 class Grid(NamedTuple):
-    """Where the places of an image go: place (i, j) of a source `source` wide, from (first_line, first) on, to the place
-    start + i * to_line + j * to_place of the staged one."""
+    """Where the places of an image go: place first + i * source + j of it to start + i * to_line + j * to_place of the
+    staged one."""
 
     lines: int
     across: int
@@ -107,12 +107,14 @@ def _windows(layout, pool, lines, line, place=1):
 NO_WINDOWS = [0, 0, 0, 0]
 
 
-def _correlation(layout, *, source, in_rows, grid, staged, pitch, segments, unpool, columns, a_places, line, shape, pool):
+def _correlation(
+    layout, *, source, in_rows, grid, staged, pitch, segments, unpool, columns, a_places, line, shape, pool
+):
     """Numbers of a product over the taps.
 
-    source: (channels, places) of the image operand; staged: (height, width); unpool: (pool, size) of gradients that are
-    put at maxima first; a_places: places from row to row of A; line: rows from line to line; shape: the output's, or the
-    windows' of `pool`.
+    source: (channels, places) of the image operand; staged: (height, width); unpool: (pool, size) of gradients that
+    are put at maxima first; a_places: places from row to row of A; line: rows from line to line; shape: the output's,
+    or the windows' of `pool`.
     """
     scratch, itemsize = Scratch(), layout.dtype.itemsize
     slack = TILE_ROWS * a_places * pitch + 2 * layout.deep(1)
@@ -180,8 +182,8 @@ def grad_input(layout, op):
         layout, source=(channels, layout.positions(dz)), in_rows=False,
         grid=_grid(geometry.output, staged, geometry.stride, origin), staged=staged, pitch=pitch,
         segments=_segments(layout, geometry, channels, pitch, staged[1], False),
-        unpool=None if pool is None else (pool, geometry.output), columns=layout.columns(dx), a_places=1, line=staged[1],
-        shape=geometry.image, pool=None,
+        unpool=None if pool is None else (pool, geometry.output), columns=layout.columns(dx), a_places=1,
+        line=staged[1], shape=geometry.image, pool=None,
     )  # fmt: skip
 
 
