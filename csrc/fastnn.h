@@ -284,7 +284,9 @@ typedef struct {
  *   B(block, 2*q + h, v*lanes + l) = b[v*b_tile + block*D*lanes + (q*lanes + l)*2 + h],
  * both bfloat16, D = 2 * lanes; c and init are float32, with rows c_row and init_row apart. Each sum has the same order for
  * any rows and tiles. init NULL means zeros, init_row 0 repeats one row (a bias), init may be c (accumulate). Rows up to
- * the next multiple of 16 are read of A; what they hold does not matter. Subnormal numbers count as zero. */
+ * the next multiple of 16 are read of A; what they hold does not matter. Subnormal numbers count as zero.
+ * With `parts` it is that for each part p < parts of a taller product: from a + a_part[p] to c + p*c_part, and from
+ * init + p*c_part where init_row is not 0. a_part NULL means a single part. */
 typedef struct {
     const uint16_t *a;
     int64_t a_row, a_block;
@@ -296,6 +298,8 @@ typedef struct {
     int64_t init_row;
     float *c;
     int64_t c_row, rows, tiles;
+    const int32_t *a_part;
+    int64_t parts, c_part;
 } fnn_bfloat16_product;
 
 /* Products of operands rounded to bfloat16, to the nearest and ties to even. Their float32 sources are `rows` rows of `width`

@@ -186,11 +186,26 @@ FNN_INLINE void fnn_product_of_columns(int vectors, const fnn_bfloat16_product *
     for (; i < p->rows; i++) fnn_product_tile(1, vectors, p, i, j);
 }
 
-static void fnn_multiply(const fnn_bfloat16_product *p)
+static void fnn_multiply_part(const fnn_bfloat16_product *p)
 {
     for (int64_t j = 0; j < p->tiles; j += FNN_VECTORS) {
         const int64_t width = (p->tiles - j < FNN_VECTORS ? p->tiles - j : FNN_VECTORS) * FNN_LANES;
         FNN_BY_VECTORS(width, fnn_product_of_columns, p, j);
+    }
+}
+
+static void fnn_multiply(const fnn_bfloat16_product *p)
+{
+    if (!p->a_part) {
+        fnn_multiply_part(p);
+        return;
+    }
+    for (int64_t part = 0; part < p->parts; part++) {
+        fnn_bfloat16_product one = *p;
+        one.a += p->a_part[part];
+        one.c += part * p->c_part;
+        if (one.init && one.init_row) one.init += part * p->c_part;
+        fnn_multiply_part(&one);
     }
 }
 

@@ -149,11 +149,11 @@ cdef inline void correlate(const Op *op, const Step *step, Finish finish) noexce
     cdef int64_t image, panel, width, band, lines
     cdef fnn_bfloat16_product g
     memset(step.scratch, 0, q.zeroed * k.itemsize)
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = q.a_row
     g.offset = q.offset
     g.blocks = q.blocks
     g.b_tile = q.blocks * square(k)
-    g.init_row = 0
     g.c = <float *> at(k, step.scratch, q.strip)
     step.bfloat16.enter()
     for image in range(first_row(step), first_row(step) + rows_of(step)):
@@ -247,7 +247,7 @@ cdef void gradient_of_part(
     cdef const fnn_kernels *k = step.kernels
     cdef const WeightGradient *q = <const WeightGradient *> op.number[0]
     cdef int64_t parts = op.number[1], first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
-    cdef int64_t panel, width, n, tap, count = last - first
+    cdef int64_t panel, width, n, count = last - first, first_tap = share(q.taps, thread, threads)
     cdef bint accumulate = step.chunk > 0
     cdef fnn_bfloat16_product g
     cdef float *dW
@@ -258,10 +258,14 @@ cdef void gradient_of_part(
                 count * q.outputs, width, at(k, op.buffer[1], image_at(step, q.columns, panel, first, q.outputs)),
                 accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
             )
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = q.a_row
     g.offset = q.offset
     g.rows = q.rows
     g.b = <const uint16_t *> at(k, step.scratch, q.pairs)
+    g.a = <const uint16_t *> step.scratch
+    g.a_part = q.tap + first_tap
+    g.parts = share(q.taps, thread + 1, threads) - first_tap
     while first < last or not accumulate:
         n = min(q.together, last - first)
         stage_channels(op, step, q, first, n)
@@ -273,11 +277,10 @@ cdef void gradient_of_part(
             dW = <float *> at(k, op.buffer[3], (parts * panel * k.panel + part * width) * q.b_rows)
             g.c_row = g.init_row = width
             g.tiles = width // k.lanes
-            for tap in range(share(q.taps, thread, threads), share(q.taps, thread + 1, threads)):
-                g.a = (<const uint16_t *> step.scratch) + q.tap[tap]
-                g.c = dW + tap * q.rows * width
-                g.init = g.c if accumulate else NULL
-                step.bfloat16.multiply(&g)
+            g.c_part = q.rows * width
+            g.c = dW + first_tap * g.c_part
+            g.init = g.c if accumulate else NULL
+            step.bfloat16.multiply(&g)
         accumulate = True
         first += n
 

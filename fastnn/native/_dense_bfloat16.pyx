@@ -6,6 +6,7 @@ renews block by block.
 """
 
 from libc.stdint cimport int64_t, uint16_t
+from libc.string cimport memset
 
 from fastnn.native._dense cimport (
     Finish, Tasks, activate, block_offset, locate, multiply_by_derivative, share_tasks, update_block,
@@ -67,12 +68,11 @@ cdef inline void product(
     cdef int64_t rows = step.n if by_columns else rows_of(step)
     cdef uint16_t *a = <uint16_t *> step.scratch
     cdef fnn_bfloat16_product g
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = 2 * k.lanes
     g.a_block = pack_rows(step, op.buffer[0], depth, first, rows, a)
-    g.offset = NULL
     g.blocks = blocks_of(k, depth)
     g.b_tile = g.blocks * square(k)
-    g.init_row = 0
     step.bfloat16.enter()
     for p in range(first_panel, last_panel):
         width = panel_width(k, columns, p)
@@ -138,6 +138,7 @@ cdef inline void weight_gradient(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t width = panel_width(k, op.number[0], block)
     cdef fnn_bfloat16_product q
+    memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a_row = 2 * k.lanes
     q.a_block = q.a_row * width
     if g.block != block:
@@ -147,7 +148,6 @@ cdef inline void weight_gradient(
             q.a_block,
         )
     q.a = g.x
-    q.offset = NULL
     q.blocks = blocks_of(k, step.n)
     q.b = packed_at(k, g.dz, step.n, 0, (p - g.first_panel) * k.panel)
     q.b_tile = q.blocks * square(k)

@@ -219,6 +219,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t init_row
         float *c
         int64_t c_row, rows, tiles
+        const int32_t *a_part
+        int64_t parts, c_part
 
     ctypedef struct fnn_bfloat16:
         const char *isa
