@@ -36,6 +36,8 @@ class Kernel:
         Floating-point operations; 0 where bytes are what counts.
     bytes : int
         Bytes read and written, in float32.
+    rounded : bool
+        Whether the operands are rounded to bfloat16; a buffer "copy" then holds the packed weights "W".
     """
 
     op: Op
@@ -43,6 +45,7 @@ class Kernel:
     operands: dict
     operations: int = 0
     bytes: int = 0
+    rounded: bool = False
 
     def plan(self, repeats):
         """The op `repeats` times, after ops that fill its batch inputs from X and y."""
@@ -51,6 +54,8 @@ class Kernel:
         for name, source in zip(self.batch_inputs, ("X", "y"), strict=False):
             buffers[source] = Buffer(source, buffers[name].shape, "source")
             fill.append(_fill(source, name))
+        if "copy" in buffers:
+            fill.append(Op("pack", ("W",), ("copy",), {"precision": "bfloat16"}, "columns"))
         return Plan("kernel", buffers, step=(*fill, *(self.op,) * repeats))
 
     @property
@@ -67,9 +72,9 @@ class Kernel:
         """A function that runs the op `repeats` times on random numbers."""
         plan, random = self.plan(repeats), np.random.default_rng(0)
         runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa)
-        for name in self.op.inputs:
+        for name in self.operands:
             shape, role, *_ = self.operands[name]
-            if role != "batch":
+            if role not in ("batch", "transposed") and (name in self.op.inputs or name == "W"):
                 # Positive: the second moments of an optimiser are.
                 runner.set(name, random.uniform(0.01, 1.0, shape))
         sources = [random.normal(size=(self.rows, *self.operands[name][0])) for name in self.batch_inputs]
@@ -94,12 +99,14 @@ def seconds(function):
 class Probe:
     """The peak of one core in floating-point operations a second, measured again at every call."""
 
-    def __init__(self, isa):
-        self.isa, self.repeats, self.rates = isa, 1000, []
+    def __init__(self, isa, rounded=False):
+        self.isa, self.repeats, self.rates, self.rounded = isa, 1000, [], rounded
         while seconds(self._run) < 0.001:
             self.repeats *= 2
 
     def _run(self):
+        if self.rounded:
+            return _executor.bfloat16_peak(self.isa, self.repeats)
         return _executor.peak(self.isa, 4, self.repeats)
 
     def __call__(self):
@@ -113,7 +120,7 @@ def measure(benchmark, kernel, isa):
     if benchmark.disabled:
         benchmark(kernel.call(isa, 1))
         return None
-    call, probe = kernel.call(isa, kernel.repeats), Probe(isa)
+    call, probe = kernel.call(isa, kernel.repeats), Probe(isa, kernel.rounded)
     call()
     rounds = int(np.clip(BUDGET / seconds(call), *ROUNDS))
     benchmark.pedantic(call, setup=probe, rounds=rounds, warmup_rounds=1)
