@@ -22,9 +22,6 @@ ESTIMATORS = [
     *(Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS),
     *(Estimator(**SMALL, backend=name) for Estimator in (ConvNet, ConvNetRegressor) for name in BACKENDS),
     *(Estimator(backend=name) for Estimator in (ESNClassifier, ESNRegressor) for name in BACKENDS),
-    MLPClassifier(precision="bfloat16"),
-    MLPRegressor(precision="bfloat16"),
-    ConvNet(**SMALL, precision="bfloat16"),
     ConvNet(),
     ConvNetRegressor(),
 ]
