@@ -299,6 +299,9 @@ typedef struct {
     /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it; i < n,
      * j < width (multiple of lanes). */
     void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);
+    /* The same with tap t of window i at x[(window[i] + tap[t])*width + j]. */
+    void (*max_at_windows)(int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap,
+                           void *y, void *index);
     /* to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. */
     void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
                            const int32_t *tap, void *to, int64_t to_row);
@@ -362,11 +365,64 @@ typedef struct {
     void (*stream)(int64_t n, const void *x, void *y);
 } fnn_kernels;
 
+/* c[i][j] = init[i][j] + sum over block < blocks, k < D of A(i, block, k) * B(block, k, j), i < rows, j < tiles * lanes:
+ *   A(i, block, k) = a[i*a_row + offset[block] + k], or block * a_block for an offset that is NULL;
+ *   B(block, 2*q + h, v*lanes + l) = b[v*b_tile + block*D*lanes + (q*lanes + l)*2 + h],
+ * both bfloat16, D = 2 * lanes; c and init are float32, with rows c_row and init_row apart. Each sum has the same order for
+ * any rows and tiles. init NULL means zeros, init_row 0 repeats one row (a bias), init may be c (accumulate). Rows up to
+ * the next multiple of 16 are read of A; what they hold does not matter. Subnormal numbers count as zero.
+ * With `parts` it is that for each part p < parts of a taller product: from a + a_part[p] to c + p*c_part, and from
+ * init + p*c_part where init_row is not 0. a_part NULL means a single part. */
+typedef struct {
+    const uint16_t *a;
+    int64_t a_row, a_block;
+    const int32_t *offset;
+    int64_t blocks;
+    const uint16_t *b;
+    int64_t b_tile;
+    const float *init;
+    int64_t init_row;
+    float *c;
+    int64_t c_row, rows, tiles;
+    const int32_t *a_part;
+    int64_t parts, c_part;
+} fnn_bfloat16_product;
+
+/* Products of operands rounded to bfloat16, to the nearest and ties to even. Their float32 sources are `rows` rows of `width`
+ * columns (a multiple of lanes), `from_row` apart. A block is D = 2 * lanes numbers deep; depths are filled up with zeros. */
+typedef struct {
+    const char *isa;
+    /* n numbers as bfloat16; and rounded but still float32, where `to` may be `from`. Any n. */
+    void (*narrow)(int64_t n, const float *from, uint16_t *to);
+    void (*round)(int64_t n, const float *from, float *to);
+    /* As A of a product: rows with depth along the columns, or columns with depth along the rows.
+     * to[j / D * to_block + i*to_row + j % D] = from(i, j);  to[i / D * to_block + j*to_row + i % D] = from(i, j), to_row even. */
+    void (*pack_rows)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_row,
+                      int64_t to_block);
+    void (*pack_columns)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_row,
+                         int64_t to_block);
+    /* As B of a product: with depth along the rows, or along the columns, to_tile elements from tile to tile. */
+    void (*pack_pairs)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    void (*pack_transposed)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    /* Between `enter` and `leave`, which a thread calls around its products. */
+    void (*multiply)(const fnn_bfloat16_product *p);
+    void (*enter)(void);
+    void (*leave)(void);
+    /* Products of operands in the first cache, with enter and leave: the probe of the peak. Returns the operations done. */
+    double (*peak)(int64_t repeats);
+} fnn_bfloat16;
+
+/* The table of bfloat16 for an instruction set's name, also for one of those that isa.def lists for bfloat16 only. */
+const fnn_bfloat16 *fnn_bfloat16_for(const char *isa);
+
 /* The table for this CPU: isa NULL picks the best one the CPU (and FASTNN_ISA) allows; else that name, or NULL if the CPU or build lacks it.
  * itemsize 4 or 8. */
 const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize);
-/* The i-th name of the instruction sets this CPU and build can run, slowest first; NULL past the end. */
-const char *fnn_isa_name(int i);
+/* The i-th name of the instruction sets this CPU and build can run, slowest first; NULL past the end. Those for bfloat16 only,
+ * which share the other tables of the set before them, are left out unless asked for. */
+const char *fnn_isa_name(int i, int with_bfloat16);
+/* The name that isa NULL stands for above; NULL if FASTNN_ISA names none that is here. */
+const char *fnn_isa_in_use(void);
 
 /* Flush-to-zero and denormals-are-zero for the calling thread; returns the former state for fnn_restore_float_mode. */
 uint64_t fnn_flush_denormals(void);

@@ -159,6 +159,47 @@ static void NAME(max_of_windows)(int64_t n, int64_t taps, int64_t width, const v
     }
 }
 
+FNN_INLINE void NAME(max_at_taps)(int vectors, int64_t taps, int64_t n, const real *x, const int32_t *window,
+                                  const int32_t *tap, real *y, real *index)
+{
+    const int64_t width = vectors * FNN_LANES;
+    for (int64_t i = 0; i < n; i++, y += width, index += width) {
+        const real *first = x + (window[i] + tap[0]) * width;
+        vec best[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            best[v] = NAME(load)(first + v * FNN_LANES);
+            place[v] = NAME(zero)();
+        }
+        FNN_UNROLL_DEPTH
+        for (int64_t t = 1; t < taps; t++) {
+            const real *at = x + (window[i] + tap[t]) * width;
+            const vec number = NAME(broadcast)((real)t);
+            FNN_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                const vec value = NAME(load)(at + v * FNN_LANES);
+                place[v] = NAME(where_beats)(value, best[v], number, place[v]);
+                best[v] = NAME(where_beats)(value, best[v], value, best[v]);
+            }
+        }
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            NAME(store)(y + v * FNN_LANES, best[v]);
+            NAME(store)(index + v * FNN_LANES, place[v]);
+        }
+    }
+}
+
+static void NAME(max_at_windows)(int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window,
+                                 const int32_t *tap, void *y, void *index)
+{
+    if (taps == 4) {
+        FNN_BY_VECTORS(width, NAME(max_at_taps), 4, n, x, window, tap, y, index);
+    } else {
+        FNN_BY_VECTORS(width, NAME(max_at_taps), taps, n, x, window, tap, y, index);
+    }
+}
+
 FNN_INLINE void NAME(put_at_taps)(int vectors, int64_t taps, int64_t n, const real *dy, const real *index,
                                   const int32_t *window, const int32_t *tap, real *to, int64_t to_row)
 {

@@ -117,26 +117,6 @@ static int NAME(differs)(int64_t rows, int64_t columns, int64_t first_panel, con
     return 0;
 }
 
-/* A square of FNN_LANES rows: log2(lanes) times, lines i and i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
-FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
-{
-    vec x[FNN_LANES], y[FNN_LANES];
-    FNN_UNROLL
-    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
-    FNN_UNROLL
-    for (int span = 1; span < FNN_LANES; span *= 2) {
-        FNN_UNROLL
-        for (int i = 0; i < FNN_LANES / 2; i++) {
-            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_LANES / 2]);
-            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_LANES / 2]);
-        }
-        FNN_UNROLL
-        for (int i = 0; i < FNN_LANES; i++) x[i] = y[i];
-    }
-    FNN_UNROLL
-    for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
-}
-
 static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_,
                             int64_t to_row)
 {

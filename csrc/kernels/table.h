@@ -5,6 +5,9 @@
 
 #include "activation.h"
 #include "augment.h"
+#if FNN_REAL_BITS == 32
+#include "bfloat16.h"
+#endif
 #include "conv.h"
 #include "gather.h"
 #include "gemm.h"
@@ -91,6 +94,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .differs = NAME(differs),
     .copy = NAME(copy),
     .max_of_windows = NAME(max_of_windows),
+    .max_at_windows = NAME(max_at_windows),
     .put_in_windows = NAME(put_in_windows),
     .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),

@@ -1,5 +1,6 @@
 """What all estimators share: the parameters of training, the course of `fit`, prediction."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
@@ -130,8 +131,10 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     rho : float, default=0.9
         Memory of "rmsprop", in [0, 1).
 
-    precision : {"auto", "float32", "float64"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32).
+        "bfloat16" is float32 but for matrix products, whose operands are rounded to 8 significant bits, in training and
+        prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU has instructions for it.
 
     backend : {"native", "numpy"}, default="native"
         Compiled kernels, or the same plan in NumPy.
@@ -246,7 +249,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "clip_value": [_closed(Real, 0, None, "neither"), None],
         "weight_decay": [_closed(Real, 0, None)],
         "rho": [_closed(Real, 0, 1)],
-        "precision": [StrOptions({"auto", "float32", "float64"})],
+        "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "backend": [StrOptions({"native", "numpy"})],
         "n_jobs": [_closed(Integral, None, -1, "right"), _closed(Integral, 1, None), None],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
@@ -298,6 +301,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """What a fit starts from: (Rows, Network, Progress, weights by name, dtype)."""
         rows = self._check_rows(X, y, sample_weight, first, incremental)
         network = self._build(rows.X, *self._n_outputs(rows.target))
+        if self.precision == "bfloat16":
+            network = replace(network, precision="bfloat16")
         if self.solver == "lbfgs":
             network = networks.remember_last_batch(network)
         validation.check_combination(self, networks.is_random(network))
@@ -321,7 +326,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _start(self, network, dtype, first):
         """Where training starts: (Progress, weights by name, dtype)."""
         if self.precision != "auto":
-            dtype = np.dtype(self.precision)
+            dtype = np.dtype("float32" if self.precision == "bfloat16" else self.precision)
         elif dtype == np.uint8:
             dtype = np.dtype(np.float32)
         random_state = check_random_state(self.random_state)

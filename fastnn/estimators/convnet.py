@@ -44,9 +44,11 @@ class BaseConvNet(BaseNetwork):
         "uniform", "glorot_uniform", "glorot_normal", "lecun_uniform", "lecun_normal", "he_uniform", "he_normal",
         "orthogonal" or a spec from ``fastnn.initializers``. All but "auto" start with zero biases.
 
-    precision : {"auto", "float32", "float64"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float32 for float32 and uint8, else
-        float64).
+        float64). "bfloat16" is float32 but for products of matrices and convolutions, whose operands are rounded to 8
+        significant bits, in training and prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU
+        has instructions for it.
 
     Attributes
     ----------
@@ -105,8 +107,10 @@ class BaseConvNet(BaseNetwork):
         return images.read(self, X, reset=reset, **y)
 
     def _forms(self, network):
-        shape, validated = self.input_shape_, images.tokens(self) is not None
-        return () if validated or "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+        if images.tokens(self) is not None or "feature_names_in_" in vars(self):
+            return ()
+        shape = self.input_shape_
+        return (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
     def _types(self):
         return b"fd" if images.warns_of_bytes(self) else super()._types()

@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -112,8 +113,10 @@ class Fit:
         return {"l1": e.alpha * e.l1_ratio, "l2": e.alpha * (1.0 - e.l1_ratio)}
 
     def _plan(self, purpose, rows, whole_batch, **options):
+        # Gradients on their own are for line searches and finite differences, which rounding would mislead.
+        network = replace(self.network, precision="full") if purpose == "gradient" else self.network
         return networks.plan(
-            self.network,
+            network,
             purpose,
             weighted=self.weighted,
             whole_batch=purpose == "train" and whole_batch,

@@ -34,7 +34,8 @@ class Ready:
     def __init__(self, estimator, network):
         self.network = network
         known, names = vars(estimator), networks.attribute_names(network)
-        lowered, dtype = networks.plan(network, "predict"), real_type(estimator.coefs_)
+        lowered = networks.plan(network, "predict")
+        dtype = np.dtype(np.float32) if network.precision == "bfloat16" else real_type(estimator.coefs_)
         self.runner = training.runner_class(estimator.backend)(
             lowered,
             dtype=dtype,

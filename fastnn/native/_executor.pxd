@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from fastnn.native.kernels cimport Op, Step, fnn_kernels
+from fastnn.native.kernels cimport Op, Step, fnn_bfloat16, fnn_kernels
 
 
 cdef struct Place:             # of one thread
@@ -31,6 +31,7 @@ cdef class Source:
 
 cdef class Program:
     cdef const fnn_kernels *kernels
+    cdef const fnn_bfloat16 *bfloat16
     cdef bytearray memory
     cdef Op *ops
     cdef object arenas

@@ -1,6 +1,6 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 
@@ -220,6 +220,10 @@ cdef extern from "fastnn.h" nogil:
         void (*max_of_windows)(
             int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index
         ) noexcept nogil
+        void (*max_at_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap, void *y,
+            void *index,
+        ) noexcept nogil
         void (*put_in_windows)(
             int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
             const int32_t *tap, void *to, int64_t to_row,
@@ -282,8 +286,47 @@ cdef extern from "fastnn.h" nogil:
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
         void (*stream)(int64_t n, const void *x, void *y) noexcept nogil
 
+    ctypedef struct fnn_bfloat16_product:
+        const uint16_t *a
+        int64_t a_row, a_block
+        const int32_t *offset
+        int64_t blocks
+        const uint16_t *b
+        int64_t b_tile
+        const float *init
+        int64_t init_row
+        float *c
+        int64_t c_row, rows, tiles
+        const int32_t *a_part
+        int64_t parts, c_part
+
+    ctypedef struct fnn_bfloat16:
+        const char *isa
+        void (*narrow)(int64_t n, const float *source, uint16_t *to) noexcept nogil
+        void (*round)(int64_t n, const float *source, float *to) noexcept nogil
+        void (*pack_rows)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
+        ) noexcept nogil
+        void (*pack_columns)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
+        ) noexcept nogil
+        void (*pack_pairs)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
+        ) noexcept nogil
+        void (*pack_transposed)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
+        ) noexcept nogil
+        void (*multiply)(const fnn_bfloat16_product *p) noexcept nogil
+        void (*enter)() noexcept nogil
+        void (*leave)() noexcept nogil
+        double (*peak)(int64_t repeats) noexcept nogil
+
+    const fnn_bfloat16 *fnn_bfloat16_for(const char *isa)
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
-    const char *fnn_isa_name(int i)
+    const char *fnn_isa_name(int i, int with_bfloat16)
+    const char *fnn_isa_in_use()
     uint64_t fnn_flush_denormals()
     void fnn_restore_float_mode(uint64_t state)
     void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
@@ -313,6 +356,7 @@ cdef enum:
 # What an op sees of the run: the chunk of rows, the optimiser's step, the caller's arrays, and which thread it is.
 cdef struct Step:
     const fnn_kernels *kernels
+    const fnn_bfloat16 *bfloat16
     int64_t n                # rows of this chunk
     int64_t first            # the chunk's first position in the order of all rows
     int64_t row              # its first position in the batch

@@ -13,7 +13,9 @@ from fastnn.native import (
     _activation,
     _augment,
     _conv,
+    _conv_bfloat16,
     _dense,
+    _dense_bfloat16,
     _embedding,
     _executor,
     _forward,
@@ -51,6 +53,9 @@ OPS = {
     **_update.OPS,
 }
 
+# Those with precision="bfloat16".
+BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS}
+
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
 
@@ -69,7 +74,7 @@ class Layout:
         self.plan, self.dtype, self.rows = plan, dtype, rows
         self.lanes, self.panel, self.narrow = _executor.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
-        self.partial_sizes, self.tables = {}, []
+        self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size = self.panel * self.panel
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
@@ -96,13 +101,17 @@ class Layout:
         """
         plan, turned = self.plan, set()
         for op in plan.step:
-            W = op.inputs[1] if op.kind == "dense" else None
+            rounded = op.attributes.get("precision") == "bfloat16"
+            W = op.inputs[1] if op.kind == "dense" and not rounded else None
             if W in (*plan.parameters, *plan.statistics) and self.columns(W) <= self.narrow:
                 turned |= {W, plan.gradients.get(W), *(name for name in plan.states if name.startswith(f"{W}."))}
         return turned
 
     def _bind(self, op):
-        address, bind = OPS[op.kind]
+        rounded = op.attributes.get("precision") == "bfloat16"
+        if rounded and self.dtype != np.float32:
+            raise ValueError(f"{op.kind}: products of bfloat16 need float32 for all else, got {self.dtype}")
+        address, bind = (BFLOAT16_OPS if rounded else OPS)[op.kind]
         return address, op.barrier, *bind(op, self)
 
     def _place(self, buffer):
@@ -132,6 +141,18 @@ class Layout:
     def padded(self, columns):
         return -(-columns // self.lanes) * self.lanes
 
+    def deep(self, depth):
+        """The depth of a product of bfloat16, filled up to whole blocks."""
+        return -(-depth // (2 * self.lanes)) * 2 * self.lanes
+
+    def packed(self, name, depth, columns):
+        """Declares the size of a copy of weights that is packed for products of bfloat16."""
+        self.packed_sizes[name] = self.deep(depth) * self.padded(columns) // 2
+
+    def in_rows(self, name):
+        """Whether a buffer lies row by row, without panels."""
+        return self.plan.buffers[name].layout == "rows"
+
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
         parameter; a vector is a single row. Of a turned matrix, those it is kept with."""
@@ -154,6 +175,8 @@ class Layout:
         buffer = self.plan.buffers[name]
         if buffer.role == "row":
             return self.rows * buffer.size
+        if buffer.layout == "bfloat16":
+            return self.packed_sizes[name]
         rows, columns = self.shape(name)
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
@@ -226,9 +249,8 @@ class Runner:
         self._multiply_adds = plan.multiply_adds
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
-            raise ValueError(
-                f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
-            )
+            names = _executor.isa_names(bfloat16=True)
+            raise ValueError(f"FASTNN_ISA names an instruction set that is not here; choose one of {names}")
         self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         made = compiled(plan, self.isa, self.dtype, self.rows, keep)

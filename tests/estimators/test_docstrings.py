@@ -53,7 +53,9 @@ def test_every_fitted_attribute(Estimator):
     assert fitted == set(documented(Estimator, "Attributes")) - {"feature_names_in_"}
 
 
-@pytest.mark.parametrize("module", [convnet, esn_classifier, esn_regressor, mlp, recurrent, sliding_window, gradient_check])
+@pytest.mark.parametrize(
+    "module", [convnet, esn_classifier, esn_regressor, mlp, recurrent, sliding_window, gradient_check]
+)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

@@ -43,11 +43,14 @@ def padded(series, fill=np.nan):
     return array
 
 
-def classifier(layers=(GRU(4),), **options):
+SMALL = (GRU(4),)
+
+
+def classifier(layers=SMALL, **options):
     return RecurrentClassifier(list(layers), **{**TINY, **options})
 
 
-def regressor(layers=(GRU(4),), **options):
+def regressor(layers=SMALL, **options):
     return RecurrentRegressor(list(layers), **{**TINY, **options})
 
 
@@ -241,7 +244,7 @@ def test_convnet_leaves_tokens_as_they_are(backend):
     for wrong in (tokens + 1, tokens + 1.0):
         with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
             model.predict(wrong)
-    with pytest.raises(ValueError, match="scale=0.5 would change the tokens"):
+    with pytest.raises(ValueError, match=r"scale=0\.5 would change the tokens"):
         ConvNet(layers, scale=0.5).fit(tokens, tokens[:, 0] > 3)
 
 
