@@ -36,6 +36,15 @@ def split(name):
         return [arrays[key] for key in ("X_train", "y_train", "X_test", "y_test")]
 
 
+def ragged(name):
+    """`split` of sequences of unequal length: X as lists of (time_i, channels) arrays."""
+    X_train, y_train, X_test, y_test = split(name)
+    with np.load(_path(name)) as arrays:
+        X_train = np.split(X_train, np.cumsum(arrays["lengths_train"])[:-1])
+        X_test = np.split(X_test, np.cumsum(arrays["lengths_test"])[:-1])
+    return X_train, y_train, X_test, y_test
+
+
 def mnist():
     """X_train, y_train, X_test, y_test; images as rows of 784 numbers in [0, 1]."""
     X_train, y_train, X_test, y_test = split("mnist")

@@ -80,8 +80,8 @@ def narma(n_steps, *, order=10, random_state=None):
 
 
 def adding_problem(n_sequences, *, n_steps=100, random_state=None):
-    """Sequences whose target is the sum of two of their numbers: the first channel is uniform in [0, 1), the second is 1
-    at two steps, one in each half, and 0 at all others; y is the sum of the first channel at these two.
+    """Sequences whose target is the sum of two of their numbers: the first channel is uniform in [0, 1), the second is
+    1 at two steps, one in each half, and 0 at all others; y is the sum of the first channel at these two.
 
     To say 1 each time has a mean squared error of 1/6.
 

@@ -105,8 +105,10 @@ class BaseConvNet(BaseNetwork):
         return images.read(self, X, reset=reset, **y)
 
     def _forms(self, network):
-        shape, validated = self.input_shape_, images.tokens(self) is not None
-        return () if validated or "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+        shape = self.input_shape_
+        if "feature_names_in_" in vars(self) or images.tokens(self) is not None:
+            return ()
+        return (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
     def _types(self):
         return b"fd" if images.warns_of_bytes(self) else super()._types()

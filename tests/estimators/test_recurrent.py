@@ -43,11 +43,14 @@ def padded(series, fill=np.nan):
     return array
 
 
-def classifier(layers=(GRU(4),), **options):
+SMALL = (GRU(4),)
+
+
+def classifier(layers=SMALL, **options):
     return RecurrentClassifier(list(layers), **{**TINY, **options})
 
 
-def regressor(layers=(GRU(4),), **options):
+def regressor(layers=SMALL, **options):
     return RecurrentRegressor(list(layers), **{**TINY, **options})
 
 
@@ -226,10 +229,10 @@ def test_tokens_in_every_form(backend):
 def test_tokens_out_of_range(form, wrong, what):
     tokens = np.array([[0, 1, 2], [3, 4, wrong]])
     with pytest.raises(ValueError, match=rf"X holds the number {what}, but Embedding\(7, ...\) takes whole numbers"):
-        classifier([Embedding(7, 3), GRU(4)], batch_size="auto").fit(form([row for row in tokens]), [0, 1])
+        classifier([Embedding(7, 3), GRU(4)], batch_size="auto").fit(form(tokens.tolist()), [0, 1])
     model = classifier([Embedding(7, 3), GRU(4)], batch_size="auto").fit([[0, 1, 2], [3, 4, 6]], [0, 1])
     with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
-        model.predict(form([row for row in tokens]))
+        model.predict(form(tokens.tolist()))
 
 
 def test_convnet_leaves_tokens_as_they_are(backend):
@@ -241,7 +244,7 @@ def test_convnet_leaves_tokens_as_they_are(backend):
     for wrong in (tokens + 1, tokens + 1.0):
         with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
             model.predict(wrong)
-    with pytest.raises(ValueError, match="scale=0.5 would change the tokens"):
+    with pytest.raises(ValueError, match=r"scale=0\.5 would change the tokens"):
         ConvNet(layers, scale=0.5).fit(tokens, tokens[:, 0] > 3)
 
 

@@ -25,7 +25,8 @@ ESTIMATORS = [
     *(Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS),
     *(Estimator(**SMALL, backend=name) for Estimator in (ConvNet, ConvNetRegressor) for name in BACKENDS),
     *(Estimator(backend=name) for Estimator in (ESNClassifier, ESNRegressor) for name in BACKENDS),
-    *(Estimator(**RECURRENT, backend=name) for Estimator in (RecurrentClassifier, RecurrentRegressor) for name in BACKENDS),
+    *(RecurrentClassifier(**RECURRENT, backend=name) for name in BACKENDS),
+    *(RecurrentRegressor(**RECURRENT, backend=name) for name in BACKENDS),
     ConvNet(),
     ConvNetRegressor(),
 ]
