@@ -17,9 +17,9 @@ import networks
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import ConvNet, ESNClassifier, MLPClassifier
+from fastnn import ConvNet, ESNClassifier, MLPClassifier, RecurrentClassifier
 from fastnn.augment import HorizontalFlip, Rotate, Shift, Zoom
-from fastnn.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D
+from fastnn.layers import GRU, LSTM, BatchNorm, Bidirectional, Conv2D, Dense, Dropout, GlobalAvgPool, MaxPool2D
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class Recipe:
     def arrays(self):
         if self.estimator is MLPClassifier:
             return data.mnist()
-        if self.estimator is ESNClassifier:
+        if self.data == "japanesevowels":
             return data.sequences(self.data)
+        if self.estimator is RecurrentClassifier:
+            return data.mnist(28, 28)
         return data.split(self.data)
 
     def network(self, seed, epochs):
@@ -70,7 +72,14 @@ RECIPES = (
     Recipe("gunpoint", "gunpoint", ConvNet, 0.97, 5, SIGNALS),
     Recipe("arrowhead", "arrowhead", ConvNet, 0.80, 5, SIGNALS),
     Recipe("basicmotions", "basicmotions", ConvNet, 0.95, 5, SIGNALS),
-    Recipe("japanese-vowels", "japanesevowels", ESNClassifier, 0.975, 5),
+    Recipe("japanese-vowels-esn", "japanesevowels", ESNClassifier, 0.975, 5),
+    Recipe("japanese-vowels", "japanesevowels", RecurrentClassifier, 0.95, 5, {
+        "layers": [Bidirectional(GRU(64, return_sequences=True, dropout=0.2, recurrent_dropout=0.2)), GlobalAvgPool(),
+                   Dropout(0.3)],
+        "batch_size": 32, "max_iter": 100, "learning_rate": "cosine", "learning_rate_init": 0.003}),
+    Recipe("mnist-rows", "mnist", RecurrentClassifier, 0.983, 3, {
+        "layers": [LSTM(128)], "batch_size": 128, "max_iter": 5, "learning_rate": "one_cycle",
+        "learning_rate_init": 0.004}),
 )  # fmt: skip
 
 

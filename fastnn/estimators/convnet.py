@@ -107,9 +107,9 @@ class BaseConvNet(BaseNetwork):
         return images.read(self, X, reset=reset, **y)
 
     def _forms(self, network):
-        if images.tokens(self) is not None or "feature_names_in_" in vars(self):
-            return ()
         shape = self.input_shape_
+        if "feature_names_in_" in vars(self) or images.tokens(self) is not None:
+            return ()
         return (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
     def _types(self):

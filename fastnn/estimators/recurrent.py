@@ -100,7 +100,7 @@ class BaseRecurrent(BaseNetwork):
         if isinstance(X, Sequences):
             return X
         X, lengths = (X.X, X.lengths) if isinstance(X, Padded) else (X, None)
-        known = sequences.tokens(self._given_layers() if reset else self._network.layers)
+        known = sequences.tokens(self._given_layers())
         if known is None:
             return sequences.read(self, X, lengths, reset=reset)
         return sequences.read_tokens(self, X, lengths, known, reset=reset)

@@ -316,8 +316,8 @@ def step_values(name, y, lengths, time=None):
 
 
 def read_tokens(estimator, X, lengths, known, *, reset):
-    """X as Sequences of one channel, whole numbers from 0 to `known` - 1 in float32: a list of (time_i,) arrays, or an
-    array (n, time)."""
+    """X as Sequences of one channel, of whole numbers from 0 to `known` - 1 in float32: a list of (time_i,) arrays, or
+    an array (n, time)."""
     if is_list(X) or (isinstance(X, (list, tuple)) and np.ndim(X[0]) == 1):
         X = [np.reshape(x, (-1, 1)) if np.ndim(x) == 1 else x for x in X]
     elif dimensions(X) == 2 and not sparse.issparse(X):

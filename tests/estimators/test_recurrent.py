@@ -229,10 +229,10 @@ def test_tokens_in_every_form(backend):
 def test_tokens_out_of_range(form, wrong, what):
     tokens = np.array([[0, 1, 2], [3, 4, wrong]])
     with pytest.raises(ValueError, match=rf"X holds the number {what}, but Embedding\(7, ...\) takes whole numbers"):
-        classifier([Embedding(7, 3), GRU(4)]).fit(form([row for row in tokens]), [0, 1])
-    model = classifier([Embedding(7, 3), GRU(4)]).fit([[0, 1, 2], [3, 4, 6]], [0, 1])
+        classifier([Embedding(7, 3), GRU(4)], batch_size="auto").fit(form(tokens.tolist()), [0, 1])
+    model = classifier([Embedding(7, 3), GRU(4)], batch_size="auto").fit([[0, 1, 2], [3, 4, 6]], [0, 1])
     with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
-        model.predict(form([row for row in tokens]))
+        model.predict(form(tokens.tolist()))
 
 
 def test_convnet_leaves_tokens_as_they_are(backend):
@@ -293,13 +293,13 @@ def test_a_fit_goes_on_as_if_it_had_never_stopped(backend):
 
 
 def test_partial_fit_takes_sequences_of_other_lengths(backend):
-    model = classifier([LSTM(4, **SEQUENCES)], backend=backend)
+    model = classifier([LSTM(4, **SEQUENCES)], backend=backend, batch_size="auto")
     model.partial_fit(SERIES[:6], STEP_LABELS[:6], classes=["down", "up"])
     model.partial_fit(SERIES[3:4], STEP_LABELS[3:4])
     assert model.t_ == 7
     with pytest.raises(ValueError, match="has classes not in"):
         model.partial_fit(SERIES[:1], [np.array(["left", "up", "up"])])
-    values = regressor(backend=backend).partial_fit(padded(SERIES), VALUES, lengths=LENGTHS)
+    values = regressor(backend=backend, batch_size="auto").partial_fit(padded(SERIES), VALUES, lengths=LENGTHS)
     assert values.partial_fit(SERIES[3:4], VALUES[3:4]).t_ == 13
 
 
