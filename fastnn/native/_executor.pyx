@@ -11,7 +11,7 @@ from fastnn.native.kernels cimport (
     BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_compiler,
     fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_name, fnn_kernels, fnn_kernels_for,
     fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle,
-    fnn_take, fnn_team_size, fnn_thread_number,
+    fnn_take, fnn_team_size, fnn_thread_number, share,
 )
 
 cdef extern from * nogil:
