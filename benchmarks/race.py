@@ -56,7 +56,7 @@ ROWS = (
     Row("20k", "20 000 rows", partial(data.synthetic, 20_000, (50,), 10), Network((50,), (256, 128), 10), 256, 10),
     Row("mnist-100", "MNIST", data.mnist_train, Network((784,), (100,), 10), 200, 5),
     Row("mnist-256-128", "MNIST", data.mnist_train, Network((784,), (256, 128), 10), 128, 5),
-    Row("wide", "4096 rows", partial(data.synthetic, 4096, (1024,), 10), Network((1024,), (2048, 2048), 10), 512, 2),
+    Row("wide", "4096 rows", partial(data.synthetic, 4096, (1024,), 10), Network((1024,), (2048, 2048), 10), 512, 4),
     Row("convnet", "12 800 MNIST images,", IMAGES, KERAS, 128, 2),
     Row("lenet", "12 800 MNIST images,", IMAGES, LENET, 128, 3),
     Row("lstm", "6400 MNIST images by lines,", SEQUENCES, recurrent("lstm", 128), 128, 2),

@@ -33,7 +33,7 @@ class BaseConvNet(BaseNetwork):
 
     scale : "auto" or float, default="auto"
         What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1; it warns
-        where the first X was not of type uint8 and a later one is.
+        where the first X was not of type uint8 and a later one is. Tokens, for an Embedding, stay as they are.
 
     augment : list of augmentations or None, default=None
         Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see
@@ -105,8 +105,8 @@ class BaseConvNet(BaseNetwork):
         return images.read(self, X, reset=reset, **y)
 
     def _forms(self, network):
-        shape = self.input_shape_
-        return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+        shape, validated = self.input_shape_, images.tokens(self) is not None
+        return () if validated or "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
     def _types(self):
         return b"fd" if images.warns_of_bytes(self) else super()._types()
