@@ -194,11 +194,12 @@ def test_random_recurrent_layers(seed, backend, dtype):
 
 
 TOKENS, CLASSES = 17, 5
+A_CLASS = TimeDistributed(Dense(CLASSES))
 NETWORKS = {
-    "a class for each token": (1, [Embedding(TOKENS, 8), LSTM(20, True), TimeDistributed(Dense(CLASSES))]),
+    "a class for each token": (1, [Embedding(TOKENS, 8), LSTM(20, True), A_CLASS]),
     "both directions": (
         6,
-        [Bidirectional(GRU(9, True)), TimeDistributed(Dense(9, "tanh")), LSTM(7, True), TimeDistributed(Dense(CLASSES))],
+        [Bidirectional(GRU(9, True)), TimeDistributed(Dense(9, "tanh")), LSTM(7, True), A_CLASS],
     ),
     "last step": (6, [LSTM(20, True), LastStep(), Dense(CLASSES)]),
     "last state of two layers": (6, [GRU(20, True), GRU(11), Dense(13, "tanh"), Dense(CLASSES)]),
