@@ -8,13 +8,14 @@ Shapes of buffers, by role:
 role       shape                                   meaning
 ========== ======================================= ===========================================
 source     per-row shape                           the caller's arrays: X, y, sample_weight, output
-batch      per-row shape: ``(features,)``,         activations of the batch's rows, and their gradients
-           ``(time, channels)``,
-           ``(height, width, channels)``
+batch      per-row shape: ``(features,)``,         activations of the batch's rows, and their gradients; how many steps
+           ``(time, channels)``,                   of each sequence count; what gates hold
+           ``(height, width, channels)``,
+           ``(1,)``, ``(time, gates, units)``
 row        ``()`` or the positions' shape          one scalar per row of the chunk, or per position of it
 row_loss   ``()``                                  one float64 per row of the whole batch
-parameter  full shape, ``(..., in, out)``          trained
-           or ``(out,)``
+parameter  full shape, ``(..., in, out)``          trained; with gates ``(gates, in, units)`` and ``(gates, units)``
+           or ``(..., out)``
 statistic  full shape                              kept with the parameters, not trained (running mean, fixed weights)
 transposed full shape                              a copy derived from parameters: transposed, or with a norm folded in
 gradient   shape of its parameter
@@ -23,9 +24,10 @@ vector     full shape                              scratch of fixed size (batch 
 partial    ``()``                                  partial sums in float64, combined in a fixed order
 ========== ======================================= ===========================================
 
-The last axis is the columns, channels of an image; the axes before it are positions. A backend that works on rows and
-columns sees rows * positions rows. Batch buffers lie in the backend's own layout ("panels"), except images and signals
-as they are gathered: these lie row by row, channels side by side without padding ("rows").
+The last axis is the columns, channels of an image; the axes before it are positions, among them the gates of a step. A
+backend that works on rows and columns sees rows * positions rows. Batch buffers lie in the backend's own layout
+("panels"), except images and signals as they are gathered: these lie row by row, channels side by side without padding
+("rows").
 """
 
 from dataclasses import dataclass, field, replace
@@ -79,7 +81,7 @@ class Buffer:
 
     @property
     def positions(self):
-        """Number of places with such columns: pixels, time steps, or 1."""
+        """Number of places with such columns: pixels, time steps, gates of time steps, or 1."""
         return prod(self.shape[:-1])
 
 

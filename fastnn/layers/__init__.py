@@ -4,12 +4,14 @@
 from fastnn.layers.activation import Activation
 from fastnn.layers.conv import Conv1D, Conv2D
 from fastnn.layers.dense import Dense
+from fastnn.layers.embedding import Embedding
 from fastnn.layers.norm import BatchNorm, LayerNorm
 from fastnn.layers.pool import AvgPool1D, AvgPool2D, GlobalAvgPool, GlobalMaxPool, MaxPool1D, MaxPool2D
 from fastnn.layers.random import Dropout
-from fastnn.layers.recurrent import GRU, LSTM, Bidirectional, Embedding, LastStep, SimpleRNN, TimeDistributed
+from fastnn.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 from fastnn.layers.shape import Flatten, Reshape
 from fastnn.layers.stack import Residual, ShapeError, all_layers, check_layers
+from fastnn.layers.steps import LastStep, TimeDistributed
 
 __all__ = [
     "GRU",

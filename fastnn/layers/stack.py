@@ -1,6 +1,7 @@
 """Layers one after the other, and the residual block, which adds its input to what they make of it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fastnn import ops
 
@@ -75,6 +76,8 @@ class Residual:
     layers: tuple
     shortcut: tuple = ()
 
+    respects_lengths: ClassVar[bool] = True  # its own layers are asked one by one
+
     def __post_init__(self):
         object.__setattr__(self, "layers", check_layers(self.layers, "Residual: layers"))
         object.__setattr__(self, "shortcut", check_layers(self.shortcut, "Residual: shortcut"))
@@ -91,7 +94,8 @@ class Residual:
         if builder.shape(s) != builder.shape(y):
             raise ShapeError(
                 f"the layers turn {show_shape(builder.shape(x))} into {show_shape(builder.shape(y))}, but the shortcut "
-                f"gives {show_shape(builder.shape(s))}; keep the shape with padding='same' and stride=1, or give a "
-                "shortcut such as [Conv2D(filters, 1, stride=...)]"
+                f"gives {show_shape(builder.shape(s))}; keep the shape with padding='same' and stride=1 (recurrent "
+                "layers: return_sequences=True and as many units as channels), or give a shortcut such as "
+                "[Conv2D(filters, 1, stride=...)]"
             )
         return ops.shape.add(builder, s, y, f"{name}.y")

@@ -6,7 +6,8 @@ from fastnn.plan import Op
 def loss(builder, z, t, w, kernel):
     """row_loss[r] = w[r] l(z[r], t[r]) and dz = w[r] / weight_sum * dl/dz; `kernel` is (name, parameters...).
 
-    Of a sequence z (n, time, outputs), l is the mean over its steps; those beyond its length do not count.
+    Of a sequence z (n, time, outputs), l is the mean over its steps; those beyond its length do not count, and get zero
+    gradients. Operands: z, t, then w and the lengths, where there are any.
     """
     dz = builder.batch(f"{z}.gradient", builder.shape(z))
     row_loss = builder.buffer("row_loss", (), "row_loss")

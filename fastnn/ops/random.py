@@ -1,4 +1,4 @@
-"""Ops that draw from the counter-based generator: dropout and the randomised leaky ReLU."""
+"""Ops that draw from the counter-based generator: dropout, its mask alone, the randomised leaky ReLU."""
 
 from fastnn.plan import Op
 
@@ -11,6 +11,13 @@ def dropout(builder, x, rate, stream, name, channels=False):
     y = builder.batch(name, builder.shape(x))
     builder.emit(Op("dropout", (x,), (y,), {"rate": float(rate), "stream": stream, "channels": channels}))
     return y
+
+
+def state_mask(builder, units, rate, stream, name):
+    """mask (n, units): 1 / (1 - rate) with probability 1 - rate, else 0 (Gal and Ghahramani, 2016)."""
+    mask = builder.batch(name, (units,))
+    builder.emit(Op("state_mask", (), (mask,), {"rate": float(rate), "stream": stream}))
+    return mask
 
 
 def rrelu(builder, z, lower, upper, stream, name):

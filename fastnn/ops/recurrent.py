@@ -11,7 +11,8 @@ lstm         i, f, g, o           i, f, g, o after their activations; dgates: be
 gru          r, z, n              r, z, n after their activations and a = h U_n + d; dgates: before them, and da
 ============ ==================== ======================================================================
 
-Steps beyond a sequence's length yield zeros, and zero gradients.
+The formulas are those of the layers of the same names in ``fastnn.layers.recurrent``. Steps beyond a sequence's length
+yield zeros, and zero gradients.
 """
 
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def recurrent(builder, x, cell, units, name, *, activation=None, mask=None, reve
     reverse : bool
         Whether the cell goes from the last step to the first.
     truncate : int or None
-        Gradients do not go back over steps whose number is a multiple of this.
+        Gradients do not cross from step t to step t - 1 where t is a multiple of this; None: nothing stops them.
+    trainable : bool
+        Whether the weights ``name.W``, ``name.U``, ``name.b`` and, of a GRU, ``name.d`` are parameters, or statistics.
     """
     time, channels = builder.shape(x)
     axis, role = () if cell.gates is None else (cell.gates,), "parameter" if trainable else "statistic"
@@ -90,13 +93,6 @@ def recurrent(builder, x, cell, units, name, *, activation=None, mask=None, reve
     work = time * (builder.buffers[W].size + builder.buffers[U].size)
     builder.emit(Op(cell.kind, (x, *weights, *optional), outputs, attributes, multiply_adds=work))
     return h
-
-
-def state_mask(builder, units, rate, stream, name):
-    """mask (n, units): 1 / (1 - rate) with probability 1 - rate, else 0 (Gal and Ghahramani, 2016)."""
-    mask = builder.batch(name, (units,))
-    builder.emit(Op("state_mask", (), (mask,), {"rate": float(rate), "stream": stream}))
-    return mask
 
 
 def _gradient(builder, op, dh):

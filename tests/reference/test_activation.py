@@ -127,6 +127,11 @@ def test_softmax_survives_huge_logits_and_sums_to_one(dtype):
     np.testing.assert_allclose(y[2], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum(), rtol=1e-6)
 
 
+def test_softmax_goes_over_the_last_axis():
+    z = np.random.RandomState(0).normal(size=(4, 5, 3))
+    assert np.array_equal(softmax_rows(z)[2], softmax_rows(z[2]))
+
+
 def test_ops_apply_and_differentiate(execute):
     z = np.linspace(-2, 2, 10).reshape(5, 2)
     dy = np.full((5, 2), 3.0)

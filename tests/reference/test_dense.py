@@ -32,6 +32,31 @@ def test_input_gradient_is_dz_WT_times_the_derivative(execute):
     np.testing.assert_allclose(plain, dz @ W.T)
 
 
+def test_each_step_of_a_sequence_is_a_row(execute):
+    steps, dz = RANDOM.normal(size=(4, 6, 3)), RANDOM.normal(size=(4, 6, 2))
+    y = execute("dense", {"x": steps, "W": W, "b": b}, ("y",), {"activation": ("tanh",)})["y"]
+    np.testing.assert_allclose(y, np.tanh(steps @ W + b), rtol=1e-12)
+    operands = {"dz": dz, "WT": W.T.copy(), "x": steps}
+    dx = execute("dense_grad_input", operands, ("dx",), {"activation": ("gelu",)})["dx"]
+    rows = execute(
+        "dense_grad_input", operands | {"dz": dz[:, 3], "x": steps[:, 3]}, ("dx",), {"activation": ("gelu",)}
+    )
+    np.testing.assert_allclose(dx[:, 3], rows["dx"], rtol=1e-12)
+    gradients = execute("dense_grad_weights", {"x": steps, "dz": dz}, ("dW", "db"))
+    np.testing.assert_allclose(gradients["dW"], np.einsum("nti,nto->io", steps, dz), rtol=1e-12)
+    np.testing.assert_allclose(gradients["db"], dz.sum(axis=(0, 1)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("units", [1, 2, 17, 130])
+def test_a_row_has_the_same_bits_alone_and_among_others(execute, units, dtype):
+    x, W, b = (RANDOM.normal(size=shape).astype(dtype) for shape in ((9, 5, 33), (33, units), (units,)))
+    many = execute("dense", {"x": x, "W": W, "b": b}, ("y",), {"activation": None})["y"]
+    for row, t in ((0, 0), (3, 2), (8, 4)):
+        one = execute("dense", {"x": x[row : row + 1, t], "W": W, "b": b}, ("y",), {"activation": None})["y"]
+        assert np.array_equal(one[0], many[row, t])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weight_gradients_of_chunks_add_up_to_those_of_the_batch(execute, dtype):
     gradients = {}

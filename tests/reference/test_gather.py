@@ -70,6 +70,21 @@ def test_class_indices_become_one_hot_rows(execute):
     assert t.tolist() == [[-1, -1, 1], [1, -1, -1], [-1, 1, -1]]
 
 
+def test_every_step_has_a_class_of_its_own(execute):
+    y, coding = np.array([[2, 0], [1, 1], [0, 2]]), {"one_hot": True, "on": 1.0, "off": -1.0}
+    step = Step(n=2, first=1, order=np.array([1, 2, 0]))
+    t = execute("gather_target", {"y": y}, {"t": np.empty((0, 2, 3))}, coding, step)["t"]
+    assert t.shape == (2, 2, 3) and (t.sum(axis=-1) == -1).all()
+    assert np.array_equal(t.argmax(axis=-1), y[[2, 0]])
+    t = execute("gather_target", {"y": y % 2}, {"t": np.empty((0, 2, 1))}, coding, Step(n=3))["t"]
+    assert np.array_equal(t[..., 0], 2 * (y % 2) - 1)
+
+
+def test_the_last_numbers_of_a_row_may_be_a_buffer_of_their_own(execute):
+    lengths = execute("gather", {"X": X}, {"lengths": np.empty((0, 1), np.float32)}, {"first": 1}, Step(n=6))["lengths"]
+    assert lengths.dtype == np.float32 and np.array_equal(lengths, X[:, 1:])
+
+
 def test_two_classes_share_one_output(execute):
     t = target(execute, np.array([0, 1, 1]), 1, {"one_hot": True, "on": 1.0, "off": 0.0})
     assert t.tolist() == [[0], [1], [1]]

@@ -119,3 +119,37 @@ class TestOp:
         inputs = {"z": self.z, "t": self.t, "w": 0 * self.w}
         buffers = self.run(execute, inputs, Step(n=3, weight_sum=0.0), np.zeros(3))
         assert not buffers["dz"].any() and not buffers["row_loss"].any()
+
+
+class TestOpOfSequences:
+    rng = np.random.default_rng(0)
+    z, lengths, w = rng.standard_normal((3, 5, 4)), np.array([[2.0], [5.0], [1.0]]), np.array([0.5, 2.0, 3.0])
+    t = np.eye(4)[rng.integers(0, 4, (3, 5))]
+
+    def run(self, execute, dtype=np.float64, **inputs):
+        given = {name: value.astype(dtype) for name, value in ({"z": self.z, "t": self.t} | inputs).items()}
+        attributes = {"loss": ("softmax_log_loss",), "weighted": "w" in inputs, "lengths": "lengths" in inputs}
+        before = {"dz": np.empty((0, 5, 4), dtype), "row_loss": np.zeros(3)}
+        return execute("loss", given, before, attributes, Step(n=3, weight_sum=5.5))
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("unequal", [False, True])
+    def test_a_row_costs_the_mean_of_its_own_steps(self, execute, weighted, unequal):
+        inputs = ({"w": self.w} if weighted else {}) | ({"lengths": self.lengths} if unequal else {})
+        buffers = self.run(execute, **inputs)
+        record, steps = LOSSES["softmax_log_loss"], self.lengths[:, 0].astype(int) if unequal else [5] * 3
+        for row, n in enumerate(steps):
+            z, t, w = self.z[row, :n], self.t[row, :n], self.w[row] if weighted else 1.0
+            assert buffers["row_loss"][row] == pytest.approx(w * record.value(z, t).mean(), rel=1e-12)
+            np.testing.assert_allclose(buffers["dz"][row, :n], w / 5.5 / n * record.gradient(z, t), rtol=1e-12)
+            assert not buffers["dz"][row, n:].any()
+
+    def test_what_lies_beyond_the_end_does_not_count(self, execute):
+        z = np.where(np.arange(5)[:, np.newaxis] < self.lengths[:, np.newaxis], self.z, np.nan)
+        expected = self.run(execute, lengths=self.lengths)
+        buffers = self.run(execute, z=z, lengths=self.lengths)
+        assert np.array_equal(buffers["dz"], expected["dz"])
+        assert np.array_equal(buffers["row_loss"], expected["row_loss"])
+
+    def test_gradient_keeps_the_real_type(self, execute):
+        assert self.run(execute, np.float32, w=self.w, lengths=self.lengths)["dz"].dtype == np.float32

@@ -125,6 +125,15 @@ class TestDropout:
         assert np.array_equal(images, np.broadcast_to(features[:, None, None], images.shape))
 
 
+class TestStateMask:
+    def test_is_the_dropout_of_ones(self, execute):
+        attributes, step = {"rate": 0.3, "stream": 1}, Step(n=50, t=2, seed=9, row=7)
+        for dtype in (np.float32, np.float64):
+            mask = execute("state_mask", {}, {"mask": np.empty((0, 33), dtype)}, attributes, step)["mask"]
+            ones = execute("dropout", {"x": np.ones((50, 33), dtype)}, ("y",), attributes, step)["y"]
+            assert mask.dtype == dtype and np.array_equal(mask, ones)
+
+
 class TestMix:
     def mix(self, execute, a, b, alpha, **step):
         step = Step(**{"n": len(a), "t": 2, "seed": 3} | step)

@@ -12,7 +12,24 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from fastnn import losses, optimizers
 from fastnn.activations import ACTIVATIONS
 from fastnn.initializers import Auto
-from fastnn.layers import AvgPool1D, BatchNorm, Conv2D, Dense, Dropout, Flatten, LayerNorm, MaxPool2D, Reshape, Residual
+from fastnn.layers import (
+    GRU,
+    LSTM,
+    AvgPool1D,
+    BatchNorm,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    MaxPool2D,
+    Reshape,
+    Residual,
+    SimpleRNN,
+    TimeDistributed,
+)
 from fastnn.lower import Network, lower
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference import Runner, trace
@@ -104,9 +121,20 @@ IMAGE_LAYERS = (
 )
 
 
+SEQUENCE_LAYERS = (
+    Reshape((5, 1)),
+    Bidirectional(LSTM(2, True, dropout=0.3, recurrent_dropout=0.3)),
+    TimeDistributed(Dense(3, "gelu")),
+    SimpleRNN(3, True, recurrent_dropout=0.3, activation="silu"),
+    GRU(4, truncate=2, recurrent_dropout=0.3),
+)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 29, 30, 64])
 @pytest.mark.parametrize(
-    "layers", [(Dense(4, "rrelu"), LayerNorm(), Dropout(0.3), Dense(4, "gelu")), IMAGE_LAYERS], ids=["rows", "images"]
+    "layers",
+    [(Dense(4, "rrelu"), LayerNorm(), Dropout(0.3), Dense(4, "gelu")), IMAGE_LAYERS, SEQUENCE_LAYERS],
+    ids=["rows", "images", "sequences"],
 )
 def test_chunks_of_any_size_give_the_same_loss_and_gradient(rows, layers):
     net = network(*layers)
@@ -123,18 +151,30 @@ def test_a_plan_that_mixes_rows_refuses_to_split_a_batch():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("images", [(), IMAGE_LAYERS], ids=["rows", "images"])
-def test_every_buffer_has_its_shape_and_the_real_type_and_sums_are_float64(dtype, images):
-    net = network(*images, Dense(4, "gelu"), BatchNorm(), Dropout(0.3), Dense(4, "rrelu"), LayerNorm())
+@pytest.mark.parametrize("first", [(), IMAGE_LAYERS, SEQUENCE_LAYERS], ids=["rows", "images", "sequences"])
+def test_every_buffer_has_its_shape_and_the_real_type_and_sums_are_float64(dtype, first):
+    net = network(*first, Dense(4, "gelu"), BatchNorm(), Dropout(0.3), Dense(4, "rrelu"), LayerNorm())
     options = {"l2": 0.1, "clip_norm": 1.0, "optimizer": optimizers.AdamW(), "weighted": True}
-    runner = runner_for(net, "train", dtype=dtype, data=(X.astype(np.float32), y, weights), **options)
+    check_types_and_shapes(runner_for(net, "train", dtype=dtype, data=(X.astype(np.float32), y, weights), **options))
+
+
+def check_types_and_shapes(runner):
     for _, _, op, outputs in trace(runner, 10, rate=0.01):
         for name, array in outputs.items():
             summed = runner.plan.buffers[name].role in ("partial", "row_loss")
-            assert array.dtype == (np.float64 if summed else dtype), (op.kind, name)
+            assert array.dtype == (np.float64 if summed else runner.dtype), (op.kind, name)
             buffer = runner.plan.buffers[name]
             rows = {"batch": (10,), "row": (10,), "row_loss": (10,)}.get(buffer.role, ())
             assert array.shape == (*rows, *buffer.shape), (op.kind, name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_buffer_of_a_plan_with_lengths_has_its_shape_and_the_real_type(dtype):
+    layers = (Embedding(4, 3), GRU(3, True), Residual([LSTM(3, True)]), TimeDistributed(Dense(CLASSES)))
+    net = Network((5, 1), layers, losses.LogLoss(), "softmax", lengths=True)
+    data = np.c_[RANDOM.randint(4, size=(N, 5)), RANDOM.randint(1, 6, size=N)], RANDOM.randint(CLASSES, size=(N, 5))
+    runner = runner_for(net, "train", dtype=dtype, data=(*data, weights), weighted=True, optimizer=optimizers.Adam())
+    check_types_and_shapes(runner)
 
 
 def test_weight_two_equals_the_row_twice():
