@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import data
+import networks
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -42,11 +43,6 @@ class Recipe:
         return self.estimator(random_state=seed, n_iter_no_change=np.inf, **parameters)
 
 
-KERAS = [
-    Conv2D(32, 3, activation="relu"), MaxPool2D(), Conv2D(64, 3, activation="relu"), MaxPool2D(), Dropout(0.5)
-]  # fmt: skip
-
-
 def block(filters, size=3, pool=False):
     """A convolution that keeps the size, relu, perhaps a pool, batch norm: pooled first, since that is fastest."""
     convolution = Conv2D(filters, size, padding="same", activation="relu")
@@ -62,7 +58,7 @@ RECIPES = (
     Recipe("mnist-mlp", "mnist", MLPClassifier, 0.980, 3, {
         "hidden_layer_sizes": (256, 128), "batch_size": 128, "max_iter": 10, "learning_rate": "cosine"}),
     Recipe("mnist-convnet", "mnist", ConvNet, 0.990, 3, IMAGES | {
-        "layers": KERAS, "max_iter": 8, "learning_rate_init": 0.006}),
+        "layers": networks.layers_of(networks.KERAS), "max_iter": 8, "learning_rate_init": 0.006}),
     Recipe("mnist-augmented", "mnist", ConvNet, 0.994, 3, IMAGES | {
         "layers": THREE_POOLS, "augment": [Shift(2), Rotate(10), Zoom(0.1)]}),
     Recipe("fashion", "fashion_mnist", ConvNet, 0.925, 3, IMAGES | {
@@ -78,9 +74,7 @@ def main(arguments=None):
     results = [run(recipe, options) for recipe in RECIPES if recipe.name in options.recipes and _is_there(recipe)]
     print(f"\n{'':<18}{'mean':>9}{'least':>9}{'target':>9}{'parameters':>12}{'s a fit':>9}")
     for name, scores, target, size, seconds in results:
-        print(
-            f"{name:<18}{np.mean(scores):>9.4f}{min(scores):>9.4f}{target:>9.3f}{size:>12}{np.median(seconds):>9.1f}"
-        )
+        print(f"{name:<18}{np.mean(scores):>9.4f}{min(scores):>9.4f}{target:>9.3f}{size:>12}{np.median(seconds):>9.1f}")
     return 0 if all(np.mean(scores) >= target for _, scores, target, *_ in results) else 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from kernels import HAS_TORCH, ISAS, RATES, Kernel
 
-from fastnn.native import Runner, _executor
+from fastnn.native import _executor
 from fastnn.ops.window import Geometry
 from fastnn.plan import PARTS, Buffer, Op, Plan
 
@@ -34,11 +34,11 @@ alone_and_pooled = pytest.mark.parametrize("pooled", [False, True], ids=["alone"
 class ConvKernel(Kernel):
     """A kernel whose images are put into their buffers directly: there may be three of them, in two layouts."""
 
-    def call(self, isa, repeats):
+    def call(self, isa, repeats, threads):
         random = np.random.default_rng(0)
         buffers = {name: Buffer(name, *operand) for name, operand in self.operands.items()}
         plan = Plan("kernel", buffers | {"X": Buffer("X", (1,), "source")}, step=(self.op,) * repeats)
-        runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa, keep=True)
+        runner = self.runner(plan, isa, threads, keep=True)
         runner.bind(np.zeros((self.rows, 1), np.float32))
         runner.train(self.rows, 0, 1, 0, RATES, np.inf)  # makes room for the images
         for name in self.op.inputs:
@@ -79,10 +79,10 @@ def _kernel(kind, layer, pooled, kernel=ConvKernel):
 class TorchKernel(ConvKernel):
     """The same product by PyTorch in channels_last, without bias, activation and pool."""
 
-    def call(self, isa, repeats):
+    def call(self, isa, repeats, threads):
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         geometry, groups = self.op.attributes["geometry"], self.op.attributes["groups"]
         (top, _), (left, _) = geometry.padding
 

@@ -29,10 +29,10 @@ windows = pytest.mark.parametrize("window", GEOMETRIES)
 class TorchKernel(Kernel):
     """The same pool by PyTorch in channels_last, with padding on both sides where ours has some on one."""
 
-    def call(self, isa, repeats):
+    def call(self, isa, repeats, threads):
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         geometry = self.op.attributes["geometry"]
         window = geometry.kernel, geometry.stride, int(geometry.padding != ((0, 0), (0, 0)))
         *size, c = self.operands["x"][0]

@@ -23,6 +23,12 @@ def breast_cancer():
     return standardised(datasets.load_breast_cancer)
 
 
+def synthetic(n, shape, classes):
+    """n rows of normal numbers, and classes of equal size that depend on them by chance alone."""
+    random = np.random.default_rng(0)
+    return random.normal(size=(n, *shape)).astype(np.float32), random.permutation(np.arange(n) % classes)
+
+
 def has(name="mnist"):
     """Whether FASTNN_DATA names a folder with this data set."""
     return "FASTNN_DATA" in os.environ and os.path.exists(_path(name))
@@ -36,21 +42,17 @@ def split(name):
         return [arrays[key] for key in ("X_train", "y_train", "X_test", "y_test")]
 
 
-def mnist():
-    """X_train, y_train, X_test, y_test; images as rows of 784 numbers in [0, 1]."""
+def mnist(*shape):
+    """X_train, y_train, X_test, y_test; images as rows of that shape (default: 784), of numbers in [0, 1]."""
     X_train, y_train, X_test, y_test = split("mnist")
-    X_train, X_test = (X.reshape(len(X), -1).astype(np.float32) / 255 for X in (X_train, X_test))
+    X_train, X_test = (X.reshape(len(X), *(shape or (-1,))).astype(np.float32) / 255 for X in (X_train, X_test))
     return X_train, y_train, X_test, y_test
 
 
-def mnist_train():
-    return mnist()[:2]
-
-
-def mnist_images(n=12800):
-    """The first n training images (n, 28, 28, 1) in [0, 1], and their labels."""
-    X, y = mnist_train()
-    return np.ascontiguousarray(X[:n]).reshape(n, 28, 28, 1), y[:n]
+def mnist_train(n=None, *shape):
+    """The first n training images as rows of that shape, and their labels."""
+    X, y, *_ = mnist(*shape)
+    return np.ascontiguousarray(X[:n]), y[:n]
 
 
 def _path(name):

@@ -1,15 +1,27 @@
-"""One op of a plan, timed alone: the op repeated in a plan of its own, run by the native backend on one thread.
+"""Single ops of a plan at the shapes of networks, on every instruction set, on one thread and on all cores.
 
-Before every round the probe of the arithmetic peak runs too, so a clock that drifts changes both. The rows are gathered
-at the start of a call; the op's repetitions keep that below one or two hundredths of its time.
+An op is repeated in a plan of its own, which the native backend runs. Before every round a probe runs on as many
+threads, so a clock that drifts changes both: the arithmetic peak where multiply-adds are what counts, else the
+bandwidth of two streams of the op's own size, so that an op inside the cache is held against the cache. The rows are
+gathered at the start of a call; the op's repetitions keep that below one or two hundredths of its time. The ops are in
+bench_*.py, which `pytest benchmarks` runs too.
+
+    python benchmarks/kernels.py                       # all
+    python benchmarks/kernels.py dense --isa avx512    # of bench_dense.py, on one instruction set
 """
 
 import statistics
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import prod
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import pytest
+import report
+from machine import CORES
 
 from fastnn.native import Runner, _executor
 from fastnn.plan import Buffer, Op, Plan
@@ -19,7 +31,9 @@ HAS_TORCH = find_spec("torch") is not None  # PyTorch's kernels are timed beside
 REPEATS = 8, 1000  # least and most executions of the op in one call, enough for OPERATIONS or BYTES
 OPERATIONS, BYTES = 2e8, 4e7
 ROUNDS, BUDGET = (5, 15), 0.4  # least and most rounds, as many as take so many seconds
+PROBE = {"GFLOP/s": 2e8, "GB/s": 1e8}  # operations or bytes of each thread in a call of the probe: some milliseconds
 RATES = np.array([1e-3])
+THREADS = sorted({1, CORES})
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Kernel:
     operations : int
         Floating-point operations; 0 where bytes are what counts.
     bytes : int
-        Bytes read and written, in float32.
+        Bytes read and written, in float32; 0: every operand once.
     """
 
     op: Op
@@ -56,17 +70,27 @@ class Kernel:
     @property
     def repeats(self):
         """Executions in a call: the same on every machine, so that stored times can be compared."""
-        wanted = OPERATIONS / self.operations if self.operations else BYTES / self.bytes
+        wanted = OPERATIONS / self.operations if self.operations else BYTES / self.traffic
         return int(np.clip(wanted, *REPEATS))
+
+    @property
+    def traffic(self):
+        shapes = ((self.rows if role == "batch" else 1, *shape) for shape, role, *_ in self.operands.values())
+        return self.bytes or 4 * sum(map(prod, shapes))
 
     @property
     def batch_inputs(self):
         return [name for name in self.op.inputs if self.operands[name][1] == "batch"]
 
-    def call(self, isa, repeats):
+    def runner(self, plan, isa, threads, **options):
+        runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa, **options)
+        runner._pace = Always(threads)
+        return runner
+
+    def call(self, isa, repeats, threads):
         """A function that runs the op `repeats` times on random numbers."""
         plan, random = self.plan(repeats), np.random.default_rng(0)
-        runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa)
+        runner = self.runner(plan, isa, threads)
         for name in self.op.inputs:
             shape, role, *_ = self.operands[name]
             if role != "batch":
@@ -91,41 +115,108 @@ def seconds(function):
     return perf_counter() - start
 
 
+class Always:
+    """The pace of a Runner that keeps to so many threads, whether they pay or not."""
+
+    def __init__(self, threads):
+        self.threads = threads
+
+    def next(self, n_batches):
+        return self.threads, n_batches
+
+    def record(self, threads, batches, seconds):
+        pass
+
+
 class Probe:
-    """The peak of one core in floating-point operations a second, measured again at every call."""
+    """The peak that a kernel is held against, measured again at every call: operations or bytes a second.
 
-    def __init__(self, isa):
-        self.isa, self.repeats, self.rates = isa, 1000, []
-        while seconds(self._run) < 0.001:
-            self.repeats *= 2
+    Attributes
+    ----------
+    unit : str
+        "GFLOP/s" of multiply-adds in registers, or "GB/s" of two streams of as many bytes as the kernel moves.
+    rates : list of float
+    """
 
-    def _run(self):
-        return _executor.peak(self.isa, 4, self.repeats)
+    def __init__(self, kernel, isa, threads, tiny):
+        self.unit, self.rates = "GFLOP/s" if kernel.operations else "GB/s", []
+        if kernel.operations:
+            work = _executor.peak(isa, 4, 1)
+            self._run = lambda n: _executor.peak(isa, 4, n, threads)
+        else:
+            x, y = np.zeros((2, max(kernel.traffic // 8, 64 * threads)), np.float32)
+            work = 3 * x.nbytes / threads
+            self._run = lambda n: _executor.stream(isa, x, y, n, threads)
+        self.repeats = 1 if tiny else int(PROBE[self.unit] / work) + 1
 
     def __call__(self):
         start = perf_counter()
-        operations = self._run()
-        self.rates.append(operations / (perf_counter() - start))
+        work = self._run(self.repeats)
+        self.rates.append(1e-9 * work / (perf_counter() - start))
 
 
-def measure(benchmark, kernel, isa):
+def measure(benchmark, kernel, isa, threads, tiny=False):
     """Benchmarks a kernel; returns its numbers (also in `extra_info`), or None where benchmarks are disabled."""
     if benchmark.disabled:
-        benchmark(kernel.call(isa, 1))
+        benchmark(kernel.call(isa, 1, threads))
         return None
-    call, probe = kernel.call(isa, kernel.repeats), Probe(isa)
+    repeats, rounds = 1 if tiny else kernel.repeats, 1
+    call, probe = kernel.call(isa, repeats, threads), Probe(kernel, isa, threads, tiny)
     call()
-    rounds = int(np.clip(BUDGET / seconds(call), *ROUNDS))
+    if not tiny:
+        rounds = int(np.clip(BUDGET / seconds(call), *ROUNDS))
     benchmark.pedantic(call, setup=probe, rounds=rounds, warmup_rounds=1)
-    times = [time / kernel.repeats for time in benchmark.stats.stats.data]
-    peaks = probe.rates[-len(times) :]
-    numbers = {"isa": isa, "threads": 1, "repeats": kernel.repeats, "microseconds": 1e6 * statistics.median(times)}
+    times = [time / repeats for time in benchmark.stats.stats.data]
+    work = kernel.operations or kernel.traffic
+    shares = [1e-9 * work / time / peak for time, peak in zip(times, probe.rates[-len(times) :], strict=True)]
+    numbers = {"isa": isa, "threads": threads, "repeats": repeats, "microseconds": 1e6 * statistics.median(times)}
+    numbers |= {"GB/s": 1e-9 * kernel.traffic / statistics.median(times), "share of": probe.unit}
+    numbers |= {"share": statistics.median(shares), "peak": statistics.median(probe.rates)}
     if kernel.operations:
         numbers["GFLOP/s"] = 1e-9 * kernel.operations / statistics.median(times)
-        numbers["peak GFLOP/s"] = 1e-9 * statistics.median(peaks)
-        shares = [kernel.operations / time / peak for time, peak in zip(times, peaks, strict=True)]
-        numbers["share of peak"] = statistics.median(shares)
-    else:
-        numbers["GB/s"] = 1e-9 * kernel.bytes / statistics.median(times)
     benchmark.extra_info.update(numbers)
     return numbers
+
+
+def table(results):
+    """Lines of a Markdown table of (name, numbers) pairs: a row for a kernel and an instruction set."""
+    threads = sorted({numbers["threads"] for _, numbers in results})
+    rows = {}
+    for name, numbers in results:
+        rows.setdefault((name, numbers["isa"]), {})[numbers["threads"]] = numbers
+    head = ["", "isa"]
+    for n in threads:
+        head += [f"us, {n} thread{'s' * (n > 1)}", "GFLOP/s", "GB/s", "share of peak"]
+    return report.table([head, *([*key, *_cells(row, threads)] for key, row in rows.items())])
+
+
+def _cells(row, threads):
+    for n in threads:
+        numbers = row.get(n)
+        if numbers is None:
+            yield from ("",) * 4
+            continue
+        yield report.digits(numbers["microseconds"])
+        yield report.digits(numbers["GFLOP/s"]) if "GFLOP/s" in numbers else ""
+        yield report.digits(numbers["GB/s"])
+        yield f"{100 * numbers['share']:.0f} % of {report.digits(numbers['peak'])} {numbers['share of']}"
+
+
+def main(arguments=None):
+    folder = Path(__file__).parent
+    subjects = sorted(path.stem.removeprefix("bench_") for path in folder.glob("bench_*.py"))
+    parser = report.parser(__doc__)
+    parser.add_argument("subjects", nargs="*", default=subjects, metavar="subject", help=f"of {', '.join(subjects)}")
+    parser.add_argument("--isa", nargs="+", choices=ISAS, default=ISAS, help="instruction sets")
+    parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="numbers of threads")
+    options = report.parse(parser, arguments)
+    if options.tiny:
+        options.threads = THREADS[:1]
+    command = ["-q", "-s", "-p", "no:cacheprovider", "--benchmark-quiet", f"--results={options.results}"]
+    command += [f"--write={options.write}"] * bool(options.write) + ["--tiny"] * options.tiny
+    command += [f"--isa={isa}" for isa in options.isa] + [f"--threads={n}" for n in options.threads]
+    return pytest.main([*command, *(str(folder / f"bench_{subject}.py") for subject in options.subjects)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,111 +6,78 @@ whichever of one thread and all cores is faster for the number of rows, and gets
 that is theirs. The competitors take turns, round after round; PyTorch, onnx and onnxruntime take part where they are
 installed (extra `bench`).
 
-    python benchmarks/latency.py --json latency.json --write README.md
+    python benchmarks/latency.py --write README.md
 """
 
-import argparse
-import json
 import time
-import warnings
-from dataclasses import dataclass
 from time import perf_counter
 
+import data
+import machine
+import networks
 import numpy as np
-from peers import CORES, _layers, _threads, _torch_model
-from race import KERAS, PAUSE, machine, machine_text, table, write
+import report
+from machine import CORES
+from networks import KERAS, Network
+from peers import quietly, torch_threads
+from race import PAUSE
 from sklearn import neural_network
-from sklearn.exceptions import ConvergenceWarning
 
-import fastnn
-
-MARKS = "<!-- latency: begin -->", "<!-- latency: end -->"
 SAMPLE = 5e-3  # seconds of calls, at least one, that make one time
-
-
-@dataclass(frozen=True)
-class Network:
-    """Layers as the rows of the race have them, for rows of some shape."""
-
-    title: str
-    shape: tuple
-    hidden: tuple
-    classes: int
-
-    @property
-    def convolutional(self):
-        return len(self.shape) > 1
-
-    def fitted(self):
-        """An estimator of it, after one step on random numbers: no time here depends on the weights."""
-        random = np.random.default_rng(0)
-        X, y = random.normal(size=(2 * self.classes, *self.shape)).astype(np.float32), [*range(self.classes)] * 2
-        if self.convolutional:
-            estimator = fastnn.ConvNet(_layers(self.hidden), max_iter=1, random_state=0)
-        else:
-            estimator = fastnn.MLPClassifier(self.hidden, max_iter=1, random_state=0)
-        return _quietly(estimator.fit, X, y)
-
-
 NETWORKS = {
-    "small": Network("30-100-2", (30,), (100,), 2),
-    "mnist": Network("784-256-128-10", (784,), (256, 128), 10),
-    "convnet": Network("28x28, 32@3x3-pool-64@3x3-pool-10", (28, 28, 1), KERAS, 10),
+    "small": Network((30,), (100,), 2),
+    "mnist": Network((784,), (256, 128), 10),
+    "convnet": KERAS,
 }
 
 
 def main(arguments=None):
-    options = _parser().parse_args(arguments)
-    results = [
-        result
-        for name in options.networks
-        for result in measure(NETWORKS[name], options.rows, options.peers, options.rounds, options.sample)
-    ]
-    lines = [describe(options.rounds), "", *table(results, options.peers, "microseconds")]
-    print("\n".join(["", *lines]))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": machine(), "rounds": options.rounds, "results": results}, file, indent=1)
-    if options.write:
-        write(options.write, lines, MARKS)
+    options = report.parse(_parser(), arguments)
+    if options.tiny:
+        options.rows, options.sample = [1, 3], 0
+    results = [result for name in options.networks for result in measure(NETWORKS[name], options)]
+    text = f"Microseconds a call, median (least-greatest) of {options.rounds} interleaved rounds; float32."
+    table = report.comparison(results, options.peers, "microseconds")
+    lines = [f"{text} {machine.text()}", "", *table]
+    report.save("latency", options, lines, results, lambda figure: chart(figure, results, options.peers))
 
 
 def _parser():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = report.parser(__doc__, rounds=15)
     names = list(NETWORKS)
-    parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 32, 10_000], help="rows of a call")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="competitors")
     parser.add_argument("--sample", type=float, default=SAMPLE, help="seconds of a sample (default: %(default)s)")
-    parser.add_argument("--json", metavar="PATH", help="write all times, the machine and the versions")
-    parser.add_argument("--write", metavar="PATH", help=f"replace the text between {' and '.join(MARKS)} by the table")
     return parser
 
 
-def describe(rounds):
-    """One sentence above the table."""
-    return f"Microseconds a call, median (least-greatest) of {rounds} interleaved rounds; float32. {machine_text()}"
+def chart(figure, results, peers):
+    report.bars(figure.subplots(), results, peers, "microseconds")
 
 
-def measure(network, numbers, peers, rounds, sample):
+def measure(network, options):
     """Times of every competitor on a network, a dict for each number of rows."""
-    model = network.fitted()
-    for n in numbers:
-        X = np.random.default_rng(n).normal(size=(n, *network.shape)).astype(np.float32)
+    # After one step on random numbers: no time here depends on the weights.
+    model = networks.estimator(network, max_iter=1, random_state=0)
+    quietly(model.fit, *data.synthetic(2 * network.classes, network.shape, network.classes))
+    for n in options.rows:
+        X, _ = data.synthetic(n, network.shape, network.classes)
         expected, calls, notes = model.predict_proba(X), {}, {}
-        for peer in peers:
+        for peer in options.peers:
             try:
                 calls[peer], notes[peer] = PEERS[peer](network, model, X, expected)
-            except (ImportError, NotImplementedError) as cause:
+            except ModuleNotFoundError:
+                notes[peer] = "not run: not installed"
+            except NotImplementedError as cause:
                 notes[peer] = f"not run: {cause}"
-        title = f"{network.title}, {n} row{'s' * (n > 1)}"
+        title = f"{network}, {n} row{'s' * (n > 1)}"
         times = {peer: [] for peer in calls}
-        for _ in range(rounds):
+        for _ in range(options.rounds):
             for peer, call in calls.items():
                 time.sleep(PAUSE)
-                times[peer].append(1e6 * seconds(call, sample))
-        print(f"{title}: {', '.join(f'{peer} {notes[peer]}' for peer in peers)}", flush=True)
+                times[peer].append(1e6 * seconds(call, options.sample))
+        print(f"{title}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
         yield {"row": title, "notes": notes, "microseconds": times}
 
 
@@ -126,12 +93,6 @@ def seconds(call, sample):
     return (perf_counter() - start) / repeats
 
 
-def _quietly(fit, *data):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return fit(*data)
-
-
 def _agrees(output, expected):
     """Whether these are the probabilities; of two classes, the second one's will do."""
     output = np.asarray(output)
@@ -143,10 +104,10 @@ def _fastnn(network, model, X, expected):
 
 
 def _scikit_learn(network, model, X, expected):
-    if network.convolutional:
-        raise NotImplementedError("has no convolution")
+    if network.kind != "dense":
+        raise NotImplementedError(f"has no {network.kind} layers")
     twin = neural_network.MLPClassifier(network.hidden, max_iter=1)
-    _quietly(twin.fit, np.tile(X[:1], (network.classes, 1)), range(network.classes))
+    quietly(twin.fit, np.tile(X[:1], (network.classes, 1)), range(network.classes))
     twin.coefs_, twin.intercepts_ = model.coefs_, model.intercepts_
     _agrees(twin.predict_proba(X), expected)
     return lambda: twin.predict_proba(X), "default threads"
@@ -163,7 +124,7 @@ def _best(make, expected):
 
 
 def _channels_first(network, X):
-    return np.ascontiguousarray(X.transpose(0, 3, 1, 2)) if network.convolutional else X
+    return np.ascontiguousarray(X.transpose(0, 3, 1, 2)) if network.kind == "convolutional" else X
 
 
 def _weights(model):
@@ -184,7 +145,7 @@ def _torch(network, model, X, expected):
     import torch
 
     X = _channels_first(network, X)
-    module = _torch_model(X.shape[1:], network.hidden, model.n_outputs_).eval()
+    module = networks.torch_model(network).eval()
     with torch.no_grad():
         for parameter, array in zip(module.parameters(), (a for pair in _weights(model) for a in pair), strict=True):
             parameter.copy_(torch.from_numpy(array))
@@ -196,7 +157,7 @@ def _torch(network, model, X, expected):
                 return module(torch.from_numpy(X)).numpy()
 
         def with_threads():
-            with _threads(torch, threads):
+            with torch_threads(threads):
                 return call()
 
         return call if threads == torch.get_num_threads() else with_threads
@@ -236,7 +197,7 @@ def _onnx(network, model):
     def weighted(kind, **attributes):
         add(kind, *map(constant, next(weights)), **attributes)
 
-    weights, flat = _weights(model), not network.convolutional
+    weights, flat = _weights(model), network.kind != "convolutional"
     for layer in (*network.hidden, model.n_outputs_):
         name, *numbers = layer if isinstance(layer, tuple) else ("dense",)
         if name == "conv":

@@ -182,6 +182,7 @@ typedef struct {
     int64_t lanes;         /* elements in a vector */
     int64_t vectors;       /* vectors in a panel, <= FNN_MAX_VECTORS */
     int64_t panel;         /* vectors * lanes */
+    int64_t narrow;        /* columns of the widest narrow product, at most lanes */
     int64_t tile_rows[FNN_MAX_VECTORS + 1]; /* rows of the tallest tile of 1..vectors vectors, <= FNN_MAX_ROWS */
 
     /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
@@ -195,6 +196,11 @@ typedef struct {
     fnn_loss_kernel loss[FNN_LOSSES];
     fnn_update_kernel update[FNN_OPTIMIZERS];
 
+    /* z[r*lanes + o] = b[o] + sum over i < depth of x(r, i) * w(o, i), first <= r < first + rows, o < outputs <= narrow; the
+     * pads of z get 0. x: panels `panel_stride` apart; w: an (outputs, depth) matrix in panels. Each lane sums its columns in
+     * order, a tree joins the lanes. */
+    void (*narrow_product)(int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
+                           const void *w, const void *b, void *z);
     /* s[j] (+)= sum over r < rows of x[r*width + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
     void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s);
     /* g[i] += inverse_weight * (l2*w[i] + l1*sign(w[i])); returns inverse_weight * sum(l1*|w| + l2/2*w*w). n multiple of lanes. */
@@ -328,6 +334,8 @@ typedef struct {
     /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in registers, chains =
      * the returned value's count of accumulators) : the probe of the arithmetic peak. Returns the number of operations done. */
     double (*peak)(int64_t repeats, double *sink);
+    /* y[i] = y[i] / 2 + x[i], i < n, a multiple of lanes: the probe of the bandwidth peak, which moves 3 n elements. */
+    void (*stream)(int64_t n, const void *x, void *y);
 } fnn_kernels;
 
 /* The table for this CPU: isa NULL picks the best one the CPU (and FASTNN_ISA) allows; else that name, or NULL if the CPU or build lacks it.

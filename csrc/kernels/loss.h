@@ -61,6 +61,41 @@ FNN_INLINE void NAME(store_losses)(const fnn_loss *l, int64_t first, int64_t m, 
     for (int64_t i = 0; i < m; i++) l->row_loss[first + i] = w ? (double)w[first + i] * loss[i] : (double)loss[i];
 }
 
+/* Few columns: rows side by side in the lanes, so that no lane is a pad and no sum goes across lanes. */
+static void NAME(narrow_softmax_log_loss)(const fnn_loss *l)
+{
+    enum { COLUMNS = FNN_NARROW * FNN_LANES };
+    const int64_t n = l->outputs * FNN_LANES;
+    real z[COLUMNS], t[COLUMNS], loss[FNN_LANES], scale[FNN_LANES] = {0};
+    FNN_EACH_BLOCK(l->first, l->rows) {
+        real top[FNN_LANES], sum[FNN_LANES] = {0}, targets[FNN_LANES] = {0}, product[FNN_LANES] = {0};
+        NAME(columns_of)(m, (const real *)l->z + first * FNN_LANES, z);
+        NAME(columns_of)(m, (const real *)l->t + first * FNN_LANES, t);
+        FNN_EACH_LANE top[lane] = -(real)INFINITY;
+        for (int64_t q = 0; q < n; q += FNN_LANES)
+            FNN_EACH_LANE top[lane] = z[q + lane] > top[lane] ? z[q + lane] : top[lane];
+        for (int64_t q = 0; q < n; q += FNN_LANES) {
+            FNN_EACH_LANE {
+                const real below = z[q + lane] - top[lane], e = NAME(exp)(below);
+                z[q + lane] = e;
+                sum[lane] += e;
+                targets[lane] += t[q + lane];
+                product[lane] += t[q + lane] * below;
+            }
+        }
+        NAME(row_scales)(l, first, m, scale);
+        FNN_EACH_LANE {
+            loss[lane] = NAME(log)(sum[lane]) * targets[lane] - product[lane];
+            sum[lane] = scale[lane] * targets[lane] / sum[lane];
+        }
+        NAME(store_losses)(l, first, m, loss);
+        for (int64_t q = 0; q < n; q += FNN_LANES)
+            FNN_EACH_LANE z[q + lane] = sum[lane] * z[q + lane] - scale[lane] * t[q + lane];
+        for (int64_t q = n; q < COLUMNS; q++) z[q] = 0;
+        NAME(rows_of)(m, z, (real *)l->dz + first * FNN_LANES);
+    }
+}
+
 /* l = log(sum exp z) sum(t) - sum(t z), all exponents below the row's maximum. */
 static void NAME(loss_softmax_log_loss)(const fnn_loss *l)
 {
@@ -68,6 +103,10 @@ static void NAME(loss_softmax_log_loss)(const fnn_loss *l)
     real *dz = l->dz;
     real top[FNN_LANES], sum[FNN_LANES], targets[FNN_LANES], product[FNN_LANES];
     real loss[FNN_LANES], scale[FNN_LANES] = {0};
+    if (l->outputs <= FNN_NARROW) {
+        NAME(narrow_softmax_log_loss)(l);
+        return;
+    }
     FNN_EACH_BLOCK(l->first, l->rows) {
         NAME(row_maxima)(first, m, l->outputs, l->panel_stride, z, top);
         FNN_ROW_SUMS(targets, l->outputs, l->panel_stride, NAME(load)(t + at));
@@ -142,8 +181,34 @@ LOSS(perceptron)
 #undef LOSS
 
 #define ELEMENT_LOSS(name, parameters) \
+    static void NAME(narrow_##name)(const fnn_loss *l) \
+    { \
+        enum { COLUMNS = FNN_NARROW * FNN_LANES }; \
+        const real a = parameters ? (real)l->p[0] : 0; \
+        const int64_t n = l->outputs * FNN_LANES; \
+        real z[COLUMNS], t[COLUMNS], d[COLUMNS], scale[FNN_LANES] = {0}; \
+        FNN_EACH_BLOCK(l->first, l->rows) { \
+            real loss[FNN_LANES] = {0}; \
+            NAME(columns_of)(m, (const real *)l->z + first * FNN_LANES, z); \
+            NAME(columns_of)(m, (const real *)l->t + first * FNN_LANES, t); \
+            NAME(row_scales)(l, first, m, scale); \
+            for (int64_t q = 0; q < n; q += FNN_LANES) { \
+                FNN_EACH_LANE { \
+                    loss[lane] += NAME(element_##name)(z[q + lane], t[q + lane], a, d + q + lane); \
+                    d[q + lane] *= scale[lane]; \
+                } \
+            } \
+            for (int64_t q = n; q < COLUMNS; q++) d[q] = 0; \
+            NAME(store_losses)(l, first, m, loss); \
+            NAME(rows_of)(m, d, (real *)l->dz + first * FNN_LANES); \
+        } \
+    } \
     static void NAME(loss_##name)(const fnn_loss *l) \
     { \
+        if (l->outputs <= FNN_NARROW) { \
+            NAME(narrow_##name)(l); \
+            return; \
+        } \
         const real a = parameters ? (real)l->p[0] : 0; \
         real *dz = l->dz, loss[FNN_LANES], scale[FNN_LANES]; \
         FNN_EACH_BLOCK(l->first, l->rows) { \

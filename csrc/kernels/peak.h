@@ -22,3 +22,12 @@ static double NAME(peak)(int64_t repeats, double *sink)
     *sink = lanes[0];
     return (double)repeats * 2 * FNN_CHAINS * FNN_LANES;
 }
+
+/* The bandwidth peak: two streams are read, one is written. The values tend to 2 x, so nothing overflows. */
+static void NAME(stream)(int64_t n, const void *x_, void *y_)
+{
+    const real *x = x_;
+    real *y = y_;
+    FNN_INDEPENDENT
+    for (int64_t i = 0; i < FNN_WHOLE(n); i++) y[i] = (real)0.5 * y[i] + x[i];
+}

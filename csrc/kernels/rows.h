@@ -45,6 +45,48 @@ static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
     NAME(join_rows)(1, partial, result);
 }
 
+/* Blocks of rows with at most FNN_NARROW columns, which lie one vector apart, to and from columns: FNN_LANES numbers
+ * each, those of rows beyond m 0, and columns beyond the matrix's own like its pads. Interleaving the lower with the
+ * upper half moves the highest bit of an element's place to the lowest: log2(lanes) times that turns (row, column)
+ * into (column, row), and log2(FNN_NARROW) times turns it back. */
+#ifndef FNN_NARROW
+#define FNN_NARROW (FNN_LANES < 4 ? FNN_LANES : 4)
+#endif
+FNN_INLINE void NAME(interleave_halves)(int end, real x_[FNN_NARROW * FNN_LANES])
+{
+    vec x[FNN_NARROW], y[FNN_NARROW];
+    FNN_UNROLL
+    for (int i = 0; i < FNN_NARROW; i++) x[i] = NAME(load)(x_ + i * FNN_LANES);
+    FNN_UNROLL
+    for (int span = 1; span < end; span *= 2) {
+        FNN_UNROLL
+        for (int i = 0; i < FNN_NARROW / 2; i++) {
+            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_NARROW / 2]);
+            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_NARROW / 2]);
+        }
+        FNN_UNROLL
+        for (int i = 0; i < FNN_NARROW; i++) x[i] = y[i];
+    }
+    FNN_UNROLL
+    for (int i = 0; i < FNN_NARROW; i++) NAME(store)(x_ + i * FNN_LANES, x[i]);
+}
+FNN_INLINE void NAME(columns_of)(int64_t m, const real *rows, real columns[FNN_NARROW * FNN_LANES])
+{
+    for (int64_t i = 0; i < m; i++)
+        memcpy(columns + i * FNN_NARROW, rows + i * FNN_LANES, FNN_NARROW * sizeof(real));
+    for (int64_t i = m * FNN_NARROW; i < FNN_NARROW * FNN_LANES; i++) columns[i] = 0;
+    NAME(interleave_halves)(FNN_LANES, columns);
+}
+/* The rest of each row gets 0. */
+FNN_INLINE void NAME(rows_of)(int64_t m, real columns[FNN_NARROW * FNN_LANES], real *rows)
+{
+    NAME(interleave_halves)(FNN_NARROW, columns);
+    for (int64_t i = 0; i < m; i++) {
+        NAME(store)(rows + i * FNN_LANES, NAME(zero)());
+        memcpy(rows + i * FNN_LANES, columns + i * FNN_NARROW, FNN_NARROW * sizeof(real));
+    }
+}
+
 /* Loops over blocks of rows (m of them from row `first`), the strips of a block, and the vectors of a strip's rows:
  * row i, columns v on, at element `at`. */
 #ifndef FNN_EACH_BLOCK

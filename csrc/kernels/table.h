@@ -33,6 +33,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .lanes = FNN_LANES,
     .vectors = FNN_VECTORS,
     .panel = FNN_PANEL,
+    .narrow = FNN_NARROW,
     .tile_rows = {FNN_TILES(FNN_TILE_ROWS)},
     .indexed_rows = {FNN_INDEXED_TILES(FNN_TILE_ROWS)},
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
@@ -58,6 +59,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER
     },
+    .narrow_product = NAME(narrow_product),
     .column_sum = NAME(column_sum),
     .penalty = NAME(penalty),
     .clip = NAME(clip),
@@ -112,6 +114,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .max_over_steps = NAME(max_over_steps),
     .max_over_steps_grad = NAME(max_over_steps_grad),
     .peak = NAME(peak),
+    .stream = NAME(stream),
 };
 #undef FNN_TILE_ROWS
 #undef FNN_GEMM_ENTRY

@@ -1,11 +1,15 @@
 """The three products of a dense layer as loops over register tiles.
 
+A layer of few outputs has its weights turned, (out, in): see ``Layout.turned``. Then dW is the product the other way
+round, dz^T x, and the forward product has a kernel of its own.
+
 Forward and input gradient run over column panels outside and rows inside, so that a panel of weights stays in the
 cache; weight gradients run over (block of inputs, panel of outputs) tasks, each summing over all rows in order.
 """
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_step, multiply, padded, panel_stride, panel_width, panels,
@@ -72,8 +76,22 @@ cdef void multiply_by_derivative(const Op *op, const Step *step, int64_t offset,
     k.activation_grad[op.number[3]](n, dx, at(k, op.buffer[3], offset), dx, op.scalar)
 
 
+cdef void narrow_product(const Op *op, const Step *step, char *z) noexcept nogil:
+    """z = x W + b with turned weights; a row of z is one vector."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t positions = op.number[4], first = first_row(step) * positions, n = rows_of(step) * positions
+    k.narrow_product(
+        first, n, op.number[0], op.number[1], panel_stride(step, positions), op.buffer[0], op.buffer[1], op.buffer[2], z
+    )
+    if op.number[3] >= 0:
+        activate(op, step, first * k.lanes, n * k.lanes)
+
+
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    if op.number[5]:
+        narrow_product(op, step, z)
+        return
     product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
 
 
@@ -158,20 +176,45 @@ cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_
     p[0] = tasks.first_panel + task - block[0] * tasks.panels
 
 
+cdef inline void clear_pads(
+    const fnn_kernels *k, int64_t rows, int64_t columns, int64_t p, char *dW
+) noexcept nogil:
+    """Zeros in the pads of panel p of turned dW: those of the x that it was made from are any numbers."""
+    cdef int64_t width = panel_width(k, columns, p), used = min(k.panel, columns - p * k.panel), r
+    for r in range(rows if used < width else 0):
+        memset(at(k, dW, r * width + used), 0, (width - used) * k.itemsize)
+
+
+cdef inline bint has_bias(bint turned, int64_t block, int64_t p) noexcept nogil:
+    """Whether the gradient of a panel of the bias goes with this task."""
+    return block == 0 and (p == 0 or not turned)
+
+
+cdef inline void bias_gradient(
+    const Op *op, const Step *step, int64_t units, int64_t p, int64_t positions, bint turned, bint accumulate, char *db
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *dz = op.buffer[0] if turned else op.buffer[1]
+    dz = at(k, dz, p * panel_stride(step, positions))
+    k.column_sum(step.n * positions, panel_width(k, units, p), dz, accumulate, db)
+
+
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
+    """dW = x^T dz; turned, buffers and sizes come the other way round, and dW^T = dz^T x."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], task, block, p
+    cdef bint turned = op.number[3] != 0
+    cdef char *dW
     cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
-        weight_gradient(
-            step, op, block, p, positions, at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)),
-            step.chunk > 0,
-        )
-        if block == 0:
-            k.column_sum(
-                step.n * positions, panel_width(k, outputs, p),
-                at(k, op.buffer[1], p * panel_stride(step, positions)), step.chunk > 0,
+        dW = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
+        weight_gradient(step, op, block, p, positions, dW, step.chunk > 0)
+        if turned:
+            clear_pads(k, inputs, outputs, p, dW)
+        if has_bias(turned, block, p):
+            bias_gradient(
+                op, step, inputs if turned else outputs, p, positions, turned, step.chunk > 0,
                 at(k, op.buffer[3], p * k.panel),
             )
 
@@ -180,7 +223,8 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], task, block, p
-    cdef int64_t width, height, offset, optimizer = op.number[2]
+    cdef int64_t width, height, offset, optimizer = op.number[2], units
+    cdef bint turned = op.number[5] != 0
     cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
     cdef double l1 = op.scalar[0], l2 = op.scalar[1]
     cdef fnn_step s
@@ -193,6 +237,8 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
         height = min(k.panel, inputs - block * k.panel)
         offset = block_offset(k, inputs, outputs, block, p)
         weight_gradient(step, op, block, p, positions, step.scratch, False)
+        if turned:
+            clear_pads(k, inputs, outputs, p, step.scratch)
         if op.buffer[8] != NULL:
             (<double *> op.buffer[8])[block * panels(k, outputs) + p] = k.penalty(
                 height * width, at(k, op.buffer[2], offset), step.scratch, l1, l2, step.inverse_weight
@@ -207,13 +253,12 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
                 height, min(k.panel, outputs - p * k.panel), at(k, op.buffer[2], offset), width,
                 at(k, op.buffer[9], block_offset(k, outputs, inputs, p, block)), panel_width(k, inputs, block),
             )
-        if block == 0:
-            k.column_sum(
-                step.n * positions, width, at(k, op.buffer[1], p * panel_stride(step, positions)), False, step.scratch
-            )
+        if has_bias(turned, block, p):
+            units = inputs if turned else outputs
+            bias_gradient(op, step, units, p, positions, turned, False, step.scratch)
             s.shrink = 1.0
             k.update[optimizer](
-                width, at(k, op.buffer[3], p * k.panel), step.scratch,
+                panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), step.scratch,
                 at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
             )
 
@@ -236,10 +281,16 @@ def _activation(op):
     return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
 
 
+def _turned(op, turned):
+    """x and dz, turned dz and x."""
+    return op.inputs[1::-1] if turned else op.inputs[:2]
+
+
 def bind_dense(op, layout):
     x, W, b = op.inputs
     activation, parameters = _activation(op)
-    numbers = [*layout.shape(W), int(op.split == "columns"), activation, layout.positions(x)]
+    turned, split = W in layout.turned, int(op.split == "columns")
+    numbers = [*layout.shape(W)[:: -1 if turned else 1], split, activation, layout.positions(x), int(turned)]
     return [x, W, b, op.outputs[0], op.outputs[1] if len(op.outputs) > 1 else None], numbers, parameters
 
 
@@ -251,28 +302,34 @@ def bind_dense_grad_input(op, layout):
 
 
 def bind_dense_grad_weights(op, layout):
-    return [*op.inputs, *op.outputs], [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0])], []
+    turned = op.outputs[0] in layout.turned
+    numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned)]
+    return [*_turned(op, turned), *op.outputs], numbers, []
 
 
 def bind_dense_update(op, layout):
-    x, dz, W, b, *states = op.inputs
+    W, b, *states = op.inputs[2:]
+    turned = W in layout.turned
     attributes, extra = op.attributes, list(op.outputs[len(op.inputs) - 2 :])
     n = attributes["states"]
     penalty = extra.pop(0) if attributes["penalty"] else None
     if penalty is not None:
         layout.partials(penalty, layout.tasks(W))
     pad = [None] * (2 - n)
-    transposed = extra[0] if attributes["transposed"] else None
-    buffers = [x, dz, W, b, *states[:n], *pad, *states[n:], *pad, penalty, transposed]
+    transposed = extra[0] if attributes["transposed"] and not turned else None
+    buffers = [*_turned(op, turned), W, b, *states[:n], *pad, *states[n:], *pad, penalty, transposed]
     optimizer, *constants = attributes["optimizer"]
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]
-    numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False)), layout.positions(x)]
+    own_columns, positions = int(attributes.get("own_columns", False)), layout.positions(op.inputs[0])
+    numbers = [*layout.shape(W), OPTIMIZERS[optimizer], own_columns, positions, int(turned)]
     return buffers, numbers, scalars
 
 
 def bind_transpose(op, layout):
-    return [op.inputs[0], op.outputs[0]], list(layout.shape(op.inputs[0])), []
+    # The copy of turned weights is the weights themselves: nothing to do.
+    shape = (0, 0) if op.inputs[0] in layout.turned else layout.shape(op.inputs[0])
+    return [op.inputs[0], op.outputs[0]], list(shape), []
 
 
 OPS = {

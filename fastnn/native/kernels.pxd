@@ -103,7 +103,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_kernels:
         const char *isa
-        int64_t itemsize, lanes, vectors, panel
+        int64_t itemsize, lanes, vectors, panel, narrow
         int64_t tile_rows[5]
         fnn_gemm_kernel gemm[5][17]
         int64_t indexed_rows[5]
@@ -113,6 +113,10 @@ cdef extern from "fastnn.h" nogil:
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
         fnn_update_kernel update[64]
+        void (*narrow_product)(
+            int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
+            const void *w, const void *b, void *z,
+        ) noexcept nogil
         void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s) noexcept nogil
         double (*penalty)(
             int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight
@@ -256,6 +260,7 @@ cdef extern from "fastnn.h" nogil:
             int64_t steps, int64_t width, const void *dy, const void *index, void *dx
         ) noexcept nogil
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
+        void (*stream)(int64_t n, const void *x, void *y) noexcept nogil
 
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
     const char *fnn_isa_name(int i)

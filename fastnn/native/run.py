@@ -65,23 +65,39 @@ class Layout:
 
     def __init__(self, plan, isa, dtype, rows, reuse):
         self.plan, self.dtype, self.rows = plan, dtype, rows
-        self.lanes, self.panel = _executor.geometry(isa, dtype.itemsize)
+        self.lanes, self.panel, self.narrow = _executor.geometry(isa, dtype.itemsize)
+        self.turned = self._turned()
         self.partial_sizes, self.tables = {}, []
         self.scratch_size = self.panel * self.panel
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
+        copies = {op.outputs[0]: op.inputs[0] for op in plan.prepare if op.inputs[0] in self.turned}
         batch = {}
         for buffer in plan.buffers.values():
             if buffer.role in ("batch", "row"):
                 batch[buffer.name] = self.elements(buffer.name) * dtype.itemsize
             elif buffer.role == "row_loss":
                 self.offsets[buffer.name] = (LOSS, 0)
-            elif buffer.role != "source":
+            elif buffer.role != "source" and buffer.name not in copies:
                 self._place(buffer)
+        self.offsets |= {copy: self.offsets[W] for copy, W in copies.items()}
         self.penalties = self._span(plan.penalties)
         spans = memory.lifetimes(plan.step + plan.update, reuse) if reuse else dict.fromkeys(batch, (0, 0))
         offsets, self.batch_size = memory.allocate(batch, spans)
         self.offsets |= {name: (BATCH, offset) for name, offset in offsets.items()}
+
+    def _turned(self):
+        """Weights (in, out) of dense layers with few outputs, which are kept as (out, in), with their gradients and the
+        optimiser's states.
+
+        No lane of a vector is then a pad, and the copy that backward needs is the weights themselves.
+        """
+        plan, turned = self.plan, set()
+        for op in plan.step:
+            W = op.inputs[1] if op.kind == "dense" else None
+            if W in (*plan.parameters, *plan.statistics) and self.columns(W) <= self.narrow:
+                turned |= {W, plan.gradients.get(W), *(name for name in plan.states if name.startswith(f"{W}."))}
+        return turned
 
     def _bind(self, op):
         address, bind = OPS[op.kind]
@@ -116,8 +132,10 @@ class Layout:
 
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
-        parameter; a vector is a single row."""
+        parameter; a vector is a single row. Of a turned matrix, those it is kept with."""
         buffer = self.plan.buffers[name]
+        if name in self.turned:
+            return buffer.shape[::-1]
         return (self.rows if self.has_rows(name) else 1) * buffer.positions, buffer.columns
 
     def has_rows(self, name):
@@ -237,8 +255,10 @@ class Runner:
 
     def set(self, name, array):
         """Copies an array of natural shape into a parameter, statistic, state or gradient."""
-        shape = self.layout.shape(name)
-        matrix = np.ascontiguousarray(np.asarray(array, self.dtype).reshape(shape))
+        array = np.asarray(array, self.dtype)
+        if name in self.layout.turned:
+            array = array.T
+        matrix = np.ascontiguousarray(array.reshape(self.layout.shape(name)))
         _executor.pack(self.isa, matrix, self._view(name))
         self._prepared, self._forwards = False, {}
 
@@ -250,7 +270,7 @@ class Runner:
             return self._view(name).reshape(shape).copy()
         matrix = np.empty(self.layout.shape(name), self.dtype)
         _executor.unpack(self.isa, self._view(name), matrix)
-        return matrix.reshape(shape)
+        return np.ascontiguousarray(matrix.T) if name in self.layout.turned else matrix.reshape(shape)
 
     def bind(self, X, y=None, sample_weight=None):
         """Sets the rows to run over.

@@ -103,15 +103,25 @@ def test_threads_are_limited():
 
 def test_the_peak_probe_counts_its_work():
     for isa in _executor.isa_names():
-        lanes, _ = _executor.geometry(isa, 4)
+        lanes, *_ = _executor.geometry(isa, 4)
         done = _executor.peak(isa, 4, 1000)
         assert done > 0
         assert done % (2 * 1000 * lanes) == 0
+        assert _executor.peak(isa, 4, 1000, threads=2) == done * (2 if _executor.has_openmp() else 1)
+
+
+@pytest.mark.parametrize("threads", (1, 2))
+def test_the_bandwidth_probe_counts_its_work(threads):
+    for isa in _executor.isa_names():
+        lanes, _ = _executor.geometry(isa, 4)
+        x, y = np.full(37 * lanes, 3, np.float32), np.zeros(37 * lanes, np.float32)
+        assert _executor.stream(isa, x, y, 2, threads) == 2 * 3 * x.nbytes
+        np.testing.assert_array_equal(y, np.float32(4.5))
 
 
 def test_flat_arrays_come_back_from_panels():
     for isa in _executor.isa_names():
-        lanes, _ = _executor.geometry(isa, 8)
+        lanes, *_ = _executor.geometry(isa, 8)
         for rows, columns in ((1, 1), (3, 70), (65, 129)):
             matrix = np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
             panels = np.full(rows * -(-columns // lanes) * lanes, np.nan)

@@ -1,0 +1,69 @@
+"""Dense layers of few outputs, whose weights the native backend keeps turned, (out, in)."""
+
+import numpy as np
+import pytest
+
+from fastnn.native import Runner, _executor
+from fastnn.optimizers import SGD
+from tests.native.networks import data, draw, lowered, network
+from tests.native.test_equals_reference import compare_one_batch
+
+DEPTHS = (1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 130)
+ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 33)
+
+
+@pytest.fixture(params=_executor.isa_names())
+def isa(request):
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", ["softmax", "logistic", "squared_error"])
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4, 5])
+def test_few_outputs(outputs, loss, dtype, isa):
+    for i, depth in enumerate(DEPTHS):
+        rng = np.random.default_rng(i)
+        net = network(3, (depth,), outputs, activation="logistic", loss=loss)
+        plan = lowered(net, weighted=True, l1=0.01, l2=0.02, whole_batch=bool(i % 2))
+        rows = ROWS[i % len(ROWS)]
+        compare_one_batch(plan, *data(rng, net, rows, dtype, weighted=True), draw(rng, plan), dtype, isa)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("whole_batch", [True, False])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_pads_of_weights_stay_zero(depth, whole_batch, dtype, isa):
+    rng = np.random.default_rng(depth)
+    net = network(5, (depth,), 3, activation="logistic")
+    plan = lowered(net, one_hot=True, optimizer=SGD(0.9, True), l2=0.1, whole_batch=whole_batch)
+    X, y, _ = data(rng, net, 12, dtype, one_hot=True)
+    runner = Runner(plan, dtype=dtype, rows=12 if whole_batch else 5, n_threads=2, isa=isa)
+    runner.bind(X, y)
+    for name, value in draw(rng, plan).items():
+        runner.set(name, value)
+    runner.train(12, 0, 1, 0, np.array([0.1]), 1e9)
+    for name in (*plan.parameters, *plan.states, *plan.gradients.values()):
+        packed = runner._view(name).copy()
+        runner.set(name, runner.get(name))
+        np.testing.assert_array_equal(packed, runner._view(name), err_msg=name)
+
+
+def test_weights_come_back_as_they_were_set(isa):
+    plan = lowered(network(5, (6,), 3), one_hot=True, whole_batch=True)
+    runner = Runner(plan, dtype=np.float64, rows=4, isa=isa)
+    W = np.random.default_rng(0).normal(size=(6, 3))
+    runner.set("dense1.W", W)
+    np.testing.assert_array_equal(runner.get("dense1.W"), W)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_of_a_row_do_not_depend_on_the_others(dtype, isa):
+    rng = np.random.default_rng(0)
+    net = network(9, (70,), 3)
+    plan = lowered(net, "predict")
+    runner = Runner(plan, dtype=dtype, rows=32, isa=isa)
+    for name, value in draw(rng, plan).items():
+        runner.set(name, value)
+    X = rng.normal(size=(37, 9)).astype(dtype)
+    alone = np.concatenate([runner.forward(X[i : i + 1]) for i in range(len(X))])
+    np.testing.assert_array_equal(alone, runner.forward(X))
