@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from fastnn.activations import ACTIVATIONS
-from fastnn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from fastnn.layers import GRU, LSTM, BatchNorm, Dense, Dropout, LayerNorm, SimpleRNN, TimeDistributed
 from fastnn.losses import AbsoluteError, Hinge, Huber, LogLoss, Perceptron, Poisson, Quantile, SquaredError
 from fastnn.lower import Network, lower
+from fastnn.optimizers import SGD
 from tests.backends import RUNNERS
 
 # Their derivative is by definition not that of the function: a straight-through estimator.
@@ -95,3 +96,69 @@ def test_unknown_purpose_is_refused():
 def test_bad_layers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def sequences(*layers, lengths=False):
+    return Network((12, 3), layers, LogLoss(), "softmax", lengths=lengths)
+
+
+def test_lengths_are_one_number_more_behind_each_row():
+    layers = GRU(4, True), TimeDistributed(Dense(2))
+    plan = lower(sequences(*layers, lengths=True), "gradient", one_hot=True)
+    assert plan.buffers["X"].shape == (12 * 3 + 1,) and sequences(*layers, lengths=True).features == 37
+    assert plan.buffers["x"].shape == (12, 3) and plan.buffers["lengths"].shape == (1,)
+    gather = next(op for op in plan.step if op.outputs == ("lengths",))
+    assert gather.inputs == ("X",) and gather.attributes["first"] == 36
+    readers = [op.kind for op in plan.step if "lengths" in op.inputs]
+    assert readers == ["gru", "loss", "gru_grad"]
+    assert "lengths" not in lower(sequences(*layers), "gradient", one_hot=True).buffers
+
+
+def test_targets_of_sequences_are_classes_or_values_of_every_step():
+    network = sequences(GRU(4, True), TimeDistributed(Dense(2)))
+    classes, values = (lower(network, "evaluate", one_hot=one_hot).buffers for one_hot in (True, False))
+    assert classes["y"].shape == (12,) and values["y"].shape == (12, 2)
+    assert classes["t"].shape == values["t"].shape == (12, 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "saved"),
+    [
+        (LSTM(4), ("lstm0.h", "lstm0.gates", "lstm0.c")),
+        (GRU(4), ("gru0.h", "gru0.gates")),
+        (SimpleRNN(4), ("simple_rnn0.h",)),
+        (SimpleRNN(4, activation="gelu"), ("simple_rnn0.h", "simple_rnn0.gates")),
+    ],
+    ids=str,
+)
+def test_cells_keep_what_their_gradients_read_in_training_only(layer, saved):
+    for purpose, outputs in (("gradient", saved), ("predict", saved[:1]), ("evaluate", saved[:1])):
+        plan = lower(sequences(layer, Dense(2)), purpose, one_hot=True)
+        assert next(op for op in plan.step if op.kind == layer.cell.kind).outputs == outputs
+
+
+def test_random_masks_are_drawn_in_training_only():
+    layers = GRU(4, dropout=0.2, recurrent_dropout=0.3), Dense(2)
+    drawn = {"dropout", "state_mask", "masked_states"}
+    assert drawn <= {op.kind for op in lower(sequences(*layers), "gradient", one_hot=True).step}
+    for purpose in ("predict", "evaluate"):
+        assert not drawn & {op.kind for op in lower(sequences(*layers), purpose, one_hot=True).step}
+
+
+def test_the_first_layer_has_no_gradient_of_its_input():
+    plan = lower(sequences(LSTM(4, True), GRU(3), Dense(2)), "gradient", one_hot=True)
+    products = [op for op in plan.step if op.kind == "recurrent_grad_input"]
+    assert [op.inputs[1] for op in products] == ["gru1.W.T"]
+    assert "lstm0.W.T" not in plan.buffers
+
+
+def test_updates_renew_each_transposed_copy():
+    plan = lower(sequences(LSTM(4, True), GRU(3, trainable=False), Dense(2)), "train", one_hot=True, optimizer=SGD())
+    copies = {"lstm0.U.T", "gru1.U.T", "gru1.W.T"}
+    assert {op.outputs[0] for op in plan.prepare if op.kind == "transpose_gates"} == copies
+    assert {op.outputs[0] for op in plan.update if op.kind == "transpose_gates"} == {"lstm0.U.T"}
+
+
+def test_only_weights_of_inputs_and_states_are_penalised():
+    plan = lower(sequences(GRU(4), Dense(2)), "gradient", one_hot=True, l2=0.1)
+    assert [op.inputs[0] for op in plan.update if op.kind == "penalty"] == ["gru0.W", "gru0.U", "dense1.W"]

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from fastnn import passes
-from fastnn.layers import Activation, BatchNorm, Conv2D, Dense, Dropout, MaxPool2D, Residual
+from fastnn.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    BatchNorm,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Dropout,
+    LastStep,
+    MaxPool2D,
+    Residual,
+    TimeDistributed,
+)
 from fastnn.losses import LogLoss
 from fastnn.lower import Network, lower
 from fastnn.optimizers import Adam
@@ -156,3 +169,35 @@ def test_sums_of_parts_wait_for_rows():
     for before, op in itertools.pairwise(ops):
         if {before.split, op.split} == {"rows", "parts"} and set(before.outputs) & set(op.inputs):
             assert op.barrier, op
+
+
+def sequences(*layers, lengths=False):
+    return Network((12, 3), layers, LogLoss(), "softmax", lengths=lengths)
+
+
+def test_activations_of_every_step_are_fused_into_their_products():
+    network = sequences(GRU(4, True), TimeDistributed(Dense(5, "relu")), TimeDistributed(Dense(2)))
+    plan = lower(network, "gradient", one_hot=True)
+    assert "activation" not in kinds(plan.step) and "activation_grad" not in kinds(plan.step)
+    assert next(op for op in plan.step if op.kind == "dense").attributes["activation"] == ("relu",)
+
+
+def test_a_layer_at_every_step_is_wide_only_beside_the_rows_of_all_steps():
+    network = sequences(TimeDistributed(Dense(400)), LastStep(), Dense(400), Dense(2))
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=4)
+    assert [op.split for op in plan.step if op.kind == "dense"] == ["rows", "columns", "rows"]
+    wide = lower(sequences(TimeDistributed(Dense(400)), TimeDistributed(Dense(400)), LastStep(), Dense(2)), "evaluate",
+                 one_hot=True, rows=17)  # fmt: skip
+    assert [op.split for op in wide.step if op.kind == "dense"] == ["rows", "rows", "rows"], "17 rows of 12 steps"
+    few = lower(sequences(TimeDistributed(Dense(400)), TimeDistributed(Dense(400)), LastStep(), Dense(2)), "evaluate",
+                one_hot=True, rows=16)  # fmt: skip
+    assert [op.split for op in few.step if op.kind == "dense"] == ["rows", "columns", "rows"], "16 rows of 12 steps"
+
+
+def test_a_row_goes_through_all_its_steps_without_waiting_and_weights_wait_for_all_rows():
+    network = sequences(Bidirectional(LSTM(4, True)), GRU(5), Dense(2), lengths=True)
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), clip_norm=1.0)
+    waiting = [op for op in plan.step if op.barrier]
+    assert [op.kind for op in waiting] == ["dense_grad_weights"], "the first of the ops that sum over rows"
+    first = plan.step.index(waiting[0])
+    assert {op.split for op in plan.step[:first]} == {"rows"} and {op.split for op in plan.step[first:]} == {"columns"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastnn.layers import Dense
+from fastnn.layers import LSTM, Dense
 from fastnn.losses import LogLoss
 from fastnn.lower import Network, lower
 from fastnn.plan import Buffer, Builder, Op
@@ -23,6 +23,16 @@ def test_describe_names_ops_shapes_and_counts(plan):
 def test_counts(plan):
     assert plan.n_parameters == 4 * 5 + 5 + 5 * 3 + 3
     assert plan.multiply_adds == 4 * 5 + 5 * 3
+
+
+def test_gates_of_steps_are_positions():
+    plan = lower(Network((7, 3), (LSTM(5), Dense(2)), LogLoss(), "softmax"), "gradient", one_hot=True)
+    gates = plan.buffers["lstm0.gates"]
+    assert gates.shape == (7, 4, 5) and gates.positions == 28 and gates.columns == 5
+    assert plan.n_parameters == 4 * (3 * 5 + 5 * 5 + 5) + 5 * 2 + 2
+    cell = next(op for op in plan.step if op.kind == "lstm")
+    assert cell.multiply_adds == 7 * 4 * (3 * 5 + 5 * 5)
+    assert "x.panels[7x3], lstm0.W[4x3x5], lstm0.U[4x5x5], lstm0.b[4x5] -> lstm0.h[7x5]" in plan.describe()
 
 
 def test_unknown_role_is_refused():
