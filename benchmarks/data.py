@@ -50,6 +50,18 @@ def sequences(name):
     return np.split(X_train, ends[0]), y_train, np.split(X_test, ends[1]), y_test
 
 
+def text(name, time, time_test):
+    """Windows of so many characters, as numbers, of the first nine tenths and of the last, each with what follows."""
+    with np.load(_path(name)) as arrays:
+        tokens = np.unique(arrays["X"], return_inverse=True)[1].astype(np.uint8)
+    cut = len(tokens) * 9 // 10
+    parts = []
+    for part, length in ((tokens[:cut], time), (tokens[cut:], time_test)):
+        n = (len(part) - 1) // length
+        parts += [part[: n * length].reshape(n, length), part[1 : n * length + 1].reshape(n, length)]
+    return parts
+
+
 def mnist(*shape):
     """X_train, y_train, X_test, y_test; images as rows of that shape (default: 784), of numbers in [0, 1]."""
     X_train, y_train, X_test, y_test = split("mnist")

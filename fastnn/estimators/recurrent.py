@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators import network as networks
@@ -85,7 +86,11 @@ class BaseRecurrent(BaseNetwork):
     Pascanu, Mikolov and Bengio (2013), On the difficulty of training recurrent neural networks.
     """
 
-    _parameter_constraints: dict = {**BaseNetwork._parameter_constraints, "layers": [list, tuple, None]}
+    _parameter_constraints: dict = {
+        **BaseNetwork._parameter_constraints,
+        "layers": [list, tuple, None],
+        "precision": [StrOptions({"auto", "float32", "float64"})],
+    }
     _usual_clip_norm = 1.0
 
     def __sklearn_tags__(self):

@@ -134,7 +134,8 @@ def test_chart(name, tmp_path):
 
 
 def test_accuracy_of_recipes(tiny_mnist):
-    output = _run("accuracy.py", "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
+    recipes = ("mnist-mlp", "mnist-convnet", "mnist-rows")
+    output = _run("accuracy.py", *recipes, "--epochs", 1, "--seeds", 2, "--target", 0, FASTNN_DATA=str(tiny_mnist))
     assert output.count("after 1 epochs") == 3 * 2
 
 
