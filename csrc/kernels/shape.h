@@ -10,7 +10,8 @@ FNN_INLINE void NAME(copy_lines)(int64_t rows, int64_t columns, const real *from
     }
 }
 
-static void NAME(pad_lines)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_, int64_t to_row)
+static void NAME(pad_lines)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_,
+                            int64_t to_row)
 {
     const real *from = from_;
     real *to = to_;

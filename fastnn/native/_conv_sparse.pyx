@@ -124,18 +124,25 @@ cdef void sparse_grad_input(const Op *op, const Step *step, int64_t number, Fini
 
 
 cdef void move_gradient(
-    const Op *op, const Step *step, const Sparse *s, int64_t part, int64_t f, bint back
+    const Op *op, const Step *step, const Sparse *s, int64_t part, int64_t first, int64_t last, bint back
 ) noexcept nogil:
-    """The sums of a filter to its column of the part's gradient, or back."""
+    """The sums of filters first .. last to their columns of the part's gradient, or back."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t line = s.kernel[1] * s.channels, rows = s.kernel[0] * line, p = f // k.panel
-    cdef int64_t columns = panel_width(k, s.filters, p)
-    cdef char *column = at(k, op.buffer[3], (op.number[1] * p * k.panel + part * columns) * rows + f % k.panel)
-    cdef char *sums = at(k, step.scratch, s.patches + f * s.patch)
-    if back:
-        k.copy(s.kernel[0], line, column, line * columns, columns, sums, s.patch_line, 1)
-    else:
-        k.copy(s.kernel[0], line, sums, s.patch_line, 1, column, line * columns, columns)
+    cdef int64_t line = s.kernel[1] * s.channels, rows = s.kernel[0] * line, f = first, u, p, n, columns
+    cdef char *column
+    cdef char *sums
+    while f < last:
+        p = f // k.panel
+        columns, n = panel_width(k, s.filters, p), min(last, (p + 1) * k.panel) - f
+        for u in range(s.kernel[0]):
+            column = at(k, op.buffer[3], (op.number[1] * p * k.panel + part * columns) * rows)
+            column = at(k, column, u * line * columns + f - p * k.panel)
+            sums = at(k, step.scratch, s.patches + f * s.patch + u * s.patch_line)
+            if back:
+                k.transpose(line, n, column, columns, sums, s.patch)
+            else:
+                k.transpose(n, line, sums, s.patch, column, columns)
+        f += n
 
 
 cdef void sparse_grad_weights(
@@ -150,8 +157,7 @@ cdef void sparse_grad_weights(
     g.depth, g.at, g.tap, g.b_row, g.c_row = s.windows, s.window, s.tap, s.line, s.patch_line
     memset(step.scratch, 0, s.cleared * k.itemsize)
     if step.chunk > 0:
-        for f in range(first, last):
-            move_gradient(op, step, s, part, f, True)
+        move_gradient(op, step, s, part, first, last, True)
     for image in range(share(step.n, part, parts), share(step.n, part + 1, parts)):
         bring_image(step, s, op.buffer[0], image)
         for f in range(first, min(last, s.filters)):
@@ -162,5 +168,4 @@ cdef void sparse_grad_weights(
             g.factor, g.index = at(k, op.buffer[1], offset), at(k, op.buffer[2], offset)
             g.b, g.c = step.scratch, at(k, step.scratch, s.patches + f * s.patch)
             multiply(k, s, &g)
-    for f in range(first, last):
-        move_gradient(op, step, s, part, f, False)
+    move_gradient(op, step, s, part, first, last, False)

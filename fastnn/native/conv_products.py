@@ -129,7 +129,7 @@ def forward(layout, op):
 
 
 def grad_input(layout, op):
-    """Descriptors of `conv_grad_input`, as a product of all gradients or of those behind a pool; one of them is 0."""
+    """Descriptors of a `conv_grad_input` op: one of all gradients, and one of maxima only (conv_sparse); one is 0."""
     dz, WT = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, channels = layout.columns(op.outputs[0]), layout.columns(dz)

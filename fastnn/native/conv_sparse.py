@@ -98,7 +98,7 @@ def _gradient(layout, op, images, filters, dense, inside):
     scratch.take(canvas.size + vectors * lanes)
     patches = scratch.take(layout.padded(filters) * patch)
     factors, far = len(canvas.window) * filters, inside and filters * patch * layout.dtype.itemsize > NEAR
-    cost = _cycles(layout, lines, vectors, factors, far or channels % lanes != 0)
+    cost = _cycles(layout, lines, vectors, factors, far)
     cost += 4 * lines * vectors * (len(canvas.window) if inside else filters)
     cost += 2 * geometry.image[0] * geometry.image[1] * layout.padded(channels) // lanes
     if cost >= dense or scratch.size > OFFSETS:
@@ -128,11 +128,8 @@ def _gradient(layout, op, images, filters, dense, inside):
     ).address(layout)
 
 
-def _cycles(layout, lines, vectors, factors, slow):
-    """Cycles to multiply so many factors, each with its patch.
-
-    A cycle makes two multiply-adds where both vectors are at hand, but one where they cross lines of the cache.
-    """
+def _cycles(layout, lines, vectors, factors, far):
+    """Cycles to multiply so many factors, each with its patch: a load each, most of which cross lines of the cache."""
     registers = 24 if layout.panel == 4 * layout.lanes else 12
     tiles = -(-lines * vectors // registers)
-    return factors * tiles * (3 + max(4, lines * vectors / tiles * (1 if slow else 0.5)))
+    return factors * tiles * (2 + max(4, lines * vectors / tiles * (1.25 if far else 1)))

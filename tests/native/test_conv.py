@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _executor, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.ops.window import Geometry
 from fastnn.passes import place_barriers
@@ -223,6 +223,51 @@ def large_groups(rng):
     return Case(rng, channels=channels, filters=filters, groups=groups)
 
 
+def narrow(rng):
+    """A few filters of a few channels behind a pool, whose gradients are multiplied at the maxima only."""
+    while True:
+        padding = tuple(tuple(int(i) for i in rng.integers(0, 3, 2)) for _ in range(2))
+        image, kernel, stride = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(4, 16), (2, 6), (1, 3)])
+        geometry = Geometry(image, kernel, stride, padding=padding)
+        pool = _pool(rng, geometry.output) if min(geometry.output) > 1 else None
+        if pool is not None:
+            break
+    channels, filters = int(rng.integers(1, 9)), int(rng.choice([1, 6, 16, 17, 67]))
+    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
+
+
+@pytest.fixture
+def always_sparse(monkeypatch):
+    """The gradients behind a pool at the maxima only, however long the model says that this takes."""
+    monkeypatch.setattr(conv_sparse, "_cycles", lambda *_: -np.inf)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("draw", [narrow, Case])
+@pytest.mark.parametrize("seed", range(20))
+def test_gradients_at_maxima_only(seed, draw, kind, dtype, isa, always_sparse):
+    rng = np.random.default_rng(400 + seed)
+    rows = int(rng.integers(1, 34))
+    compare(draw(rng), kind, rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_the_narrow_layers_of_lenet_are_multiplied_at_maxima_only(kind, isa):
+    for name in ("lenet 1", "lenet 2"):
+        geometry, channels, filters, layout = NETWORKS[name]
+        pool = Geometry(geometry.output, (2, 2), (2, 2))
+        rng = np.random.default_rng(0)
+        case = Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool, layout=layout)
+        op = case.op(kind)
+        buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
+        layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
+        _, _, _, numbers, _ = layout.bound[1][0]
+        assert numbers[0] == 0 and numbers[4] != 0, name
+
+
 NETWORKS = {
     "keras 1": (Geometry((28, 28), (3, 3)), 1, 32, "rows"),
     "keras 2": (Geometry((13, 13), (3, 3)), 32, 64, "panels"),
@@ -281,7 +326,7 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", [Case, large_groups])
+@pytest.mark.parametrize("draw", [Case, large_groups, narrow])
 @pytest.mark.parametrize("seed", range(8))
 def test_bits_do_not_depend_on_threads(seed, draw, kind, isa):
     rng = np.random.default_rng(200 + seed)
