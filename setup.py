@@ -33,6 +33,10 @@ X86 = {
     "avx2": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"],
     "avx512": ["/arch:AVX512"] if MSVC else AVX512.split(),
 }
+if not MSVC:
+    X86["avx512_bf16"] = [*AVX512.split(), "-mavx512bf16"]
+if sys.platform == "linux":
+    X86["amx"] = [*X86["avx512_bf16"], "-mamx-tile", "-mamx-bf16"]
 ISAS = {"x86_64": X86, "amd64": X86, "aarch64": {"neon": []}, "arm64": {"neon": []}}
 ISA_FLAGS = next((isas for name, isas in ISAS.items() if TARGET.endswith(name)), {"baseline": []})
 

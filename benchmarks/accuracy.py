@@ -17,9 +17,9 @@ import networks
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import ConvNet, MLPClassifier
+from fastnn import ConvNet, ESNClassifier, MLPClassifier, RecurrentClassifier
 from fastnn.augment import HorizontalFlip, Rotate, Shift, Zoom
-from fastnn.layers import BatchNorm, Conv2D, Dense, Dropout, MaxPool2D
+from fastnn.layers import GRU, LSTM, BatchNorm, Bidirectional, Conv2D, Dense, Dropout, GlobalAvgPool, MaxPool2D
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,15 @@ class Recipe:
     def arrays(self):
         if self.estimator is MLPClassifier:
             return data.mnist()
+        if self.data == "japanesevowels":
+            return data.sequences(self.data)
+        if self.estimator is RecurrentClassifier:
+            return data.mnist(28, 28)
         return data.split(self.data)
 
     def network(self, seed, epochs):
+        if self.estimator is ESNClassifier:  # solved, not trained in epochs
+            return self.estimator(random_state=seed, **self.parameters)
         parameters = self.parameters | ({"max_iter": epochs} if epochs else {})
         return self.estimator(random_state=seed, n_iter_no_change=np.inf, **parameters)
 
@@ -66,6 +72,14 @@ RECIPES = (
     Recipe("gunpoint", "gunpoint", ConvNet, 0.97, 5, SIGNALS),
     Recipe("arrowhead", "arrowhead", ConvNet, 0.80, 5, SIGNALS),
     Recipe("basicmotions", "basicmotions", ConvNet, 0.95, 5, SIGNALS),
+    Recipe("japanese-vowels-esn", "japanesevowels", ESNClassifier, 0.975, 5),
+    Recipe("japanese-vowels", "japanesevowels", RecurrentClassifier, 0.95, 5, {
+        "layers": [Bidirectional(GRU(64, return_sequences=True, dropout=0.2, recurrent_dropout=0.2)), GlobalAvgPool(),
+                   Dropout(0.3)],
+        "batch_size": 32, "max_iter": 100, "learning_rate": "cosine", "learning_rate_init": 0.003}),
+    Recipe("mnist-rows", "mnist", RecurrentClassifier, 0.983, 3, {
+        "layers": [LSTM(128)], "batch_size": 128, "max_iter": 5, "learning_rate": "one_cycle",
+        "learning_rate_init": 0.004}),
 )  # fmt: skip
 
 
@@ -107,8 +121,11 @@ def run(recipe, options):
             network.fit(X_train, y_train)
         seconds.append(perf_counter() - start)
         scores.append(network.score(X_test, y_test))
-        print(f"{recipe.name}, seed {seed}: {scores[-1]:.4f} after {network.n_iter_} epochs", flush=True)
-    size = sum(np.size(array) for array in (*network.coefs_, *network.intercepts_) if array is not None)
+        epochs = f" after {network.n_iter_} epochs" if hasattr(network, "n_iter_") else ""
+        print(f"{recipe.name}, seed {seed}: {scores[-1]:.4f}{epochs}", flush=True)
+    solved = recipe.estimator is ESNClassifier
+    trained = (network.coef_, network.intercept_) if solved else (*network.coefs_, *network.intercepts_)
+    size = sum(np.size(array) for array in trained if array is not None)
     return recipe.name, scores, recipe.target if options.target is None else options.target, size, seconds
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import machine
 import pytest
 import report
-from kernels import ISAS, THREADS, measure, table
+from kernels import ALL_ISAS, THREADS, measure, table
 
 RESULTS = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("kernels")
-    group.addoption("--isa", action="append", choices=ISAS, help="an instruction set to measure, instead of all")
+    group.addoption("--isa", action="append", choices=ALL_ISAS, help="an instruction set to measure, instead of all")
     group.addoption("--threads", action="append", type=int, help="a number of threads, instead of one and all")
     group.addoption("--tiny", action="store_true", help="once, without looking at the time")
     group.addoption("--results", type=Path, help="folder for the table and JSON")
@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    wanted = config.option.isa or ISAS
+    wanted = config.option.isa or ALL_ISAS
     items[:] = [item for item in items if item.callspec.params.get("isa", wanted[-1]) in wanted]
 
 

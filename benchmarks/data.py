@@ -42,6 +42,14 @@ def split(name):
         return [arrays[key] for key in ("X_train", "y_train", "X_test", "y_test")]
 
 
+def sequences(name):
+    """The same of sequences of different lengths, which lie one after another: X_train and X_test are lists."""
+    X_train, y_train, X_test, y_test = split(name)
+    with np.load(_path(name)) as arrays:
+        ends = [np.cumsum(arrays[f"lengths_{part}"])[:-1] for part in ("train", "test")]
+    return np.split(X_train, ends[0]), y_train, np.split(X_test, ends[1]), y_test
+
+
 def mnist(*shape):
     """X_train, y_train, X_test, y_test; images as rows of that shape (default: 784), of numbers in [0, 1]."""
     X_train, y_train, X_test, y_test = split("mnist")

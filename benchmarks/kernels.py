@@ -13,6 +13,7 @@ bench_*.py, which `pytest benchmarks` runs too.
 import statistics
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -27,6 +28,7 @@ from fastnn.native import Runner, _executor
 from fastnn.plan import Buffer, Op, Plan
 
 ISAS = _executor.isa_names()
+ALL_ISAS = _executor.isa_names(bfloat16=True)
 HAS_TORCH = find_spec("torch") is not None  # PyTorch's kernels are timed beside ours where it is installed
 REPEATS = 8, 1000  # least and most executions of the op in one call, enough for OPERATIONS or BYTES
 OPERATIONS, BYTES = 2e8, 4e7
@@ -50,6 +52,8 @@ class Kernel:
         Floating-point operations; 0 where bytes are what counts.
     bytes : int
         Bytes read and written, in float32; 0: every operand once.
+    rounded : bool
+        Whether the operands are rounded to bfloat16; a buffer "copy" then holds the packed weights "W".
     """
 
     op: Op
@@ -57,6 +61,7 @@ class Kernel:
     operands: dict
     operations: int = 0
     bytes: int = 0
+    rounded: bool = False
 
     def plan(self, repeats):
         """The op `repeats` times, after ops that fill its batch inputs from X and y."""
@@ -65,6 +70,8 @@ class Kernel:
         for name, source in zip(self.batch_inputs, ("X", "y"), strict=False):
             buffers[source] = Buffer(source, buffers[name].shape, "source")
             fill.append(_fill(source, name))
+        if "copy" in buffers:
+            fill.append(Op("pack", ("W",), ("copy",), {"precision": "bfloat16"}, "columns"))
         return Plan("kernel", buffers, step=(*fill, *(self.op,) * repeats))
 
     @property
@@ -91,9 +98,9 @@ class Kernel:
         """A function that runs the op `repeats` times on random numbers."""
         plan, random = self.plan(repeats), np.random.default_rng(0)
         runner = self.runner(plan, isa, threads)
-        for name in self.op.inputs:
+        for name in self.operands:
             shape, role, *_ = self.operands[name]
-            if role != "batch":
+            if role not in ("batch", "transposed") and (name in self.op.inputs or name == "W"):
                 # Positive: the second moments of an optimiser are.
                 runner.set(name, random.uniform(0.01, 1.0, shape))
         sources = [random.normal(size=(self.rows, *self.operands[name][0])) for name in self.batch_inputs]
@@ -165,8 +172,9 @@ class Probe:
     def __init__(self, kernel, isa, threads, tiny):
         self.unit, self.rates = "GFLOP/s" if kernel.operations else "GB/s", []
         if kernel.operations:
-            work = _executor.peak(isa, 4, 1)
-            self._run = lambda n: _executor.peak(isa, 4, n, threads)
+            peak = partial(_executor.bfloat16_peak, isa) if kernel.rounded else partial(_executor.peak, isa, 4)
+            work = peak(1)
+            self._run = lambda n: peak(n, threads)
         else:
             x, y = np.zeros((2, max(kernel.traffic // 8, 64 * threads)), np.float32)
             work = 3 * x.nbytes / threads
@@ -231,7 +239,7 @@ def main(arguments=None):
     subjects = sorted(path.stem.removeprefix("bench_") for path in folder.glob("bench_*.py"))
     parser = report.parser(__doc__)
     parser.add_argument("subjects", nargs="*", default=subjects, metavar="subject", help=f"of {', '.join(subjects)}")
-    parser.add_argument("--isa", nargs="+", choices=ISAS, default=ISAS, help="instruction sets")
+    parser.add_argument("--isa", nargs="+", choices=ALL_ISAS, default=ALL_ISAS, help="instruction sets")
     parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="numbers of threads")
     options = report.parse(parser, arguments)
     if options.tiny:

@@ -19,6 +19,7 @@ from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 RATE = 0.001
+TRIAL = 30  # batches, at most, by which PyTorch's number of threads is chosen
 SMALL = 1 << 20  # bytes of X that stay in the cache
 FLOAT32, BFLOAT16 = PRECISIONS = "float32", "bfloat16"
 
@@ -91,7 +92,7 @@ def _trainers(make):
 class Torch:
     """Trains a network of PyTorch on tensors in memory, images in channels_last, with fused Adam.
 
-    Runs on one thread or on all cores, whichever has the faster epoch. bfloat16 is that of torch.autocast.
+    Runs on one thread or on all cores, whichever has the faster batches. bfloat16 is that of torch.autocast.
     """
 
     def __init__(self, network, X, y, batch, precision=FLOAT32, compiled=False):
@@ -125,10 +126,11 @@ class Torch:
 
     def _best_threads(self):
         seconds = {}
+        self.threads = CORES
+        self.start()
+        self.epochs(1)  # compiles for batches of both sizes
         for self.threads in sorted({1, CORES}):
-            self.start()
-            self.epochs(1)
-            seconds[self.threads] = min(self.epochs(1) for _ in range(2))
+            seconds[self.threads] = min(self.epochs(1, [RATE] * TRIAL) for _ in range(3))
         return min(seconds, key=seconds.get)
 
     def start(self, seed=None):
@@ -143,7 +145,7 @@ class Torch:
         self.optimizer = self.torch.optim.Adam(self.model.parameters(), lr=RATE, fused=True)
 
     def epochs(self, n, rates=None):
-        """Seconds of n epochs, with a learning rate for each batch or RATE."""
+        """Seconds of n epochs, with a learning rate for each batch (an epoch ends with the rates) or RATE."""
         rates = repeat(RATE) if rates is None else iter(rates)
         with torch_threads(self.threads):
             start = perf_counter()

@@ -56,7 +56,7 @@ ROWS = (
     Row("20k", "20 000 rows", partial(data.synthetic, 20_000, (50,), 10), Network((50,), (256, 128), 10), 256, 10),
     Row("mnist-100", "MNIST", data.mnist_train, Network((784,), (100,), 10), 200, 5),
     Row("mnist-256-128", "MNIST", data.mnist_train, Network((784,), (256, 128), 10), 128, 5),
-    Row("wide", "4096 rows", partial(data.synthetic, 4096, (1024,), 10), Network((1024,), (2048, 2048), 10), 512, 2),
+    Row("wide", "4096 rows", partial(data.synthetic, 4096, (1024,), 10), Network((1024,), (2048, 2048), 10), 512, 4),
     Row("convnet", "12 800 MNIST images,", IMAGES, KERAS, 128, 2),
     Row("lenet", "12 800 MNIST images,", IMAGES, LENET, 128, 3),
     Row("lstm", "6400 MNIST images by lines,", SEQUENCES, recurrent("lstm", 128), 128, 2),
@@ -115,13 +115,13 @@ def race(row, precision, options):
             if peer == "fastnn":
                 raise
             notes[peer] = f"not run: {type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
-    print(f"{row.title}, {precision}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}")
+    print(f"{row.title}, {precision}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
     times = {peer: [] for peer in fits}
-    for number in range(options.rounds):
+    for _ in range(options.rounds):
         for peer, fit in fits.items():
             time.sleep(PAUSE)
             times[peer].append(1000 * fit())
-        print(f"round {number + 1}", flush=True)
+    print(", ".join(f"{peer} {report.spread(values)} ms" for peer, values in times.items()), flush=True)
     result = {"row": row.title, "precision": precision, "epochs": row.epochs, "notes": notes}
     return result | {"milliseconds": times, "megabytes": {}}
 
@@ -166,10 +166,9 @@ def chart(figure, results, peers):
         for unit in UNITS:
             if result[unit]:
                 panels.setdefault((result["precision"], unit), []).append(result)
-    figure.set_size_inches(14, 7 * -(-len(panels) // 2))
-    for axes, ((precision, unit), rows) in zip(
-        figure.subplots(-(-len(panels) // 2), 2).flat, panels.items(), strict=False
-    ):
+    figure.set_size_inches(9, 7 * len(panels))
+    grid = figure.subplots(len(panels), squeeze=False)[:, 0] if panels else ()
+    for axes, ((precision, unit), rows) in zip(grid, panels.items(), strict=True):
         report.bars(axes, rows, peers, unit)
         axes.set_title(precision)
 

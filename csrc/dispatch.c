@@ -1,4 +1,5 @@
 /* Which kernel table this CPU gets, and the floating-point mode of a thread. Compiled with baseline flags. */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,13 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #define FNN_X86
 #include <xmmintrin.h>
+#if !defined(_MSC_VER) || defined(__clang__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 #if defined(FNN_X86) && defined(_MSC_VER) && !defined(__clang__)
@@ -42,41 +50,88 @@ static int fnn_cpu_has_avx512(void)
     return fnn_cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-#endif
 
-#define FNN_ISA(name, available) extern const fnn_kernels fnn_##name##_f32, fnn_##name##_f64;
-#include "isa.def"
-#undef FNN_ISA
-
-/* The table of an available instruction set by name, or of the i-th available one if the name is NULL. */
-static const fnn_kernels *fnn_find(const char *isa, int i, int64_t itemsize)
+/* Older compilers do not know the names of the following; a virtual machine takes microseconds for each question. */
+static int fnn_cpu_has_avx512_bf16(void)
 {
-#define FNN_ISA(name, available) \
-    if ((available) && (isa ? strcmp(isa, #name) == 0 : i-- == 0)) \
-        return itemsize == 4 ? &fnn_##name##_f32 : &fnn_##name##_f64;
-#include "isa.def"
-#undef FNN_ISA
-    return NULL;
+    static int known = -1;
+    if (known < 0) {
+        unsigned a, b, c, d;
+        known = fnn_cpu_has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+    }
+    return known;
 }
 
-const char *fnn_isa_name(int i)
+#if defined(__linux__)
+/* Linux gives a process the tiles' state when it asks (ARCH_REQ_XCOMP_PERM, component 18), and not where a signal stack is
+ * too small for it: then the process has no tiles. It is asked once. */
+static int fnn_cpu_has_amx(void)
 {
-    const fnn_kernels *kernels = i < 0 ? NULL : fnn_find(NULL, i, 4);
-    return kernels ? kernels->isa : NULL;
+    static int granted = -1;
+    if (granted < 0) {
+        enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+        unsigned a, b, c, d;
+        const int is_there = fnn_cpu_has_avx512_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+                             (d >> 22 & 1) && (d >> 24 & 1); /* AMX-BF16, AMX-TILE */
+        granted = is_there && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+    }
+    return granted;
+}
+#endif
+#endif
+
+#define FNN_ISA(name, available) \
+    extern const fnn_kernels fnn_##name##_f32, fnn_##name##_f64; \
+    extern const fnn_bfloat16 fnn_##name##_bfloat16;
+#define FNN_BFLOAT16_ISA(name, set, available) extern const fnn_bfloat16 fnn_##name##_bfloat16;
+#include "isa.def"
+#undef FNN_ISA
+#undef FNN_BFLOAT16_ISA
+
+typedef struct {
+    const char *name;
+    const fnn_kernels *f32, *f64;
+    const fnn_bfloat16 *bfloat16;
+} fnn_set;
+
+/* The available instruction set of a name, or the i-th one if that is NULL; its name is NULL where there is none. */
+static fnn_set fnn_find(const char *isa, int i, int with_bfloat16)
+{
+#define FNN_SET(name, set, available, shares) \
+    if ((with_bfloat16 || !shares) && (available) && (isa ? strcmp(isa, #name) == 0 : i-- == 0)) \
+        return (fnn_set){#name, &fnn_##set##_f32, &fnn_##set##_f64, &fnn_##name##_bfloat16};
+#define FNN_ISA(name, available) FNN_SET(name, name, available, 0)
+#define FNN_BFLOAT16_ISA(name, set, available) FNN_SET(name, set, available, 1)
+#include "isa.def"
+#undef FNN_ISA
+#undef FNN_BFLOAT16_ISA
+    return (fnn_set){NULL, NULL, NULL, NULL};
+}
+
+const char *fnn_isa_name(int i, int with_bfloat16) { return i < 0 ? NULL : fnn_find(NULL, i, with_bfloat16).name; }
+
+const char *fnn_isa_in_use(void)
+{
+    const char *isa = getenv("FASTNN_ISA"), *best = NULL;
+    if (isa && *isa) return fnn_find(isa, 0, 1).name;
+#define FNN_ISA(name, available) \
+    if (available) best = #name;
+#define FNN_BFLOAT16_ISA(name, set, available) FNN_ISA(name, available)
+#include "isa.def"
+#undef FNN_ISA
+#undef FNN_BFLOAT16_ISA
+    return best;
 }
 
 const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
 {
-    if (itemsize != 4 && itemsize != 8) return NULL;
-    if (!isa) {
-        isa = getenv("FASTNN_ISA");
-        if (isa && !*isa) isa = NULL;
-    }
-    if (isa) return fnn_find(isa, 0, itemsize);
-    int count = 0;
-    while (fnn_isa_name(count)) count++;
-    return fnn_find(NULL, count - 1, itemsize);
+    if (!isa) isa = fnn_isa_in_use();
+    if (!isa || (itemsize != 4 && itemsize != 8)) return NULL;
+    const fnn_set set = fnn_find(isa, 0, 1);
+    return itemsize == 4 ? set.f32 : set.f64;
 }
+
+const fnn_bfloat16 *fnn_bfloat16_for(const char *isa) { return fnn_find(isa, 0, 1).bfloat16; }
 
 /* Subnormal numbers cost a hundred times a normal one, and Adam's moments of rarely lit inputs decay into them. */
 #if defined(FNN_X86)

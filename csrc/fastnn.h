@@ -96,6 +96,22 @@ typedef struct {
 
 typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
 
+/* Product of one register tile with factors of which each has a place of its own: a gradient behind a max pool, all zeros
+ * but one in every window.
+ *   c[i*c_row + j] += sum over k < depth of factor[k*step] * b[at[k] + tap[index[k*step]] + i*b_row + j],
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. index holds whole numbers. */
+typedef struct {
+    const void *factor, *index;
+    int64_t step, depth;
+    const int32_t *at, *tap;
+    const void *b;
+    int64_t b_row;
+    void *c;
+    int64_t c_row;
+} fnn_sparse;
+
+typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
+
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
 typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
 /* dz[i] = dy[i] * f'(i), f' from s[i] = y[i], or z[i] where activations.def says INPUT; dz may be dy. */
@@ -191,6 +207,7 @@ typedef struct {
     int64_t indexed_rows[FNN_MAX_VECTORS + 1];
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];
@@ -273,12 +290,18 @@ typedef struct {
     void (*store)(int64_t rows, int64_t columns, const void *from, int64_t panel_stride, int64_t from_first, void *to,
                   int64_t to_row);
 
+    /* Whether a row-major (rows, columns) matrix has other bits than one in panels, those before `first_panel` left out. */
+    int (*differs)(int64_t rows, int64_t columns, int64_t first_panel, const void *matrix, const void *panels);
+
     /* to[r*to_row + i*to_step] = from[r*from_row + i*from_step], r < rows, i < n. */
     void (*copy)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
                  int64_t to_step);
     /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it; i < n,
      * j < width (multiple of lanes). */
     void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);
+    /* The same with tap t of window i at x[(window[i] + tap[t])*width + j]. */
+    void (*max_at_windows)(int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap,
+                           void *y, void *index);
     /* to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. */
     void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
                            const int32_t *tap, void *to, int64_t to_row);
@@ -296,6 +319,9 @@ typedef struct {
      * then have one position. */
     void (*reshape)(int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
                     int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y);
+    /* to[r*to_row + j] = from[r*from_row + j] for j < columns, then zeros up to a multiple of lanes; the rows in order, so
+     * that with a smaller to_row the next row takes the zeros' place. Reads whole vectors. */
+    void (*pad_lines)(int64_t rows, int64_t columns, const void *from, int64_t from_row, void *to, int64_t to_row);
     /* y[i] = a[i] + b[i], i < n, a multiple of lanes; y may be a or b. */
     void (*add)(int64_t n, const void *a, const void *b, void *y);
     /* y[i] = value, i < n. */
@@ -305,11 +331,12 @@ typedef struct {
     void (*copy_columns)(int64_t first, int64_t rows, int64_t n, int64_t x_columns, int64_t x_first, int64_t x_stride,
                          const void *x, int64_t y_columns, int64_t y_first, int64_t y_stride, void *y);
     void (*augment)(const fnn_augment *a);
-    /* z[i*width + l] += sum over j < links, in order, of w[i*links + j] * s[source[i*links + j]*width + l]; i < units, l <
-     * width, which is 1 or lanes. source holds numbers of units; z must not overlap s. */
-    void (*links)(int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z);
-    /* to[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to may be s or y. */
-    void (*leak)(int64_t n, double share, const void *y, const void *s, void *to);
+    /* z[q*z_row + i] += sum over j < links, in order, of w[j*width + i] * s[q*s_row + shift[j] + i]; q < sequences, which is 1
+     * or 4, i < width, a multiple of lanes; z must not overlap s. */
+    void (*links)(int64_t sequences, int64_t width, int64_t links, const int32_t *shift, const void *w, const void *s,
+                  int64_t s_row, void *z, int64_t z_row);
+    /* to[i] = also[i] = s[i] + share * (y[i] - s[i]), i < n, a multiple of lanes; to and also may be s, y or each other. */
+    void (*leak)(int64_t n, double share, const void *y, const void *s, void *to, void *also);
 
     /* A step of recurrent cells. gates of lstm: i, f, g, o; of gru: r, z, n, and a = h[t-1] U_n + d, which is line 3 of z, too. */
     void (*lstm_cell)(const fnn_cell *s);
@@ -338,11 +365,64 @@ typedef struct {
     void (*stream)(int64_t n, const void *x, void *y);
 } fnn_kernels;
 
+/* c[i][j] = init[i][j] + sum over block < blocks, k < D of A(i, block, k) * B(block, k, j), i < rows, j < tiles * lanes:
+ *   A(i, block, k) = a[i*a_row + offset[block] + k], or block * a_block for an offset that is NULL;
+ *   B(block, 2*q + h, v*lanes + l) = b[v*b_tile + block*D*lanes + (q*lanes + l)*2 + h],
+ * both bfloat16, D = 2 * lanes; c and init are float32, with rows c_row and init_row apart. Each sum has the same order for
+ * any rows and tiles. init NULL means zeros, init_row 0 repeats one row (a bias), init may be c (accumulate). Rows up to
+ * the next multiple of 16 are read of A; what they hold does not matter. Subnormal numbers count as zero.
+ * With `parts` it is that for each part p < parts of a taller product: from a + a_part[p] to c + p*c_part, and from
+ * init + p*c_part where init_row is not 0. a_part NULL means a single part. */
+typedef struct {
+    const uint16_t *a;
+    int64_t a_row, a_block;
+    const int32_t *offset;
+    int64_t blocks;
+    const uint16_t *b;
+    int64_t b_tile;
+    const float *init;
+    int64_t init_row;
+    float *c;
+    int64_t c_row, rows, tiles;
+    const int32_t *a_part;
+    int64_t parts, c_part;
+} fnn_bfloat16_product;
+
+/* Products of operands rounded to bfloat16, to the nearest and ties to even. Their float32 sources are `rows` rows of `width`
+ * columns (a multiple of lanes), `from_row` apart. A block is D = 2 * lanes numbers deep; depths are filled up with zeros. */
+typedef struct {
+    const char *isa;
+    /* n numbers as bfloat16; and rounded but still float32, where `to` may be `from`. Any n. */
+    void (*narrow)(int64_t n, const float *from, uint16_t *to);
+    void (*round)(int64_t n, const float *from, float *to);
+    /* As A of a product: rows with depth along the columns, or columns with depth along the rows.
+     * to[j / D * to_block + i*to_row + j % D] = from(i, j);  to[i / D * to_block + j*to_row + i % D] = from(i, j), to_row even. */
+    void (*pack_rows)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_row,
+                      int64_t to_block);
+    void (*pack_columns)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_row,
+                         int64_t to_block);
+    /* As B of a product: with depth along the rows, or along the columns, to_tile elements from tile to tile. */
+    void (*pack_pairs)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    void (*pack_transposed)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    /* Between `enter` and `leave`, which a thread calls around its products. */
+    void (*multiply)(const fnn_bfloat16_product *p);
+    void (*enter)(void);
+    void (*leave)(void);
+    /* Products of operands in the first cache, with enter and leave: the probe of the peak. Returns the operations done. */
+    double (*peak)(int64_t repeats);
+} fnn_bfloat16;
+
+/* The table of bfloat16 for an instruction set's name, also for one of those that isa.def lists for bfloat16 only. */
+const fnn_bfloat16 *fnn_bfloat16_for(const char *isa);
+
 /* The table for this CPU: isa NULL picks the best one the CPU (and FASTNN_ISA) allows; else that name, or NULL if the CPU or build lacks it.
  * itemsize 4 or 8. */
 const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize);
-/* The i-th name of the instruction sets this CPU and build can run, slowest first; NULL past the end. */
-const char *fnn_isa_name(int i);
+/* The i-th name of the instruction sets this CPU and build can run, slowest first; NULL past the end. Those for bfloat16 only,
+ * which share the other tables of the set before them, are left out unless asked for. */
+const char *fnn_isa_name(int i, int with_bfloat16);
+/* The name that isa NULL stands for above; NULL if FASTNN_ISA names none that is here. */
+const char *fnn_isa_in_use(void);
 
 /* Flush-to-zero and denormals-are-zero for the calling thread; returns the former state for fnn_restore_float_mode. */
 uint64_t fnn_flush_denormals(void);
@@ -359,6 +439,9 @@ typedef struct {
     char padding[56];
 } fnn_barrier;
 void fnn_barrier_wait(fnn_barrier *b, int threads);
+
+/* The counter before it is raised by 1, for threads that take turns. */
+int32_t fnn_take(int32_t *counter);
 
 /* OpenMP facts without <omp.h>: 0/1 and 1 in a serial build. */
 int fnn_has_openmp(void);

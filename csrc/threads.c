@@ -87,6 +87,8 @@ void fnn_barrier_wait(fnn_barrier *b, int threads)
     }
 }
 
+int32_t fnn_take(int32_t *counter) { return FNN_INCREMENT(*counter) - 1; }
+
 #ifdef _OPENMP
 int fnn_has_openmp(void) { return 1; }
 int fnn_max_threads(void) { return omp_get_max_threads(); }

@@ -13,6 +13,8 @@ from fastnn.estimators import (
     ESNRegressor,
     MLPClassifier,
     MLPRegressor,
+    RecurrentClassifier,
+    RecurrentRegressor,
     SlidingWindow,
 )
 from fastnn.gradient_check import check_gradient
@@ -24,6 +26,8 @@ __all__ = [
     "ESNRegressor",
     "MLPClassifier",
     "MLPRegressor",
+    "RecurrentClassifier",
+    "RecurrentRegressor",
     "SlidingWindow",
     "activations",
     "augment",

@@ -1,8 +1,8 @@
 """``python -m fastnn``: trains on data that scikit-learn bundles, and shows how well and how fast.
 
 Each network is fitted in turn by fastnn and, convolutions apart, by scikit-learn's own estimator, with the same
-parameters on the same split. Times are medians over interleaved rounds. The exit code is 1 if a held-out score or a
-gradient is not what it should be.
+parameters on the same split. Times are medians over interleaved rounds. An echo state network then forecasts a chaotic
+series. The exit code is 1 if a held-out score, the forecast or a gradient is not what it should be.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
 from sklearn import datasets, neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -20,10 +21,12 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn.config import show_config
+from fastnn.datasets import mackey_glass
 from fastnn.layers import BatchNorm, Conv2D, MaxPool2D
 
 PLOT = "fastnn-loss-curves.png"
 GRADIENT_LIMIT = 1e-6  # relative error in float64
+FORECAST_LIMIT = 0.08  # root mean squared error over standard deviation
 SHORTFALL = 0.05  # how far below scikit-learn's score chance alone may put a sound fit on so few held-out rows
 
 
@@ -85,6 +88,7 @@ def main(arguments=None):
     print("fastnn beside scikit-learn: same parameters, same split, standardised columns\n")
     results = race(options.rounds or (1 if options.quick else 5), options.backend)
     failures = report(results)
+    failures += forecast_series(options.backend)
     failures += check_gradients(options.backend)
     if not options.no_plot:
         print(plot(results, options.plot))
@@ -160,6 +164,21 @@ def report(results):
             expected = f"at least {task.least}{beside}"
             failures.append(f"{task.name}: held-out {task.score_name} {ours:.3f}, expected {expected}")
     return failures
+
+
+def forecast_series(backend):
+    """Fits an echo state network to the next step of the Mackey-Glass series and lets it go on by itself; returns what
+    is wrong."""
+    x = np.tanh(mackey_glass(2084, random_state=0) - 1)[:, np.newaxis]
+    features = ("bias", "input", "state", "squared_state")
+    esn = fastnn.ESNRegressor(300, spectral_radius=1.1, washout=100, features=features, alpha=1e-8, random_state=0)
+    start = perf_counter()
+    esn.set_params(backend=backend).fit([x[:1999]], [x[1:2000]])
+    seconds = perf_counter() - start
+    error = float(np.sqrt(np.mean((esn.forecast(84) - x[2000:]) ** 2)) / x.std())
+    print(f"\nMackey-Glass series, 2000 steps: ESNRegressor with 300 units, fit {1000 * seconds:.1f} ms")
+    print(f"its own forecast of the next 84 steps: NRMSE {error:.1e} (limit {FORECAST_LIMIT:g})")
+    return [] if error <= FORECAST_LIMIT else [f"Mackey-Glass: forecast is off by {error:.3f}"]
 
 
 def check_gradients(backend):

@@ -43,7 +43,7 @@ def _core():
         "compiler": _executor.compiler(),
         "Cython": _cython_of(_executor),
         "instruction set": in_use,
-        "available": ", ".join(_executor.isa_names()),
+        "available": ", ".join(_executor.isa_names(bfloat16=True)),
         "FASTNN_ISA": os.environ.get("FASTNN_ISA") or "not set",
         "OpenMP": "yes" if openmp else "no: built without it, everything runs on one thread",
         "threads": str(effective_threads()),

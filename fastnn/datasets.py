@@ -77,3 +77,35 @@ def narma(n_steps, *, order=10, random_state=None):
         recent = y[t - order + 1 : t + 1].sum()
         y[t + 1] = 0.3 * y[t] + 0.05 * y[t] * recent + 1.5 * u[t - order + 1] * u[t] + 0.1
     return u, y
+
+
+def adding_problem(n_sequences, *, n_steps=100, random_state=None):
+    """Sequences whose target is the sum of two of their numbers: the first channel is uniform in [0, 1), the second is
+    1 at two steps, one in each half, and 0 at all others; y is the sum of the first channel at these two.
+
+    To say 1 each time has a mean squared error of 1/6.
+
+    Parameters
+    ----------
+    n_sequences : int
+    n_steps : int, default=100
+        At least 2.
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    X : ndarray of shape (n_sequences, n_steps, 2)
+    y : ndarray of shape (n_sequences,)
+
+    References
+    ----------
+    Hochreiter and Schmidhuber (1997), Long short-term memory, section 5.4; in this form Le, Jaitly and Hinton (2015), A
+    simple way to initialize recurrent networks of rectified linear units.
+    """
+    random, rows = check_random_state(random_state), np.arange(n_sequences)
+    X = np.zeros((n_sequences, n_steps, 2))
+    X[:, :, 0] = random.uniform(0.0, 1.0, (n_sequences, n_steps))
+    half = n_steps // 2
+    first, second = random.randint(0, half, n_sequences), random.randint(half, n_steps, n_sequences)
+    X[rows, first, 1] = X[rows, second, 1] = 1.0
+    return X, X[rows, first, 0] + X[rows, second, 0]

@@ -27,7 +27,7 @@ class GradientCheck(dict):
 
 
 def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_entries=50, random_state=0):
-    """Compares the gradient of the training loss with central differences, in float64.
+    """Compares the gradient of the training loss with central differences, in float64 whatever the precision is.
 
     For each checked entry w of a parameter, g' = (loss(w + h) - loss(w - h)) / (2 h) with h = epsilon * max(1, |w|) is
     held against backpropagation's g; the error is |g - g'| / max(|g|, |g'|, 1e-4 * largest |g| of all, 1e7 * rounding),

@@ -32,6 +32,9 @@ class Network:
     lengths : bool
         Whether X holds sequences (time, channels) of which only the first steps count: one number more, behind the
         others of its row, says how many.
+    precision : {"full", "bfloat16"}
+        "bfloat16" rounds the operands of all products to it, in training and prediction; sums and all else keep the
+        backend's real type, which has to be float32.
     """
 
     input_shape: tuple
@@ -41,6 +44,7 @@ class Network:
     scale: float = 1.0
     augment: tuple = ()
     lengths: bool = False
+    precision: str = "full"
 
     def __post_init__(self):
         shape = self.input_shape if isinstance(self.input_shape, tuple) else (self.input_shape,)
@@ -104,7 +108,8 @@ def lower(
         output = ops.shape.in_panels(builder, _output(builder, z, network.output_activation))
         ops.gather.store(builder, output)
         builder.step = passes.pool_first(builder)
-        return passes.fuse(passes.fold_norms(builder.plan(output=output)))
+        plan = passes.fuse(passes.fold_norms(builder.plan(output=output)))
+        return passes.use_bfloat16(plan) if network.precision == "bfloat16" else plan
 
     t = _gather_target(builder, mixing, builder.shape(z), one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
@@ -119,6 +124,8 @@ def lower(
     plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update)
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows)
+    if network.precision == "bfloat16":
+        plan = passes.use_bfloat16(plan)
     return passes.place_barriers(plan)
 
 

@@ -1,11 +1,12 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
 `pool_first` and `fold_norms` leave out work; `fuse` joins ops whose intermediate buffer nobody else reads;
-`split_wide_layers` chooses how threads share the forward products; `place_barriers` marks where threads must wait for
-each other.
+`split_wide_layers` chooses how threads share the forward products; `use_bfloat16` rounds the operands of products;
+`place_barriers` marks where threads must wait for each other.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 from fastnn.plan import Buffer, Op
 
@@ -201,17 +202,112 @@ def split_wide_layers(plan, rows):
     return plan.with_(step=tuple(map(choose, plan.step)), update=tuple(map(choose, plan.update)))
 
 
+class _Bfloat16:
+    """The ops of a plan with the operands of their products rounded, and the copies of weights that they read."""
+
+    PRODUCTS = ("dense", "dense_grad_input", "dense_grad_weights", "dense_update")
+    CONVOLUTIONS = ("conv", "conv_grad_input", "conv_grad_weights", "conv_transpose")
+    ATTRIBUTE = {"precision": "bfloat16"}
+
+    def __init__(self, plan):
+        self.plan, self.buffers = plan, dict(plan.buffers)
+        self.copies = {}  # (weights, op kind) -> the op that makes the copy
+
+    def section(self, ops):
+        """The ops of a section, each behind those that round what it reads in place."""
+        made, rounded = [], set()
+        for op in ops:
+            if op.kind in self.CONVOLUTIONS and op.attributes["groups"] > 1:
+                op = self._grouped(op, made, rounded)
+            elif op.kind in self.CONVOLUTIONS + self.PRODUCTS or op.kind == "transpose":
+                op = self._packed(op)
+            made.append(op)
+        return made
+
+    def _packed(self, op):
+        """The op on packed weights."""
+        if op.kind in ("dense", "conv"):
+            attributes = {}
+            if op.kind == "conv":
+                in_rows = self.buffers[op.inputs[0]].layout == "rows"
+                attributes = {"geometry": op.attributes["geometry"], "in_rows": in_rows}
+            op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
+        elif op.kind == "conv_grad_input" and op.inputs[1] in self.plan.parameters:
+            op = self._reading(op, "conv_transpose", {"groups": 1})  # one channel and one filter: W was its own
+        elif op.kind in ("transpose", "conv_transpose"):
+            WT = op.outputs[0]
+            self.buffers[WT] = replace(self.buffers[WT], layout="bfloat16")
+        return op.with_(attributes=op.attributes | self.ATTRIBUTE)
+
+    def _reading(self, op, kind, attributes):
+        """The op with a copy of its weights that an op of some kind makes."""
+        W = op.inputs[1]
+        copy = f"{W}.{'T' if kind == 'conv_transpose' else 'bfloat16'}"
+        self.buffers[copy] = Buffer(copy, self.buffers[W].shape, "transposed", "bfloat16")
+        self.copies[copy] = Op(kind, (W,), (copy,), attributes | self.ATTRIBUTE, "columns")
+        return op.with_(inputs=(op.inputs[0], copy, *op.inputs[2:]))
+
+    def _grouped(self, op, made, rounded):
+        """Groups of channels are multiplied in float32, on operands that are rounded before; so the bias's gradient
+        sums rounded numbers, too."""
+        operands = {"conv_transpose": op.inputs[:1]}.get(op.kind, op.inputs[:2])
+        for name in operands:
+            source, copy = self.buffers[name], f"{name}.rounded"
+            if source.role == "transposed" and f"{name.removesuffix('.T')}.rounded" in self.buffers:
+                continue  # made from rounded weights
+            if copy not in rounded and (source.role == "batch" or op.kind == "conv_transpose"):
+                split = "rows" if source.role == "batch" else "columns"
+                made.append(Op("round", (name,), (copy,), self.ATTRIBUTE, split))
+                rounded.add(copy)
+            if source.role != "batch":
+                self.copies[copy] = Op("round", (name,), (copy,), self.ATTRIBUTE, "columns")
+            role = "batch" if source.role == "batch" else "transposed"
+            self.buffers[copy] = replace(source, name=copy, role=role)
+            op = op.with_(inputs=tuple(copy if name == other else other for other in op.inputs))
+        return op
+
+    def renewed(self, update):
+        """The update with the copies renewed whose weights it changes: by a layer's own update where it has one."""
+        made = {name for op in update for name in op.outputs}
+        for copy, op in self.copies.items():
+            (W,) = op.inputs
+            own = [i for i, u in enumerate(update) if u.kind == "dense_update" and u.inputs[2] == W]
+            for i in own:
+                update[i] = update[i].with_(outputs=(*update[i].outputs, copy))
+            if not own and W in made and copy not in made:
+                update.append(op)
+        return update
+
+    def prepared(self, prepare):
+        """The preparation with all copies made."""
+        made = {name for op in prepare for name in op.outputs}
+        return prepare + [op for copy, op in self.copies.items() if copy not in made]
+
+
+def use_bfloat16(plan):
+    """Rounds the operands of the products to bfloat16: the ops get precision="bfloat16" and read rounded copies of
+    weights, which are made before the first step and again by each update."""
+    made = _Bfloat16(plan)
+    prepare, step, update = (made.section(section) for section in (plan.prepare, plan.step, plan.update))
+    prepare, update = made.prepared(prepare), made.renewed(update)
+    return plan.with_(prepare=tuple(prepare), step=tuple(step), update=tuple(update), buffers=made.buffers)
+
+
 def place_barriers(plan):
     """Marks the ops before which threads must wait: where an op touches what another thread may still be writing,
     or writes what another may still be reading. Ops that share rows or parts in the same way never disturb each
     other."""
+    placed, n = _with_barriers(plan.step + plan.update), len(plan.step)
+    return plan.with_(prepare=_with_barriers(plan.prepare), step=placed[:n], update=placed[n:])
+
+
+def _with_barriers(ops):
     placed, pending = [], []
-    for op in plan.step + plan.update:
+    for op in ops:
         barrier = any(_disturbs(earlier, op) for earlier in pending)
         pending = [op] if barrier else [*pending, op]
         placed.append(op.with_(barrier=barrier))
-    n = len(plan.step)
-    return plan.with_(step=tuple(placed[:n]), update=tuple(placed[n:]))
+    return tuple(placed)
 
 
 def _disturbs(earlier, later):

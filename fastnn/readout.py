@@ -1,87 +1,183 @@
 """Linear readouts of features: ridge regression from normal equations, its leave-one-out error, and recursive least
 squares. Everything is float64: the normal equations square the condition number."""
 
+import functools
+
 import numpy as np
 from scipy import linalg
 
+from fastnn import ops
+from fastnn.passes import place_barriers
+from fastnn.plan import Builder
+from fastnn.training import runner_class, thread_limit
+
+ROWS = 512  # gathered before they are multiplied: a panel of their columns stays in the second cache
+TILE = 64  # of a Cholesky decomposition: too little work for BLAS to start threads
+
 
 class Ridge:
-    """Normal equations, filled block by block: the sums of x x^T, x y^T, x and y.
+    """Normal equations, filled block by block: the products A^T A of rows a = sqrt(weight) (x, y, 1).
 
-    Minimises sum |y - W^T x - b|^2 + alpha |W|^2; the intercept b is not penalised.
+    Minimises sum weight |y - W^T x - b|^2 + alpha |W|^2; the intercept b is not penalised.
 
     Parameters
     ----------
     features, outputs : int
     intercept : bool
         Whether there is one.
+    backend : {"native", "numpy"}
+    n_jobs : int or None
 
     References
     ----------
     Hoerl and Kennard (1970), Ridge regression: biased estimation for nonorthogonal problems.
     """
 
-    def __init__(self, features, outputs, intercept):
-        self.gram, self.moments = np.zeros((features, features), order="F"), np.zeros((features, outputs))
-        self.sums, self.totals = np.zeros(features), np.zeros(outputs)
-        self.rows, self.intercept = 0, intercept
+    def __init__(self, features, outputs, intercept, backend="native", n_jobs=None):
+        self.features, self.outputs, self.intercept = features, outputs, intercept
+        self.backend, self.n_jobs = backend, n_jobs
+        width = features + outputs + 1
+        self.products = np.zeros((width, width))  # of no use below the diagonal
+        self.gathered, self.runner, self.waiting = None, None, 0
 
-    def add(self, X, Y):
-        """Adds rows: X (n, features), Y (n, outputs), float64."""
-        # The upper triangle is all that is ever read.
-        self.gram = linalg.blas.dsyrk(1.0, X.T, beta=1.0, c=self.gram, overwrite_c=True)
-        self.moments += X.T @ Y
-        self.rows += len(X)
-        if self.intercept:
-            self.sums += X.sum(axis=0)
-            self.totals += Y.sum(axis=0)
+    def add(self, X, Y, weight=None):
+        """Adds rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones."""
+        if self.runner is None:
+            self._begin()
+        for first in range(0, len(X), ROWS):
+            part = slice(first, first + ROWS)
+            self._gather(X[part], Y[part], None if weight is None else weight[part])
+
+    def _begin(self):
+        width, threads = len(self.products), thread_limit(self.backend, self.n_jobs)
+        self.gathered = np.empty((ROWS, width))
+        self.runner = runner_class(self.backend)(_products_plan(width), dtype=float, rows=ROWS, n_threads=threads)
+        self.runner.set("gram.G", self.products)
+
+    def _gather(self, X, Y, weight):
+        if self.waiting + len(X) > ROWS:
+            self._multiply()
+        rows = self.gathered[self.waiting : self.waiting + len(X)]
+        self.waiting += len(X)
+        rows[:, : self.features], rows[:, self.features : -1], rows[:, -1] = X, Y, 1.0
+        if weight is not None:
+            rows *= np.sqrt(weight)[:, np.newaxis]
+
+    def _multiply(self):
+        """Adds the products of the rows gathered so far."""
+        self.runner.bind(self.gathered[: self.waiting])
+        self.runner.train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
+        self.waiting = 0
+
+    def finish(self):
+        """Adds what is still waiting; rows may follow."""
+        if self.runner is not None:
+            if self.waiting:
+                self._multiply()
+            self.products = self.runner.get("gram.G")
+            self.gathered = self.runner = None  # not for pickles
+
+    @property
+    def finite(self):
+        """Whether everything added so far was."""
+        self.finish()
+        return bool(np.isfinite(self.products).all())
 
     def _centred(self):
-        """(G, R, mean of x, mean of y), each about the mean where there is an intercept."""
-        mean, centre = self.sums / self.rows, self.totals / self.rows
-        upper = linalg.blas.dsyr(-self.rows, mean, a=self.gram)
-        return upper, self.moments - self.rows * np.outer(mean, centre), mean, centre
+        """(G, R, mean of x, mean of y, sum of weights), G and R about the means where there is an intercept."""
+        self.finish()
+        f, total = self.features, self.products[-1, -1]
+        if not total > 0:
+            raise ValueError("sample_weight leaves no row after the washout with a weight above 0")
+        G, R = self.products[:f, :f].copy(), self.products[:f, f:-1].copy()
+        mean, centre = np.zeros(f), np.zeros(self.outputs)
+        if self.intercept:
+            mean, centre = self.products[:f, -1] / total, self.products[f:-1, -1] / total
+            G -= np.outer(total * mean, mean)
+            R -= np.outer(total * mean, centre)
+        return G, R, mean, centre, total
 
     def solve(self, alpha):
         """(W, b) by Cholesky decomposition; W of least norm where alpha = 0 leaves many."""
-        G, R, mean, centre = self._centred()
+        G, R, mean, centre, _ = self._centred()
         G[np.diag_indices_from(G)] += alpha
         try:
-            W = linalg.cho_solve(linalg.cho_factor(G, check_finite=False), R)
+            W = cholesky_solve(G, R)
         except linalg.LinAlgError:
             W = linalg.lstsq(np.triu(G) + np.triu(G, 1).T, R, cond=len(G) * np.finfo(float).eps)[0]
         return W, centre - mean @ W
 
     def leave_one_out(self, alphas, blocks):
-        """Mean squared error of each row predicted from all others, for each alpha.
+        """Weighted mean squared error of each row predicted from all others, for each alpha.
 
-        With the hat matrix H = X (G + alpha I)^-1 X^T it is the mean of ((y_i - y'_i) / (1 - H_ii))^2 (Allen, 1974;
+        With the hat matrix H = A (G + alpha I)^-1 A^T it is the mean of ((y_i - y'_i) / (1 - H_ii))^2 (Allen, 1974;
         Golub, Heath and Wahba, 1979). One eigendecomposition of G serves all alphas.
 
         Parameters
         ----------
         alphas : array-like of float
-        blocks : iterable of (X, Y)
+        blocks : iterable of (X, Y, weight)
             The rows that were added, once more.
 
         Returns
         -------
         ndarray of shape (n_alphas,)
         """
-        G, R, mean, centre = self._centred()
+        G, R, mean, centre, total = self._centred()
         values, Q = linalg.eigh(G, lower=False)
         projected = Q.T @ R
         # Noise of rounding must not pass for a direction of its own.
         floor = len(values) * np.finfo(float).eps * max(values[-1], np.finfo(float).tiny)
         inverse = [1.0 / (np.maximum(values, floor) + alpha) for alpha in alphas]
         errors = np.zeros(len(inverse))
-        for X, Y in blocks:
+        for X, Y, weight in blocks:
+            weight = np.ones(len(X)) if weight is None else weight
             Z, Y = (X - mean) @ Q, Y - centre
             for a, scale in enumerate(inverse):
-                kept = 1.0 - self.intercept / self.rows - (Z * Z) @ scale
+                kept = 1.0 - weight * (self.intercept / total + (Z * Z) @ scale)
                 residual = (Y - Z @ (scale[:, np.newaxis] * projected)) / np.maximum(kept, 1e-10)[:, np.newaxis]
-                errors[a] += (residual**2).sum()
-        return errors / (self.rows * self.moments.shape[1])
+                errors[a] += (weight[:, np.newaxis] * residual**2).sum()
+        return errors / (total * self.outputs)
+
+
+def cholesky_solve(G, R):
+    """W with G W = R by the Cholesky decomposition G = L L^T, tile by tile; G (n, n) is read on and above the diagonal.
+
+    LAPACK's own is twice as fast where all cores are idle, but its threads wait for each other at every step: 500
+    columns took 0.5 s instead of 1.5 ms where another process held a core, and these take 3 ms.
+
+    Raises
+    ------
+    LinAlgError
+        Where G is not positive definite.
+    """
+    n = len(G)
+    tiles = -(-n // TILE)
+    L = np.eye(tiles * TILE)
+    L[:n, :n] = G.T
+    L = L.reshape(tiles, TILE, tiles, TILE).swapaxes(1, 2).copy()
+    inverse = np.empty((tiles, TILE, TILE))
+    for k in range(tiles):
+        inverse[k] = np.linalg.inv(np.linalg.cholesky(L[k, k]))
+        below = L[k + 1 :, k] = L[k + 1 :, k] @ inverse[k].T
+        for j, tile in enumerate(below):
+            L[k + 1 + j :, k + 1 + j] -= below[j:] @ tile.T
+    W = np.zeros((tiles, TILE, R.shape[1]))
+    W.reshape(tiles * TILE, -1)[:n] = R
+    for k in range(tiles):
+        W[k] = inverse[k] @ W[k]
+        W[k + 1 :] -= L[k + 1 :, k] @ W[k]
+    for k in reversed(range(tiles)):
+        W[k] = inverse[k].T @ (W[k] - (L[k + 1 :, k].swapaxes(1, 2) @ W[k + 1 :]).sum(axis=0))
+    return W.reshape(tiles * TILE, -1)[:n].copy()
+
+
+@functools.lru_cache(maxsize=16)
+def _products_plan(width):
+    """The plan that adds the products of rows (n, width)."""
+    builder = Builder("gradient")
+    ops.gram.gram(builder, ops.gather.gather(builder, (width,)))
+    return place_barriers(builder.plan())
 
 
 class RecursiveLeastSquares:
@@ -90,7 +186,7 @@ class RecursiveLeastSquares:
     networks: Jaeger, 2003).
 
     Without forgetting (1.0) this is ridge regression, every weight and the intercept, that of a constant x_0 = 1,
-    penalised.
+    penalised. A row with a weight counts as sqrt(weight) (x, y), one of weight 0 not at all.
 
     Parameters
     ----------
@@ -104,19 +200,25 @@ class RecursiveLeastSquares:
 
     def __init__(self, features, outputs, intercept, alpha, forgetting):
         self.P, self.weights = np.eye(features + intercept) / alpha, np.zeros((features + intercept, outputs))
-        self.intercept = intercept
-        self.forgetting, self.rows = forgetting, 0
+        self.intercept, self.forgetting = intercept, forgetting
 
-    def add(self, X, Y):
-        """Follows rows: X (n, features), Y (n, outputs), float64."""
+    def add(self, X, Y, weight=None):
+        """Follows rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones."""
         X = np.hstack([np.ones((len(X), 1)), X]) if self.intercept else X
+        if weight is not None:
+            scale = np.sqrt(weight[weight > 0])[:, np.newaxis]
+            X, Y = scale * X[weight > 0], scale * Y[weight > 0]
         for x, y in zip(X, Y, strict=True):
             Px = self.P @ x
             scale = 1.0 / (self.forgetting + x @ Px)
             self.weights += np.outer(scale * Px, y - x @ self.weights)
             self.P -= np.outer(scale * Px, Px)
             self.P /= self.forgetting
-        self.rows += len(X)
+
+    @property
+    def finite(self):
+        """Whether the weights are."""
+        return bool(np.isfinite(self.weights).all())
 
     def solve(self, alpha):
         """(W, b) as they are now; `alpha` has had its say at the start."""

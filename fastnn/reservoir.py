@@ -18,9 +18,9 @@ from fastnn.training import runner_class, thread_limit
 
 TOPOLOGIES = ("random", "ring", "orthogonal")
 LINKS = 10  # that a unit of a random reservoir hears unless a density is given
-SPARSE = 8  # a matrix with at most 1 / SPARSE of its elements is run link by link: below, whole rows are faster
+SPARSE = 2  # a matrix with at most 1 / SPARSE of its elements is run link by link: beyond, whole products are faster
 
-BLOCK = 2**17  # states in a block of time of one sequence: they stay in the second cache
+BLOCK = 2**16  # states in a block of time of one sequence: they stay in the second cache
 GROUP = 2**21  # states in a block of time of all sequences that run side by side
 LANES = 16  # sequences in a vector at most: a thread gets a multiple of them
 
@@ -33,7 +33,7 @@ class Reservoir:
     ----------
     input_weights : ndarray of shape (channels, units)
     recurrent_weights : ndarray or csc_array of shape (units, units)
-        From row to column. Every column of a sparse one has equally many entries.
+        From row to column.
     bias : ndarray of shape (units,)
     activation : tuple
         Kernel of f: (name, *parameters).
@@ -60,12 +60,17 @@ class Reservoir:
         return max(8, BLOCK // self.units // 8 * 8)
 
     def links(self):
-        """(Links, weights of the links), or (None, matrix)."""
+        """(Links, their weights (links, units)), or (None, matrix) where these would be as many."""
         W = self.recurrent_weights
         if not sparse.issparse(W):
             return None, np.asarray(W)
-        source = W.indices.astype(np.int32).reshape(self.units, -1)
-        return Links(source), W.data
+        W = W.tocoo()
+        shift, link = np.unique((W.row - W.col) % self.units, return_inverse=True)
+        if len(shift) * SPARSE > self.units:
+            return None, W.toarray()
+        weights = np.zeros((len(shift), self.units))
+        np.add.at(weights, (link, W.col), W.data)
+        return Links(shift.astype(np.int32)), weights
 
 
 def recurrent_weights(random_state, units, topology, density, radius):
@@ -76,9 +81,10 @@ def recurrent_weights(random_state, units, topology, density, radius):
     random_state : RandomState
     units : int
     topology : {"random", "ring", "orthogonal"}
-        "random": every unit hears the same number of others, chosen and weighted at random. "ring": unit i hears unit
-        i - 1 alone, all with one weight (Rodan and Tino, 2011, Minimum complexity echo state network). "orthogonal": a
-        random rotation. The last two have their radius in closed form.
+        "random": every unit hears, and is heard by, the same number of others, at distances (i + shift) % units drawn
+        at random and with weights of its own. "ring": unit i hears unit i - 1 alone, all with one weight (Rodan and
+        Tino, 2011, Minimum complexity echo state network). "orthogonal": a random rotation. The last two have their
+        radius in closed form.
     density : float or None
         Share of the units that each hears in a random reservoir; None means min(units, 10) of them.
     radius : float
@@ -90,17 +96,16 @@ def recurrent_weights(random_state, units, topology, density, radius):
     if topology == "orthogonal":
         return Orthogonal(radius).draw(random_state, units, units)[0]
     if topology == "ring":
-        source = np.roll(np.arange(units), 1)[:, np.newaxis]
-        return _csc(source, np.full((units, 1), float(radius)))
+        return _csc(np.array([units - 1]), np.full((units, 1), float(radius)))
     links = min(units, LINKS) if density is None else max(1, round(density * units))
-    chosen = random_state.random_sample((units, units)).argpartition(links - 1, axis=1)[:, :links]
-    W = _csc(np.sort(chosen, axis=1), random_state.standard_normal((units, links)))
+    W = _csc(random_state.permutation(units)[:links], random_state.standard_normal((units, links)))
     W = W * (radius / (_spectral_radius(W) or 1.0))
     return W if links * SPARSE <= units else W.toarray()
 
 
-def _csc(source, weights):
-    units, links = source.shape
+def _csc(shift, weights):
+    units, links = weights.shape
+    source = (np.arange(units)[:, np.newaxis] + shift) % units
     return sparse.csc_array((weights.ravel(), source.ravel(), np.arange(units + 1) * links), shape=(units, units))
 
 
@@ -147,7 +152,7 @@ class Echo:
             runner = runner_class(self.backend)(plan, dtype=self.dtype, rows=rows, n_threads=self.limit)
             runner.set("reservoir.W_in", self.reservoir.input_weights)
             runner.set("reservoir.b", self.reservoir.bias)
-            runner.set("reservoir.W", self.weights if self.links is None else self.weights.ravel())
+            runner.set("reservoir.W", self.weights)
             self.runners[rows, time] = runner
         return self.runners[rows, time]
 

@@ -27,3 +27,12 @@ def test_narma_follows_its_recursion(order):
     expected = 0.3 * y[t] + 0.05 * y[t] * y[t - order + 1 : t + 1].sum() + 1.5 * u[t - order + 1] * u[t] + 0.1
     assert y[t + 1] == pytest.approx(expected)
     assert (0 <= u).all() and (u < 0.5).all()
+
+
+@pytest.mark.parametrize("n_steps", [2, 7, 100])
+def test_adding_problem_marks_what_it_adds(n_steps):
+    X, y = datasets.adding_problem(300, n_steps=n_steps, random_state=0)
+    assert X.shape == (300, n_steps, 2)
+    marked = X[:, :, 1] == 1
+    assert (marked[:, : n_steps // 2].sum(axis=1) == 1).all() and (marked.sum(axis=1) == 2).all()
+    np.testing.assert_allclose(y, (X[:, :, 0] * marked).sum(axis=1))

@@ -7,32 +7,41 @@ import re
 import numpy as np
 import pytest
 
+from fastnn.estimators.network import attribute_names, initial_weights
 from fastnn.layers import (
+    GRU,
+    LSTM,
     Activation,
     AvgPool1D,
     AvgPool2D,
     BatchNorm,
+    Bidirectional,
     Conv1D,
     Conv2D,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAvgPool,
     GlobalMaxPool,
+    LastStep,
     LayerNorm,
     MaxPool1D,
     MaxPool2D,
     Reshape,
     Residual,
+    SimpleRNN,
+    TimeDistributed,
 )
 from fastnn.losses import SquaredError
 from fastnn.lower import Network, lower
 
 IMAGE, SIGNAL = (9, 8, 6), (30, 6)
+CELLS = (SimpleRNN, LSTM, GRU)
 
 
-def output_shape(shape, *layers):
-    plan = lower(Network(shape, layers, SquaredError()), "predict")
+def output_shape(shape, *layers, lengths=False):
+    plan = lower(Network(shape, layers, SquaredError(), lengths=lengths), "predict")
     return plan.buffers[plan.output].shape
 
 
@@ -68,6 +77,16 @@ def output_shape(shape, *layers):
         (SIGNAL, AvgPool1D(4, 3, 1), (10, 6)),
         (SIGNAL, GlobalAvgPool(), (6,)),
         ((12,), Reshape((3, 4, 1)), (3, 4, 1)),
+        (SIGNAL, SimpleRNN(5), (5,)),
+        (SIGNAL, GRU(5, return_sequences=True), (30, 5)),
+        (SIGNAL, Bidirectional(LSTM(5)), (10,)),
+        (SIGNAL, Bidirectional(GRU(5, True)), (30, 10)),
+        (SIGNAL, Bidirectional(GRU(5, True), merge="sum"), (30, 5)),
+        (SIGNAL, Residual([LSTM(6, True)]), SIGNAL),
+        (SIGNAL, TimeDistributed(Dense(4)), (30, 4)),
+        (SIGNAL, TimeDistributed(LayerNorm()), SIGNAL),
+        (SIGNAL, LastStep(), (6,)),
+        ((30, 1), Embedding(50, 7), (30, 7)),
     ],
     ids=str,
 )
@@ -96,12 +115,75 @@ def test_output_shape(shape, layer, expected):
         (IMAGE, [Residual([Conv2D(3, 3)])], "layers[0] Residual: the layers turn (n, 9, 8, 6) into (n, 7, 6, 3), but"),
         (IMAGE, [Residual([Dense(4), Conv2D(3, 3)])], "layers[0] Residual: layers[1] Conv2D: expected"),
         (IMAGE, [Residual([Dense(4)], [Conv2D(3, 30)])], "layers[0] Residual: shortcut: layers[0] Conv2D: a window"),
+        ((28,), [LSTM(3)], "layers[0] LSTM: expected (n, time, channels), got (n, 28); put Reshape((28, 1)) first"),
+        (SIGNAL, [GRU(4), GRU(3)], "layers[1] GRU: expected (n, time, channels), got (n, 4)"),
+        (SIGNAL, [GRU(4), GRU(3)], "or give the recurrent layer before it return_sequences=True"),
+        (
+            IMAGE,
+            [SimpleRNN(3)],
+            "layers[0] SimpleRNN: expected (n, time, channels), got (n, 9, 8, 6); put Reshape((9, 48",
+        ),
+        (IMAGE, [Bidirectional(GRU(3))], "layers[0] Bidirectional: expected (n, time, channels), got (n, 9, 8, 6)"),
+        ((28,), [TimeDistributed(Dense(3))], "layers[0] TimeDistributed: expected (n, time, channels), got (n, 28)"),
+        ((28,), [LastStep()], "layers[0] LastStep: expected (n, time, channels), got (n, 28)"),
+        (SIGNAL, [TimeDistributed(Dense(2, weights=np.ones((3, 2))))], "the weights are for 3 inputs, got (n, 30, 6)"),
+        (
+            SIGNAL,
+            [Embedding(9, 3)],
+            "layers[0] Embedding: expected (n, time, 1), got (n, 30, 6); Embedding reads tokens",
+        ),
+        ((28,), [Embedding(9, 3)], "layers[0] Embedding: expected (n, time, 1), got (n, 28)"),
+        ((9, 1), [Embedding(9, 1), Embedding(9, 3)], "layers[1] Embedding: expected (n, time, 1), got (n, 9, 1); Emb"),
+        (SIGNAL, [Residual([LSTM(5, True)])], "layers[0] Residual: the layers turn (n, 30, 6) into (n, 30, 5)"),
+        (SIGNAL, [Residual([LSTM(6)])], "return_sequences=True and as many units as channels"),
     ],
     ids=str,
 )
 def test_what_does_not_fit_is_named(shape, layers, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         output_shape(shape, *layers)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Flatten()],
+        [Dense(3)],
+        [Conv1D(2, 3)],
+        [MaxPool1D()],
+        [BatchNorm()],
+        [Reshape((6, 30))],
+        [GRU(4, True), Dense(3)],
+        [Residual([BatchNorm()])],
+        [Residual([GRU(6, True)], [Conv1D(6, 1)])],
+    ],
+    ids=str,
+)
+def test_layers_that_would_mix_in_what_lies_behind_a_sequence_are_refused(layers):
+    output_shape(SIGNAL, *layers)
+    with pytest.raises(ValueError, match=rf"layers\[{len(layers) - 1}\] .*cannot tell where sequences .* put LastStep"):
+        output_shape(SIGNAL, *layers, lengths=True)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [GRU(4), Dense(3)],
+        [
+            Bidirectional(LSTM(4, True)),
+            TimeDistributed(Dense(3, "relu")),
+            LayerNorm(),
+            Dropout(0.1),
+            Activation("tanh"),
+        ],
+        [LastStep(), Flatten(), BatchNorm(), Dense(3)],
+        [GlobalAvgPool(), Dense(3)],
+        [Residual([SimpleRNN(6, True), Dropout(0.2)]), GlobalMaxPool()],
+    ],
+    ids=str,
+)
+def test_layers_that_keep_to_the_steps_of_a_sequence_take_unequal_lengths(layers):
+    assert output_shape(SIGNAL, *layers) == output_shape(SIGNAL, *layers, lengths=True)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +213,29 @@ def test_what_does_not_fit_is_named(shape, layers, message):
         (lambda: Residual(Conv2D(4, 3)), "Residual: layers must be a list of layers"),
         (lambda: Residual([Conv2D]), r"Residual: layers\[0\]: expected a layer of fastnn.layers.*write Conv2D\("),
         (lambda: Activation("relo"), "Activation: activation"),
+        (lambda: LSTM(0), "LSTM: units must be an int >= 1, got 0"),
+        (lambda: GRU(True), "GRU: units must be an int >= 1, got True"),
+        (lambda: GRU(4, return_sequences=1), "GRU: return_sequences must be True or False, got 1"),
+        (lambda: SimpleRNN(4, dropout=1.0), r"SimpleRNN: dropout must be a number in \[0, 1\), got 1.0"),
+        (lambda: LSTM(4, recurrent_dropout=-0.1), r"LSTM: recurrent_dropout must be a number in \[0, 1\), got -0.1"),
+        (lambda: LSTM(4, truncate=0), "LSTM: truncate must be an int >= 1 or None, got 0"),
+        (lambda: LSTM(4, truncate=2.0), "LSTM: truncate must be an int >= 1 or None, got 2.0"),
+        (lambda: LSTM(4, init="he"), "LSTM: init"),
+        (lambda: GRU(4, recurrent_init=None), "GRU: recurrent_init"),
+        (lambda: GRU(4, trainable="no"), "GRU: trainable must be True or False"),
+        (lambda: LSTM(4, forget_bias=None), "LSTM: forget_bias must be a finite number, got None"),
+        (lambda: LSTM(4, forget_bias=np.nan), "LSTM: forget_bias must be a finite number, got nan"),
+        (lambda: SimpleRNN(4, activation="tahn"), "SimpleRNN: activation"),
+        (lambda: SimpleRNN(4, activation="rrelu"), "SimpleRNN: activation 'rrelu' is random; choose another"),
+        (lambda: Bidirectional(Dense(3)), "Bidirectional: layer must be a SimpleRNN, LSTM or GRU, got Dense"),
+        (lambda: Bidirectional(LSTM), "Bidirectional: layer must be a SimpleRNN, LSTM or GRU"),
+        (lambda: Bidirectional(LSTM(3), merge="mean"), r"Bidirectional: merge must be one of \('concatenate', 'sum'\)"),
+        (lambda: TimeDistributed(LSTM(3)), "TimeDistributed: layer must be a Dense, Activation, Dropout or LayerNorm"),
+        (lambda: Embedding(0, 3), "Embedding: tokens must be an int >= 1 and <= 16777216, got 0"),
+        (lambda: Embedding(1 << 25, 3), "Embedding: tokens must be an int >= 1 and <= 16777216"),
+        (lambda: Embedding(9, 2.0), "Embedding: units must be an int >= 1, got 2.0"),
+        (lambda: Embedding(9, 2, init="he"), "Embedding: init"),
+        (lambda: Embedding(9, 2, trainable=1), "Embedding: trainable must be True or False"),
         (lambda: Residual(["conv"]), r"Residual: layers\[0\]: expected a layer of fastnn.layers, got 'conv'"),
     ],
 )
@@ -196,3 +301,72 @@ def test_frozen_weights_get_no_gradient():
     plan = lower(Network(IMAGE, layers, SquaredError()), "gradient")
     assert list(plan.gradients) == ["dense4.W", "dense4.b", "conv1.W", "conv1.b"]
     assert plan.statistics == ("conv0.W", "conv0.b", "conv2.W", "conv2.b", "dense3.W", "dense3.b")
+
+
+def test_frozen_cells_and_embeddings_get_no_gradient_but_pass_one_on():
+    fixed = {"trainable": False}
+    layers = (Embedding(9, 3, **fixed), GRU(3, True), LSTM(4, True, **fixed), Bidirectional(SimpleRNN(2, **fixed)))
+    plan = lower(Network((5, 1), (*layers, Dense(1)), SquaredError()), "gradient")
+    assert sorted(plan.gradients) == ["dense5.W", "dense5.b", *(f"gru1.{array}" for array in "UWbd")]
+    assert "lstm2.U" in plan.statistics and "simple_rnn4.W" in plan.statistics and "embedding0.W" in plan.statistics
+
+
+def start(layers, seed=0, init="auto", shape=(7, 5)):
+    """Starting weights of a network by name."""
+    network = Network(shape, (*layers, Dense(2)), SquaredError())
+    return initial_weights(network, np.random.RandomState(seed), init, "tanh")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_weights_start_orthogonal_each_gate_on_its_own(cell):
+    weights = start([cell(6)])
+    U = weights[f"{cell.cell.kind}0.U"].reshape(-1, 6, 6)
+    assert len(U) == (cell.cell.gates or 1)
+    for gate in U:
+        np.testing.assert_allclose(gate @ gate.T, np.eye(6), atol=1e-12)
+    assert len({gate.tobytes() for gate in U}) == len(U)
+
+
+def test_only_the_forget_gate_starts_with_a_bias():
+    for layer, bias in ((LSTM(3), 1.0), (LSTM(3, forget_bias=-2), -2.0)):
+        assert start([layer])["lstm0.b"].tolist() == [[0.0] * 3, [bias] * 3, [0.0] * 3, [0.0] * 3]
+    weights = start([GRU(3), Reshape((3, 1)), SimpleRNN(3)])
+    assert not any(weights[name].any() for name in ("gru0.b", "gru0.d", "simple_rnn1.b"))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_input_weights_start_by_glorots_rule_for_each_gate(cell):
+    W = start([cell(300)], shape=(7, 200))[f"{cell.cell.kind}0.W"]
+    for gate in W.reshape(-1, 200, 300):
+        assert np.abs(gate).max() == pytest.approx(np.sqrt(6 / 500), rel=0.01)
+
+
+def test_an_initialiser_of_the_layer_beats_that_of_the_estimator():
+    zeros = start([LSTM(4, init="zeros", recurrent_init="zeros")], init="he_normal")
+    assert not zeros["lstm0.W"].any() and not zeros["lstm0.U"].any()
+    assert start([LSTM(4)], init="zeros")["lstm0.U"].any() and not start([LSTM(4)], init="zeros")["lstm0.W"].any()
+    tokens = start([Embedding(2000, 30)], init="zeros", shape=(7, 1))["embedding0.W"]
+    assert tokens.mean() == pytest.approx(0, abs=0.02) and tokens.std() == pytest.approx(1, abs=0.02)
+    assert not start([Embedding(9, 3, init="zeros")], shape=(7, 1))["embedding0.W"].any()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_starting_weights_follow_the_seed_and_differ_between_directions(cell):
+    layers = [Bidirectional(cell(4, True)), cell(4)]
+    first, again, other = (start(layers, seed) for seed in (0, 0, 1))
+    for name in first:
+        assert np.array_equal(first[name], again[name])
+    for array in "WU":
+        forwards, backwards = (f"{cell.cell.kind}{number}.{array}" for number in range(2))
+        assert not np.array_equal(first[forwards], first[backwards])
+        assert not np.array_equal(first[forwards], other[forwards])
+
+
+def test_fitted_attributes_list_the_arrays_of_cells_layer_by_layer():
+    network = Network((7, 1), (Embedding(9, 3), Bidirectional(LSTM(4, True)), GRU(2), Dense(1)), SquaredError())
+    assert attribute_names(network) == {
+        "coefs_": ("embedding0.W", "lstm1.W", "lstm2.W", "gru3.W", "dense4.W"),
+        "intercepts_": (None, "lstm1.b", "lstm2.b", "gru3.b", "dense4.b"),
+        "recurrent_coefs_": (None, "lstm1.U", "lstm2.U", "gru3.U", None),
+        "recurrent_intercepts_": (None, None, None, "gru3.d", None),
+    }

@@ -14,7 +14,7 @@ def test_demonstration_succeeds_and_shows_scores_gradients_and_configuration(bac
     assert demonstration.main(["--quick", "--no-plot", "--backend", backend]) == 0
     output = capsys.readouterr().out
     tasks = ("digits", "digits, images", "breast cancer", "diabetes")
-    for word in (*tasks, "Gradient", "scikit-learn", "instruction set"):
+    for word in (*tasks, "Mackey-Glass", "Gradient", "scikit-learn", "instruction set"):
         assert word in output
 
 
@@ -31,6 +31,12 @@ def test_implausible_score_is_a_failure(monkeypatch, capsys):
     monkeypatch.setattr(demonstration, "TASKS", impossible)
     assert demonstration.main(["--quick", "--no-plot"]) == 1
     assert "FAILED: diabetes" in capsys.readouterr().err
+
+
+def test_wrong_forecast_is_a_failure(monkeypatch, capsys):
+    monkeypatch.setattr(demonstration, "FORECAST_LIMIT", 0.0)
+    assert demonstration.main(["--quick", "--no-plot"]) == 1
+    assert "FAILED: Mackey-Glass" in capsys.readouterr().err
 
 
 def test_wrong_gradient_is_a_failure(monkeypatch, capsys):

@@ -68,6 +68,45 @@ FNN_INDEXED_TILES(FNN_INDEXED_KERNELS)
 #undef FNN_INDEXED_KERNELS
 #undef FNN_INDEXED_KERNEL
 
+/* No vector of sums is read before the end: what they are added to was often stored a moment ago, and elsewhere. */
+FNN_INLINE void NAME(sparse_tile)(int rows, int vectors, const fnn_sparse *g)
+{
+    const real *factor = g->factor, *index = g->index, *b = g->b;
+    const int64_t b_row = g->b_row, step = g->step;
+    real *out = g->c;
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
+
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) c[i][j] = NAME(zero)();
+    }
+    for (int64_t k = 0; k < g->depth; k++, factor += step, index += step) {
+        const real *from = b + g->at[k] + g->tap[(int64_t)*index];
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++)
+                c[i][j] = NAME(add_scaled)(c[i][j], *factor, NAME(load)(from + i * b_row + j * FNN_LANES));
+        }
+    }
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            real *to = out + i * g->c_row + j * FNN_LANES;
+            NAME(store)(to, NAME(add)(NAME(load)(to), c[i][j]));
+        }
+    }
+}
+
+#define FNN_SPARSE_KERNEL(vectors, rows) \
+    static void NAME(sparse_##rows##x##vectors)(const fnn_sparse *g) { NAME(sparse_tile)(rows, vectors, g); }
+#define FNN_SPARSE_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_KERNEL, vectors)
+FNN_INDEXED_TILES(FNN_SPARSE_KERNELS)
+#undef FNN_SPARSE_KERNELS
+#undef FNN_SPARSE_KERNEL
+
 /* Whole lines where elements lie side by side on both sides. */
 static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_step, void *to_,
                        int64_t to_row, int64_t to_step)
@@ -117,6 +156,47 @@ static void NAME(max_of_windows)(int64_t n, int64_t taps, int64_t width, const v
         FNN_BY_VECTORS(width, NAME(max_of_taps), 4, n, x, y, index);
     } else {
         FNN_BY_VECTORS(width, NAME(max_of_taps), taps, n, x, y, index);
+    }
+}
+
+FNN_INLINE void NAME(max_at_taps)(int vectors, int64_t taps, int64_t n, const real *x, const int32_t *window,
+                                  const int32_t *tap, real *y, real *index)
+{
+    const int64_t width = vectors * FNN_LANES;
+    for (int64_t i = 0; i < n; i++, y += width, index += width) {
+        const real *first = x + (window[i] + tap[0]) * width;
+        vec best[FNN_MAX_VECTORS], place[FNN_MAX_VECTORS];
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            best[v] = NAME(load)(first + v * FNN_LANES);
+            place[v] = NAME(zero)();
+        }
+        FNN_UNROLL_DEPTH
+        for (int64_t t = 1; t < taps; t++) {
+            const real *at = x + (window[i] + tap[t]) * width;
+            const vec number = NAME(broadcast)((real)t);
+            FNN_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                const vec value = NAME(load)(at + v * FNN_LANES);
+                place[v] = NAME(where_beats)(value, best[v], number, place[v]);
+                best[v] = NAME(where_beats)(value, best[v], value, best[v]);
+            }
+        }
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            NAME(store)(y + v * FNN_LANES, best[v]);
+            NAME(store)(index + v * FNN_LANES, place[v]);
+        }
+    }
+}
+
+static void NAME(max_at_windows)(int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window,
+                                 const int32_t *tap, void *y, void *index)
+{
+    if (taps == 4) {
+        FNN_BY_VECTORS(width, NAME(max_at_taps), 4, n, x, window, tap, y, index);
+    } else {
+        FNN_BY_VECTORS(width, NAME(max_at_taps), taps, n, x, window, tap, y, index);
     }
 }
 

@@ -74,24 +74,47 @@ static void NAME(store_rows)(int64_t rows, int64_t columns, const void *from_, i
     }
 }
 
-/* A square of FNN_LANES rows: log2(lanes) times, lines i and i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
-FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
+/* Whether `columns` columns of a panel (rows, width) of `vectors` whole vectors and maybe a part of one more have other
+ * bits than those of a row-major matrix. */
+FNN_INLINE int NAME(panel_differs)(int vectors, int64_t rows, int64_t columns, const real *from, int64_t from_row,
+                                   const real *panel, int64_t width)
 {
-    vec x[FNN_LANES], y[FNN_LANES];
-    FNN_UNROLL
-    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
-    FNN_UNROLL
-    for (int span = 1; span < FNN_LANES; span *= 2) {
+    vec seen = NAME(zero)();
+    bits all = 0, lanes[FNN_LANES];
+    for (int64_t r = 0; r < rows; r++, from += from_row, panel += width) {
         FNN_UNROLL
-        for (int i = 0; i < FNN_LANES / 2; i++) {
-            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_LANES / 2]);
-            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_LANES / 2]);
-        }
-        FNN_UNROLL
-        for (int i = 0; i < FNN_LANES; i++) x[i] = y[i];
+        for (int v = 0; v < vectors; v++)
+            seen = NAME(differing)(seen, NAME(load)(from + v * FNN_LANES), NAME(load)(panel + v * FNN_LANES));
+        if (columns >= FNN_LANES) /* the end once more, with what is left over */
+            seen = NAME(differing)(seen, NAME(load)(from + columns - FNN_LANES), NAME(load)(panel + columns - FNN_LANES));
+        else
+            for (int64_t j = 0; j < columns; j++) all |= NAME(to_bits)(from[j]) ^ NAME(to_bits)(panel[j]);
     }
-    FNN_UNROLL
-    for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
+    memcpy(lanes, &seen, sizeof lanes);
+    for (int lane = 0; lane < FNN_LANES; lane++) all |= lanes[lane];
+    return all != 0;
+}
+
+static int NAME(differs)(int64_t rows, int64_t columns, int64_t first_panel, const void *matrix, const void *panels)
+{
+    for (int64_t column = first_panel * FNN_PANEL; column < columns; column += FNN_PANEL) {
+        const real *from = (const real *)matrix + column, *panel = (const real *)panels + column * rows;
+        const int64_t rest = columns - column;
+        int differs;
+        if (rest >= FNN_PANEL)
+            differs = NAME(panel_differs)(FNN_VECTORS, rows, FNN_PANEL, from, columns, panel, FNN_PANEL);
+        else {
+            const int64_t width = NAME(padded)(rest);
+            switch (rest / FNN_LANES) {
+            case 0: differs = NAME(panel_differs)(0, rows, rest, from, columns, panel, width); break;
+            case 1: differs = NAME(panel_differs)(1, rows, rest, from, columns, panel, width); break;
+            case 2: differs = NAME(panel_differs)(2, rows, rest, from, columns, panel, width); break;
+            default: differs = NAME(panel_differs)(3, rows, rest, from, columns, panel, width);
+            }
+        }
+        if (differs) return 1;
+    }
+    return 0;
 }
 
 static void NAME(transpose)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_,

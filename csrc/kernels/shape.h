@@ -10,6 +10,15 @@ FNN_INLINE void NAME(copy_lines)(int64_t rows, int64_t columns, const real *from
     }
 }
 
+static void NAME(pad_lines)(int64_t rows, int64_t columns, const void *from_, int64_t from_row, void *to_, int64_t to_row)
+{
+    const real *from = from_;
+    real *to = to_;
+    for (int64_t i = 0; i < rows; i++, from += from_row, to += to_row)
+        for (int64_t j = 0; j < columns; j += FNN_LANES)
+            NAME(store)(to + j, NAME(first_lanes)((signed_bits)(columns - j), NAME(load)(from + j), NAME(zero)()));
+}
+
 /* Lines of y are filled in order, so that x is read in order too: `position` and `column` say where it stands. What is
  * copied is the same for every row, and is copied for several at once: one of the two matrices is walked along its
  * lines and the other across. */

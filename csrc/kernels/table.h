@@ -5,6 +5,9 @@
 
 #include "activation.h"
 #include "augment.h"
+#if FNN_REAL_BITS == 32
+#include "bfloat16.h"
+#endif
 #include "conv.h"
 #include "gather.h"
 #include "gemm.h"
@@ -26,6 +29,8 @@
 #define FNN_INDEXED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_ENTRY, vectors)
 #define FNN_ELEMENTWISE_ENTRY(vectors, rows) [vectors][rows] = NAME(elementwise_##rows##x##vectors),
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
+#define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
+#define FNN_SPARSE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_ENTRY, vectors)
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .isa = FNN_STRING(FNN_ISA),
@@ -39,6 +44,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
+    .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"
@@ -85,8 +91,10 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .gather = NAME(gather),
     .one_hot = NAME(one_hot),
     .store = NAME(store_rows),
+    .differs = NAME(differs),
     .copy = NAME(copy),
     .max_of_windows = NAME(max_of_windows),
+    .max_at_windows = NAME(max_at_windows),
     .put_in_windows = NAME(put_in_windows),
     .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),
@@ -94,6 +102,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .avg_pool = NAME(avg_pool),
     .avg_pool_grad = NAME(avg_pool_grad),
     .reshape = NAME(reshape),
+    .pad_lines = NAME(pad_lines),
     .add = NAME(add_arrays),
     .fill = NAME(fill),
     .copy_columns = NAME(copy_columns),
@@ -123,3 +132,5 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_INDEXED_ENTRIES
 #undef FNN_ELEMENTWISE_ENTRY
 #undef FNN_ELEMENTWISE_ENTRIES
+#undef FNN_SPARSE_ENTRY
+#undef FNN_SPARSE_ENTRIES

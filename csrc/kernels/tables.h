@@ -1,4 +1,5 @@
-/* The two tables of an instruction set. An isa file defines FNN_ISA, includes a header of simd/ and then this. */
+/* The tables of an instruction set: of float, of double, of bfloat16. An isa file defines FNN_ISA, includes a header of simd/
+ * and then this; with FNN_ONLY_BFLOAT16 only the last one is made. */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,7 +12,9 @@
  * general, and where a block of them is read twice. */
 enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 };
 
+#ifndef FNN_ONLY_BFLOAT16
 #include "words.h"
+#endif
 
 #define FNN_TABLE_(isa, suffix) fnn_##isa##_##suffix
 #define FNN_TABLE(isa, suffix) FNN_TABLE_(isa, suffix)
@@ -50,6 +53,10 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 #define real_abs fabsf
 #define real_sqrt sqrtf
 #define real_copysign copysignf
+#ifdef FNN_ONLY_BFLOAT16
+#include "../simd/vector.h"
+#include "bfloat16.h"
+#else
 #include "table.h"
 #undef FNN_REAL_BITS
 #undef FNN_SUFFIX
@@ -73,3 +80,4 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 #define real_sqrt sqrt
 #define real_copysign copysign
 #include "table.h"
+#endif

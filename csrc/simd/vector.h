@@ -24,6 +24,11 @@ FNN_INLINE vec NAME(max)(vec a, vec b)
     const NAME(mask) greater = a > b;
     return (vec)((greater & (NAME(mask))a) | (~greater & (NAME(mask))b));
 }
+/* The bits of `seen`, and those in which a and b differ. */
+FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
+{
+    return (vec)((NAME(mask))seen | ((NAME(mask))a ^ (NAME(mask))b));
+}
 /* Lane by lane: compilers make one blend of it, and three logical operations of ands and ors. */
 FNN_INLINE vec NAME(select)(NAME(mask) which, vec a, vec b)
 {
@@ -71,6 +76,16 @@ FNN_LANEWISE(where_beats, (vec value, vec best, vec a, vec b),
 FNN_LANEWISE(where_equal, (vec x, vec y, vec a, vec b), x.lane[i] == y.lane[i] ? a.lane[i] : b.lane[i])
 FNN_LANEWISE(first_lanes, (signed_bits count, vec a, vec b), i < count ? a.lane[i] : b.lane[i])
 #undef FNN_LANEWISE
+FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
+{
+    bits x[FNN_LANES], y[FNN_LANES], z[FNN_LANES];
+    memcpy(x, &seen, sizeof x);
+    memcpy(y, &a, sizeof y);
+    memcpy(z, &b, sizeof z);
+    for (int i = 0; i < FNN_LANES; i++) x[i] |= y[i] ^ z[i];
+    memcpy(&seen, x, sizeof x);
+    return seen;
+}
 FNN_INLINE void NAME(store)(real *to, vec value) { memcpy(to, &value, sizeof value); }
 
 #endif
@@ -117,3 +132,23 @@ FNN_INLINE vec NAME(interleave_high)(vec a, vec b)
     return NAME(shuffle)(a, b, index);
 }
 #endif
+
+/* A square of FNN_LANES rows: log2(lanes) times, lines i and i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
+FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
+{
+    vec x[FNN_LANES], y[FNN_LANES];
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
+    FNN_UNROLL
+    for (int span = 1; span < FNN_LANES; span *= 2) {
+        FNN_UNROLL
+        for (int i = 0; i < FNN_LANES / 2; i++) {
+            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_LANES / 2]);
+            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_LANES / 2]);
+        }
+        FNN_UNROLL
+        for (int i = 0; i < FNN_LANES; i++) x[i] = y[i];
+    }
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
+}

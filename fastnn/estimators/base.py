@@ -1,5 +1,6 @@
 """What all estimators share: the parameters of training, the course of `fit`, prediction."""
 
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
@@ -15,13 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
-from fastnn.estimators.fitting import Fit, digest
+from fastnn.estimators.fitting import Fit, digest, unchanged_on_failure
 from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
 
-_SET_BY_CHECKS = ("n_features_in_", "feature_names_in_", "input_shape_", "scale_", "classes_", "_label_binarizer")
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -131,8 +131,10 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     rho : float, default=0.9
         Memory of "rmsprop", in [0, 1).
 
-    precision : {"auto", "float32", "float64"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32).
+        "bfloat16" is float32 but for matrix products, whose operands are rounded to 8 significant bits, in training and
+        prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU has instructions for it.
 
     backend : {"native", "numpy"}, default="native"
         Compiled kernels, or the same plan in NumPy.
@@ -247,12 +249,14 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "clip_value": [_closed(Real, 0, None, "neither"), None],
         "weight_decay": [_closed(Real, 0, None)],
         "rho": [_closed(Real, 0, 1)],
-        "precision": [StrOptions({"auto", "float32", "float64"})],
+        "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "backend": [StrOptions({"native", "numpy"})],
         "n_jobs": [_closed(Integral, None, -1, "right"), _closed(Integral, 1, None), None],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "epoch_callback": [callable, None],
     }
+
+    _usual_clip_norm = None  # which solvers that do not clip may ignore
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")
@@ -267,18 +271,10 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _fit(self, X, y, sample_weight=None, validation_data=(None, None, None), incremental=False):
         """fit and partial_fit: checks, then training, then the fitted attributes in one go.
 
-        A fit that fails leaves the estimator as it was: checks set some attributes on their way, which go back then.
+        A fit that fails leaves the estimator as it was.
         """
-        before = {name: vars(self)[name] for name in _SET_BY_CHECKS if name in vars(self)}
-        try:
+        with unchanged_on_failure(self):
             self._checked_fit(X, y, sample_weight, validation_data, incremental)
-        except BaseException:
-            for name in _SET_BY_CHECKS:
-                if name in before:
-                    setattr(self, name, before[name])
-                else:
-                    vars(self).pop(name, None)
-            raise
         return self
 
     def _checked_fit(self, X, y, sample_weight, validation_data, incremental):
@@ -287,16 +283,16 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             raise ValueError("partial_fit does not support early_stopping=True")
         rows, network, progress, weights, dtype = self._prepare(X, y, sample_weight, first, incremental)
         given = validation.check_validation_data(self, *validation_data)
-        data = {"X": X, "y": y}
+        data = self._as_given(X, y)
         held_out = None
         if given is not None:
-            held_out = self._encode_held_out(rows.target.shape[1:], *given)
+            held_out = self._encode_held_out(rows.target, *given)
         elif self.early_stopping and self.solver != "lbfgs":
             labels, strict = self._stratify(rows.target)
             index, aside = validation.split(rows.X.shape[0], self.validation_fraction, labels, strict, progress.seed)
             held_out, rows = rows.take(aside), rows.take(index)
             # Callbacks get the rows in the caller's own containers, and only if one asks.
-            data = {"X": partial(_safe_indexing, X, index), "y": partial(_safe_indexing, y, index)}
+            data = {name: partial(_safe_indexing, array, index) for name, array in data.items()}
         Fit(self, network, progress, weights, dtype, rows, held_out, incremental).run(
             {**data, "sample_weight": rows.weight}
         )
@@ -305,16 +301,19 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """What a fit starts from: (Rows, Network, Progress, weights by name, dtype)."""
         rows = self._check_rows(X, y, sample_weight, first, incremental)
         network = self._build(rows.X, *self._n_outputs(rows.target))
+        if self.precision == "bfloat16":
+            network = replace(network, precision="bfloat16")
         if self.solver == "lbfgs":
             network = networks.remember_last_batch(network)
         validation.check_combination(self, networks.is_random(network))
         return rows, network, *self._start(network, rows.X.dtype, first)
 
-    def _encode_held_out(self, shape, X, y, weight):
-        """The user's validation rows as Rows; labels must be known from training."""
-        y, target = self._encode(self._check_y(y), reset=False, incremental=True)
-        if target.shape[1:] != shape:
-            raise ValueError(f"{type(self).__name__}.fit: y_val has shape {y.shape}, y has {shape[0]} columns")
+    def _encode_held_out(self, training, X, y, weight):
+        """The user's validation rows as Rows; labels must be known from training, whose targets these are."""
+        y, target = self._encode(self._check_y(y, X), reset=False, incremental=True)
+        if self._columns(target) != self._columns(training):
+            columns = self._columns(training)[0]
+            raise ValueError(f"{type(self).__name__}.fit: y_val has shape {y.shape}, y has {columns} columns")
         return Rows(X, y, target, weight, self._loss_weight(y, weight, incremental=False))
 
     def _check_rows(self, X, y, sample_weight, first, incremental):
@@ -327,7 +326,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     def _start(self, network, dtype, first):
         """Where training starts: (Progress, weights by name, dtype)."""
         if self.precision != "auto":
-            dtype = np.dtype(self.precision)
+            dtype = np.dtype("float32" if self.precision == "bfloat16" else self.precision)
         elif dtype == np.uint8:
             dtype = np.dtype(np.float32)
         random_state = check_random_state(self.random_state)
@@ -373,6 +372,25 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """How `lower` codes the targets."""
         return {}
 
+    @staticmethod
+    def _as_given(X, y):
+        """What callbacks are shown of X and y, by name."""
+        return {"X": X, "y": y}
+
+    @staticmethod
+    def _columns(target):
+        """(outputs,) that a target has, or () for class indices."""
+        return () if target.dtype == np.int64 else target.shape[-1:]
+
+    @staticmethod
+    def _scored(rows):
+        """X, y and sample weights of Rows as the caller's scorer takes them."""
+        return rows.X, rows.y, rows.weight
+
+    def _network_for(self, network, X):
+        """The network, or where rows may have different shapes the same one for those of X."""
+        return network
+
     def _loss_weight(self, y, weight, incremental):
         """Weight of each row in the loss, or None."""
         return weight
@@ -381,8 +399,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """(labels to stratify a split by or None, whether a split that cannot be stratified is an error)."""
         return None, False
 
-    def _check_y(self, y):
-        """y of validation data, checked like y of the training data."""
+    def _check_y(self, y, X):
+        """y of validation data X, checked like y of the training data."""
         return check_array(
             y, accept_sparse="csr", ensure_2d=False, dtype="numeric" if self._kind == "regressor" else None
         )
@@ -406,11 +424,20 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
+        return self._read_outputs(X, part, both)
+
+    def _read_outputs(self, X, part, both):
+        """`_outputs` for an X that has to be validated."""
         X = self._read(X, reset=False)
-        if ready is None or not ready.belongs_to(self):
-            ready = Ready(self, self._network_of(part))
+        return self._ready(part, X).outputs(X, both)
+
+    def _ready(self, part, X):
+        """The network, or a part of it, ready for rows that have been read; kept for the next prediction."""
+        network, ready = self._network_for(self._network_of(part), X), self._kept.get(part)
+        if ready is None or not ready.belongs_to(self, network):
+            ready = Ready(self, network)
             self._kept.add(part, ready)
-        return ready.outputs(X, both)
+        return ready
 
     def _network_of(self, part):
         """The fitted network (None), its first layers (their number), or without the output activation ("raw")."""
@@ -419,8 +446,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             return network
         return networks.linear_output(network) if part == "raw" else networks.first_layers(network, part)
 
-    def _forms(self):
-        """Shapes of a row in arrays that may be used as they are; none where every X has to be validated."""
+    def _forms(self, network):
+        """Shapes of a row in arrays that a network may use as they are; none where every X has to be validated."""
         return ()
 
     def _types(self):
@@ -443,8 +470,12 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
                 (n_samples, time, channels)
         """
+        return self._outputs(X, self._part(layer))
+
+    def _part(self, layer):
+        """The part of the network (see `_network_of`) that ends with a layer."""
         if type(layer) is int and layer == -1:
-            return self._outputs(X)
+            return None
         check_is_fitted(self)
         network = self._fitted_network()
         try:
@@ -454,7 +485,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
                 f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
             ) from None
-        return self._outputs(X, None if place + 1 == len(network.layers) else place + 1)
+        return None if place + 1 == len(network.layers) else place + 1
 
     def summary(self):
         """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.

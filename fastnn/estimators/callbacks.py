@@ -43,17 +43,19 @@ class Watch:
     ----------
     estimator : estimator
     X, y : as the caller gave them, or functions that return them
-    sample_weight : array or None
     total : int
         Epochs or iterations at most.
     progress : Progress
     attributes : callable
         Returns the fitted attributes as they would be if training ended now.
+    metadata : sample weights and the like, or None
     """
 
-    def __init__(self, estimator, *, X, y, sample_weight, total, progress, attributes):
+    def __init__(self, estimator, *, X, y, total, progress, attributes, **metadata):
         self.estimator, self.progress, self.attributes = estimator, progress, attributes
-        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        metadata = {
+            name: given() if callable(given) else given for name, given in metadata.items() if given is not None
+        }
         self.data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self.function = estimator.epoch_callback
         self.bar = Bar(total) if estimator.verbose == "bar" else None

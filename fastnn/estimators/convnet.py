@@ -33,7 +33,7 @@ class BaseConvNet(BaseNetwork):
 
     scale : "auto" or float, default="auto"
         What every X is multiplied with. "auto" is 1 / 255 if X is of type uint8 in the first fit, else 1; it warns
-        where the first X was not of type uint8 and a later one is.
+        where the first X was not of type uint8 and a later one is. Tokens, for an Embedding, stay as they are.
 
     augment : list of augmentations or None, default=None
         Random changes of the rows in training, by name or as specs: ``["horizontal_flip", Shift(2), Rotate(10)]``; see
@@ -44,9 +44,11 @@ class BaseConvNet(BaseNetwork):
         "uniform", "glorot_uniform", "glorot_normal", "lecun_uniform", "lecun_normal", "he_uniform", "he_normal",
         "orthogonal" or a spec from ``fastnn.initializers``. All but "auto" start with zero biases.
 
-    precision : {"auto", "float32", "float64"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float32 for float32 and uint8, else
-        float64).
+        float64). "bfloat16" is float32 but for products of matrices and convolutions, whose operands are rounded to 8
+        significant bits, in training and prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU
+        has instructions for it.
 
     Attributes
     ----------
@@ -104,9 +106,11 @@ class BaseConvNet(BaseNetwork):
         """X as rows of shape `input_shape_`, or (rows, y); sets or checks that shape."""
         return images.read(self, X, reset=reset, **y)
 
-    def _forms(self):
+    def _forms(self, network):
         shape = self.input_shape_
-        return () if "feature_names_in_" in vars(self) else (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
+        if "feature_names_in_" in vars(self) or images.tokens(self) is not None:
+            return ()
+        return (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 
     def _types(self):
         return b"fd" if images.warns_of_bytes(self) else super()._types()

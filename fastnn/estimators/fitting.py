@@ -2,6 +2,8 @@
 
 import hashlib
 import warnings
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +13,26 @@ from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
 from fastnn.estimators.prediction import Kept
 from fastnn.estimators.validation import largest
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """What fails inside leaves the estimator's attributes as they were; arrays must be replaced, not written to.
+
+    What scikit-learn keeps for callbacks stays: it takes them down itself.
+    """
+
+    def ours():
+        return {name: value for name, value in vars(estimator).items() if not name.startswith(("_skl_", "_callback_"))}
+
+    before = ours()
+    try:
+        yield
+    except BaseException:
+        for name in set(ours()) - set(before):
+            del vars(estimator)[name]
+        vars(estimator).update(before)
+        raise
 
 
 class Fit:
@@ -46,7 +68,7 @@ class Fit:
         self.n_iter, self.epochs_before = None, len(progress.history.get("loss", ()))
 
     def run(self, data):
-        """Trains and sets the fitted attributes; `data` is what callbacks are shown: X, y, sample_weight."""
+        """Trains and sets the fitted attributes; `data` is what callbacks are shown: X, y, metadata by name."""
         e = self.estimator
         total = 1 if self.incremental else e.max_iter
         self.watch = Watch(e, total=total, progress=self.progress, attributes=self.attributes, **data)
@@ -91,8 +113,10 @@ class Fit:
         return {"l1": e.alpha * e.l1_ratio, "l2": e.alpha * (1.0 - e.l1_ratio)}
 
     def _plan(self, purpose, rows, whole_batch, **options):
+        # Gradients on their own are for line searches and finite differences, which rounding would mislead.
+        network = replace(self.network, precision="full") if purpose == "gradient" else self.network
         return networks.plan(
-            self.network,
+            network,
             purpose,
             weighted=self.weighted,
             whole_batch=purpose == "train" and whole_batch,
@@ -256,7 +280,7 @@ class Fit:
         }
 
     def _explain(self, divergence):
-        rate = divergence.learning_rate
+        rate, X = divergence.learning_rate, self.rows.X[:, : -1 if self.network.lengths else None]
         where = f"It happened in epoch {divergence.iteration} at learning rate {rate:g}" if rate else (
             f"It happened after {divergence.iteration} iterations of L-BFGS"
         )  # fmt: skip
@@ -264,7 +288,7 @@ class Fit:
         way_out += ", lower learning_rate_init or set clip_norm=1" if rate else ", or choose solver='adam'"
         return (
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            f"preprocessed. {where}; the largest |X| is {largest(self.rows.X):.3g}. Way out: {way_out}."
+            f"preprocessed. {where}; the largest |X| is {largest(X):.3g}. Way out: {way_out}."
         )
 
 

@@ -27,8 +27,8 @@ class HeldOut:
     """
 
     def __init__(self, estimator, rows, network, target_options, runner, dtype, attributes):
+        network, n = estimator._network_for(network, rows.X), rows.X.shape[0]
         self.estimator, self.rows, self.network, self.attributes = estimator, rows, network, attributes
-        n = rows.X.shape[0]
         if rows.weight is not None and not rows.weight.sum():
             raise ValueError(
                 "The sample weights of the validation rows are all zero; no score can be computed from them"
@@ -61,5 +61,6 @@ class HeldOut:
         vars(view).pop("feature_names_in_", None)
         if hasattr(view, "scale_"):  # and what there was to say about their scale has been said
             view.scale = view.scale_
-        options = {} if self.rows.weight is None else {"sample_weight": self.rows.weight}
-        return float(self.scorer(view, self.rows.X, self.rows.y, **options))
+        X, y, weight = view._scored(self.rows)
+        options = {} if weight is None else {"sample_weight": weight}
+        return float(self.scorer(view, X, y, **options))

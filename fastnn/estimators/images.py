@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from fastnn.estimators import validation
+from fastnn.estimators import sequences, validation
 from fastnn.layers import all_layers
 
 CHANNELS = 16  # the last of two axes is read as channels up to here, where nothing else says what it is
@@ -68,22 +68,41 @@ def read(estimator, X, *, reset, **y):
     X, *target = checked if y else (checked,)
     if reset:
         estimator.input_shape_ = _input_shape(estimator, shape)
-        automatic = 1 / 255 if X.dtype == np.uint8 else 1.0
-        estimator.scale_ = automatic if estimator.scale == "auto" else float(estimator.scale)
+        estimator.scale_ = _scale(estimator, X)
     elif X.dtype == np.uint8 and warns_of_bytes(estimator):
         warnings.warn(
             f"{type(estimator).__name__}: X is of type uint8, but in the first fit it was not, so scale='auto' does "
             "not divide it by 255. If the fit saw numbers from 0 to 1, pass X / 255, or fit on uint8 or with "
             "scale=1/255; if both are in the same units, set scale=1.",
-            stacklevel=5,  # the caller of predict
+            stacklevel=6,  # the caller of predict
         )
+    if (known := tokens(estimator)) is not None:
+        sequences.check_tokens(type(estimator).__name__, X, known)
     X = validation.as_rows(X).reshape(len(X), *estimator.input_shape_)
     return (X, *target) if y else X
 
 
+def tokens(estimator):
+    """How many tokens the first layer knows, where it is an Embedding; else None."""
+    return sequences.tokens(estimator._given_layers())
+
+
 def warns_of_bytes(estimator):
     """Whether X of type uint8 is probably in other units than that of the fit."""
-    return estimator.scale == "auto" and estimator.scale_ == 1.0
+    return estimator.scale == "auto" and estimator.scale_ == 1.0 and tokens(estimator) is None
+
+
+def _scale(estimator, X):
+    """What X is multiplied with; tokens stay as they are."""
+    if tokens(estimator) is None:
+        automatic = 1 / 255 if X.dtype == np.uint8 else 1.0
+        return automatic if estimator.scale == "auto" else float(estimator.scale)
+    if estimator.scale not in ("auto", 1):
+        raise ValueError(
+            f"{type(estimator).__name__}: scale={estimator.scale!r} would change the tokens that Embedding reads; "
+            "leave it out"
+        )
+    return 1.0
 
 
 def _input_shape(estimator, came):

@@ -66,7 +66,7 @@ class BaseMLP(BaseNetwork):
         checked = validate_data(self, X, **y, **validation.X_OPTIONS, reset=reset)
         return (validation.as_rows(checked[0]), checked[1]) if y else validation.as_rows(checked)
 
-    def _forms(self):
+    def _forms(self, network):
         return () if "feature_names_in_" in vars(self) else ((self.n_features_in_,),)
 
     def _build(self, X, n_outputs, multiclass):

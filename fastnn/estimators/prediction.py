@@ -24,6 +24,7 @@ class Ready:
 
     Attributes
     ----------
+    network : Network
     runner : Runner
     quick : callable or None
         ``quick(vars(estimator), X, both)`` gives the outputs, or None where X needs validation or where something has
@@ -31,28 +32,30 @@ class Ready:
     """
 
     def __init__(self, estimator, network):
+        self.network = network
         known, names = vars(estimator), networks.attribute_names(network)
-        lowered, dtype = networks.plan(network, "predict"), real_type(estimator.coefs_)
+        lowered = networks.plan(network, "predict")
+        dtype = np.dtype(np.float32) if network.precision == "bfloat16" else real_type(estimator.coefs_)
         self.runner = training.runner_class(estimator.backend)(
             lowered,
             dtype=dtype,
             rows=networks.prediction_capacity(lowered, networks.CHUNK, dtype),
             n_threads=partial(training.thread_limit, estimator.backend, estimator.n_jobs),
         )
-        same, forms = {name: known.get(name) for name in ORIGIN}, estimator._forms()
+        same, forms = {name: known.get(name) for name in ORIGIN}, estimator._forms(network)
         networks.load(self.runner, network, lowered, networks.from_attributes(estimator, network))
         # A network that ends early has no names for the arrays of later layers.
         arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
         self.quick = self.runner.quick(forms, estimator._types(), same, arrays)
 
-    def belongs_to(self, estimator):
-        """Whether the estimator still asks for this network on this backend, with these weights."""
-        return self.quick.holds(vars(estimator))
+    def belongs_to(self, estimator, network):
+        """Whether it is this network on the backend that the estimator still asks for, with these weights."""
+        return self.network == network and self.quick.holds(vars(estimator))
 
     def outputs(self, X, both):
         """Outputs for rows that have been read; with `both`, a single output p as two columns, 1 - p and p."""
         P = self.runner.forward(X)
-        return np.hstack([1 - P, P]) if both and P.shape[1:] == (1,) else P
+        return np.concatenate([1 - P, P], axis=-1) if both and P.shape[-1] == 1 else P
 
 
 class Kept(dict):

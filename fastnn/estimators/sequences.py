@@ -1,13 +1,29 @@
-"""Sequences: which shapes of X mean what, and X as a list of (time, channels) arrays."""
+"""Sequences: what shapes of X and y mean, X as a list of (time, channels) arrays and as rows that a backend reads."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastnn.layers import Embedding
 
 REAL = (np.float64, np.float32)
+WEIGHTS = {"dtype": np.float64, "ensure_non_negative": True}
+
+
+@dataclass(frozen=True)
+class Padded:
+    """An array X (n, time, channels) or (n, time) with the steps of each row that are no padding."""
+
+    X: object
+    lengths: object
+
+
+def padded(X, lengths):
+    """X, with its lengths where there are some."""
+    return X if lengths is None else Padded(X, lengths)
 
 
 @dataclass
@@ -20,10 +36,13 @@ class Sequences:
         C-contiguous, all float32 or all float64, finite, none empty.
     shape : tuple or None
         (n, time) where they came as one array, padding included; None where they came as a list.
+    array : ndarray of shape (n, time, channels), or None
+        That array, where it has no padding.
     """
 
     rows: list
     shape: tuple | None
+    array: np.ndarray | None = None
 
     def __len__(self):
         return len(self.rows)
@@ -44,10 +63,57 @@ class Sequences:
         """One array (n, time, ...) of values of each step, zeros in the padding, or the list as it is."""
         if self.shape is None:
             return values
+        if self.array is not None:
+            return np.stack(values)
         array = np.zeros((*self.shape, *values[0].shape[1:]), values[0].dtype)
         for row, value in zip(array, values, strict=True):
             row[: len(value)] = value
         return array
+
+    def apart(self, values):
+        """The values of each sequence in a list, of those of all steps one after another."""
+        return np.split(values, np.cumsum(self.lengths)[:-1])
+
+    def groups(self):
+        """Index arrays of sequences that are best padded together: all of them, unless more than half would then be
+        padding; else those whose lengths begin with the same power of two."""
+        lengths = self.lengths
+        if len(lengths) * lengths.max() <= 2 * lengths.sum():
+            return [np.arange(len(lengths))]
+        powers = np.frexp(lengths)[1]
+        return [np.flatnonzero(powers == power) for power in np.unique(powers)]
+
+    def packed(self, index=None):
+        """X as a network reads it: (n, time, channels) where no step is padding, else (n, time * channels + 1) with
+        zeros behind the steps of each row and, as the last number, how many these are; of all or of some rows."""
+        if self.array is not None:
+            return self.array if index is None else self.array[index]
+        rows = self.rows if index is None else [self.rows[i] for i in index]
+        lengths = np.array([len(row) for row in rows])
+        if self.shape is None and (lengths == lengths[0]).all():
+            return np.stack(rows)
+        X = np.zeros((len(rows), lengths.max() * self.channels + 1), self.dtype)
+        for x, row in zip(X, rows, strict=True):
+            x[: row.size] = row.ravel()
+        X[:, -1] = lengths
+        return X
+
+
+def form(X, channels):
+    """((time, channels), whether rows say how many of their steps count) of packed X."""
+    return (X.shape[1:], False) if X.ndim == 3 else (((X.shape[1] - 1) // channels, channels), True)
+
+
+def steps(X):
+    """The number of steps that count in each row of packed X."""
+    return np.full(len(X), X.shape[1]) if X.ndim == 3 else X[:, -1].astype(np.int64)
+
+
+def unpacked(X, channels):
+    """The Sequences in packed X."""
+    if X.ndim == 3:
+        return Sequences(list(X), X.shape[:2], X)
+    return Sequences([row[: n * channels].reshape(n, channels) for row, n in zip(X, steps(X), strict=True)], None)
 
 
 def read(estimator, X, lengths=None, *, reset):
@@ -76,6 +142,50 @@ def read(estimator, X, lengths=None, *, reset):
         vars(estimator).pop("feature_names_in_", None)
     _check_channels(estimator, sequences.channels)
     return sequences
+
+
+def of_steps(estimator, read, y, axes, what="y"):
+    """Values for every step as a list of arrays (time_i, ...), one for each sequence of X; None where y, (n, ...), has
+    them for whole sequences.
+
+    A list of arrays, or a padded array of as many `axes`, has values for every step. Where X is a single sequence of
+    more than one step, y may also be that sequence's values alone.
+    """
+    name, padded = type(estimator).__name__, False
+    if len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
+        values = np.asarray(y)
+        if values.shape[:1] == (steps,) and values.ndim < axes:
+            y = [values]
+        elif values.shape == (1, steps):
+            y = list(values)
+    if not is_list(y):
+        padded = dimensions(y) == axes and (axes > 2 or np.shape(y) == read.shape)
+        if not padded:
+            return None
+    if len(y) != len(read):
+        raise ValueError(f"{name}: {what} has {len(y)} sequences, X has {len(read)}")
+    found = [np.asarray(values) for values in y]
+    if padded:
+        found = [values[:length] for values, length in zip(found, read.lengths, strict=True)]
+    for i, (values, length) in enumerate(zip(found, read.lengths, strict=True)):
+        if values.shape[:1] != (length,) or values.ndim >= axes or values.shape[1:] != found[0].shape[1:]:
+            raise ValueError(
+                f"{name}: {what}[{i}] has shape {values.shape}, expected values for each of the {length} steps of "
+                f"X[{i}], of as many outputs as those of {what}[0]"
+            )
+    return found
+
+
+def check_weight(estimator, read, sample_weight, each_step):
+    """Weights (n,) of sequences, or with `each_step` a list of those of their steps, (time_i,); None as it is."""
+    if sample_weight is None:
+        return None
+    weight = of_steps(estimator, read, sample_weight, 2, "sample_weight") if each_step else None
+    if weight is not None:
+        checked = _check_sample_weight(np.concatenate(weight), np.concatenate(read.rows), **WEIGHTS)
+        return np.split(checked, np.cumsum(read.lengths)[:-1])
+    weight = _check_sample_weight(sample_weight, read.lengths, **WEIGHTS)
+    return [np.full(n, w) for n, w in zip(read.lengths, weight, strict=True)] if each_step else weight
 
 
 def is_list(X):
@@ -127,11 +237,11 @@ def _from_array(name, X, lengths):
     if not X.size:
         raise ValueError(f"{name}: X of shape {X.shape} holds no numbers; expected at least one sequence of one step")
     given = _lengths(name, lengths, n, time)
-    rows = [np.ascontiguousarray(row[:length]) for row, length in zip(X, given, strict=True)]
-    if lengths is None:
+    if (given == time).all():
         checked = check_array(X, dtype=REAL, order="C", allow_nd=True, input_name="X")
-        return Sequences(list(checked), (n, time))
+        return Sequences(list(checked), (n, time), checked)
     # What stands in the padding is nobody's business.
+    rows = [row[:length] for row, length in zip(X, given, strict=True)]
     flat = check_array(np.concatenate(rows), dtype=REAL, order="C", input_name="X")
     return Sequences(np.split(flat, np.cumsum(given)[:-1]), (n, time))
 
@@ -161,7 +271,8 @@ def _from_table(estimator, X, reset):
     if reset:
         estimator.n_channels_, estimator._reads_table = 1, True
     _check_channels(estimator, 1)
-    return Sequences(list(X[:, :, np.newaxis]), X.shape)
+    array = X[:, :, np.newaxis]
+    return Sequences(list(array), X.shape, array)
 
 
 def _check_channels(estimator, channels):
@@ -169,4 +280,66 @@ def _check_channels(estimator, channels):
         raise ValueError(
             f"{type(estimator).__name__}: X has {channels} channels, but the fit had {estimator.n_channels_}; expected "
             f"(n, time, {estimator.n_channels_}) or a list of (time, {estimator.n_channels_}) arrays"
+        )
+
+
+def step_values(name, y, lengths, time=None):
+    """y of all steps that count, one sequence after another: (steps,) or (steps, outputs).
+
+    y is a list of arrays (time_i,) or (time_i, outputs), or an array (n, time) or (n, time, outputs) whose padding is
+    left out; `time` says how long it must be, None that of the longest or longer.
+    """
+    n = len(lengths)
+    listed = isinstance(y, (list, tuple)) or is_list(y)
+    y = list(map(np.asarray, y)) if listed else np.asarray(y)
+    given = len(y) if listed or y.ndim else 0
+    if given != n:
+        raise ValueError(f"{name}: y has {given} sequences, X has {n}")
+    if not listed:
+        fits = y.ndim in (2, 3) and (y.shape[1] >= lengths.max() if time is None else y.shape[1] == time)
+        if not fits:
+            expected = lengths.max() if time is None else time
+            raise ValueError(
+                f"{name}: y has shape {y.shape}, but the layers yield a sequence, so it must have a value for each of "
+                f"{expected} steps: ({n}, {expected}) or ({n}, {expected}, outputs); for one value a sequence choose "
+                "return_sequences=False in the last recurrent layer"
+            )
+        y = [values[:length] for values, length in zip(y, lengths, strict=True)]
+    for i, (values, length) in enumerate(zip(y, lengths, strict=True)):
+        if values.ndim not in (1, 2) or len(values) != length or values.shape[1:] != y[0].shape[1:]:
+            raise ValueError(
+                f"{name}: y[{i}] has shape {values.shape}, expected values for each of the {length} steps of X[{i}]"
+                f"{'' if i == 0 else ', as many as y[0] has for each'}"
+            )
+    flat = np.concatenate(y)
+    return flat[:, 0] if flat.shape[1:] == (1,) else flat
+
+
+def read_tokens(estimator, X, lengths, known, *, reset):
+    """X as Sequences of one channel, of whole numbers from 0 to `known` - 1 in float32: a list of (time_i,) arrays, or
+    an array (n, time)."""
+    if is_list(X) or (isinstance(X, (list, tuple)) and np.ndim(X[0]) == 1):
+        X = [np.reshape(x, (-1, 1)) if np.ndim(x) == 1 else x for x in X]
+    elif dimensions(X) == 2 and not sparse.issparse(X):
+        X = np.asarray(X)[:, :, np.newaxis]
+    sequences = read(estimator, X, lengths, reset=reset)
+    for row in sequences.rows if sequences.array is None else [sequences.array]:
+        check_tokens(type(estimator).__name__, row, known)
+    rows = [row.astype(np.float32) for row in sequences.rows]
+    array = None if sequences.array is None else sequences.array.astype(np.float32)
+    return Sequences(rows, sequences.shape, array)
+
+
+def tokens(layers):
+    """How many tokens the first layer knows, where it is an Embedding; else None."""
+    return int(layers[0].tokens) if layers and isinstance(layers[0], Embedding) else None
+
+
+def check_tokens(name, X, known):
+    """ValueError unless X holds nothing but whole numbers from 0 to `known` - 1."""
+    wrong = ~((X >= 0) & (X < known) & (X == np.floor(X)))
+    if wrong.any():
+        raise ValueError(
+            f"{name}: X holds the number {X[wrong].flat[0]:g}, but Embedding({known}, ...) takes whole numbers from 0 "
+            f"to {known - 1}; number the tokens anew, or give the Embedding more of them"
         )

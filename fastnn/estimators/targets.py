@@ -15,7 +15,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 
 
-def _has_probabilities(estimator):
+def has_probabilities(estimator):
+    """True, or AttributeError where the loss has none."""
     if estimator.loss != "log_loss" and not isinstance(estimator.loss, LogLoss):
         raise AttributeError(
             f"probabilities are only available with loss='log_loss', got loss={estimator.loss!r}; see decision_function"
@@ -107,9 +108,7 @@ class ClassifierTargets(ClassifierMixin):
         self : object
             The fitted estimator.
         """
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y) if multilabel else None
+        _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
@@ -125,7 +124,7 @@ class ClassifierTargets(ClassifierMixin):
         """
         return self._labels(self._outputs(X))
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_proba(self, X):
         """Predict the probability of each class.
 
@@ -140,7 +139,7 @@ class ClassifierTargets(ClassifierMixin):
         """
         return self._outputs(X, both=True)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of each class.
 
@@ -197,7 +196,11 @@ class ClassifierTargets(ClassifierMixin):
         """(y, target): class indices (n,), or 0/1 columns (n, n_labels) for multilabel y."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not hasattr(self, "_label_binarizer") or (reset and not incremental):
+        first = not hasattr(self, "_label_binarizer")
+        if first and incremental and hasattr(self, "classes_"):  # which the first call of partial_fit was told
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer, first = LabelBinarizer().fit(y) if multilabel else None, False
+        if first or (reset and not incremental):
             self._learn_classes(y)
         else:
             self._check_classes(unique_labels(y), incremental)
@@ -233,7 +236,7 @@ class ClassifierTargets(ClassifierMixin):
     def _n_outputs(self, target):
         """(units of the output layer, whether exactly one of them is right)."""
         if self._is_multilabel:
-            return target.shape[1], False
+            return target.shape[-1], False
         n_classes = len(self.classes_)
         return (n_classes, True) if n_classes > 2 else (1, False)
 
@@ -402,7 +405,7 @@ class RegressorTargets(RegressorMixin):
 
     def _n_outputs(self, target):
         """(units of the output layer, whether exactly one of them is right)."""
-        return target.shape[1], False
+        return target.shape[-1], False
 
     def _score_outputs(self, outputs, rows, network):
         """R^2 of outputs on rows."""

@@ -19,7 +19,7 @@ def check_combination(estimator, network_is_random):
                 f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout, rrelu and augment are "
                 "random; choose solver='adam', or leave the randomness out"
             )
-        if estimator.clip_norm is not None or estimator.clip_value is not None:
+        if estimator.clip_norm not in (None, estimator._usual_clip_norm) or estimator.clip_value is not None:
             raise ValueError(
                 f"{name}: solver='lbfgs' chooses its own step length; leave out clip_norm and clip_value, which "
                 "belong to the other solvers"

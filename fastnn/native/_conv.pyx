@@ -8,6 +8,7 @@ inside; where channels are in groups, a panel is cut into blocks of columns that
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
 )
@@ -61,10 +62,6 @@ cdef struct Piece:
 
 cdef struct Copy:
     int64_t rows, n, start, from_row, from_step, from_image, to, to_row, to_step, to_image
-
-
-# What follows the products of a piece: `rows` results of `width` columns, at `offset` of the op's buffers.
-ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil
 
 
 cdef inline const Product *product_of(const Op *op) noexcept nogil:
@@ -221,11 +218,14 @@ cdef void conv(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz."""
+    """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz, sparse product."""
     cdef Finish finish = NULL
     if op.number[2] >= 0:
         finish = multiply_by_derivative
-    correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], finish)
+    if op.number[4]:
+        sparse_grad_input(op, step, op.number[4], finish)
+    else:
+        correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], finish)
 
 
 cdef void add_images(
@@ -272,16 +272,19 @@ cdef void gradient_of_part(
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef const Product *p = product_of(op)
-    cdef int64_t parts = op.number[1], places = op.number[2], images, panel, width
+    cdef int64_t parts = op.number[1], places = op.number[2], columns = op.number[3], images, panel, width
     cdef int64_t first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
     cdef bint accumulate = step.chunk > 0
     if op.buffer[4] != NULL and thread == 0:
-        for panel in range(panels(k, p.columns)):
-            width = panel_width(k, p.columns, panel)
+        for panel in range(panels(k, columns)):
+            width = panel_width(k, columns, panel)
             k.column_sum(
-                (last - first) * places, width, at(k, op.buffer[1], images_at(step, p.columns, panel, first, places)),
+                (last - first) * places, width, at(k, op.buffer[1], images_at(step, columns, panel, first, places)),
                 accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
             )
+    if op.number[4]:
+        sparse_grad_weights(op, step, op.number[4], part, thread, threads)
+        return
     while first < last or not accumulate:
         images = min(p.together, last - first)
         copy_images(k, p.copies, p.n_copies, op.buffer[0], first, images, step.scratch)
@@ -291,12 +294,13 @@ cdef void gradient_of_part(
 
 
 cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places of dz.
+    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places and columns of dz, sparse product.
 
     Each thread has some parts, or where there are more threads than parts, some of the rows of a part.
     """
     cdef int64_t parts = op.number[1], part, first
-    memset(step.scratch, 0, product_of(op).zeroed * step.kernels.itemsize)
+    if not op.number[4]:
+        memset(step.scratch, 0, product_of(op).zeroed * step.kernels.itemsize)
     if step.threads <= parts:
         for part in range(share(parts, step.thread, step.threads), share(parts, step.thread + 1, step.threads)):
             gradient_of_part(op, step, part, 0, 1)
@@ -363,7 +367,8 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
-    numbers = [conv_products.grad_input(layout, op), layout.positions(op.outputs[0]), activation, layout.columns(dz)]
+    product, sparse = conv_products.grad_input(layout, op)
+    numbers = [product, layout.positions(op.outputs[0]), activation, layout.columns(dz), sparse]
     return buffers, numbers, parameters
 
 
@@ -371,7 +376,8 @@ def bind_conv_grad_weights(op, layout):
     x, dz, *index = op.inputs
     dW, *db = op.outputs
     buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
-    return buffers, [conv_products.grad_weights(layout, op), op.attributes["parts"], layout.positions(dz)], []
+    product, sparse = conv_products.grad_weights(layout, op)
+    return buffers, [product, op.attributes["parts"], layout.positions(dz), layout.columns(dz), sparse], []
 
 
 def bind_conv_transpose(op, layout):

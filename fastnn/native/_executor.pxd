@@ -1,8 +1,8 @@
 """What a program is, for the other modules of this backend."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from fastnn.native.kernels cimport Op, Step, fnn_kernels
+from fastnn.native.kernels cimport Op, Step, fnn_bfloat16, fnn_kernels
 
 
 cdef struct Place:             # of one thread
@@ -15,6 +15,7 @@ cdef struct Job:
     int64_t first, n         # the step's ops
     int64_t total
     int64_t rows             # of a chunk, at most its capacity
+    int32_t taken            # chunks that a thread has begun
     bint check               # whether X must be finite
     bint refused             # out: whether it is not
 
@@ -30,6 +31,7 @@ cdef class Source:
 
 cdef class Program:
     cdef const fnn_kernels *kernels
+    cdef const fnn_bfloat16 *bfloat16
     cdef bytearray memory
     cdef Op *ops
     cdef object arenas

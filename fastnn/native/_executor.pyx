@@ -8,10 +8,10 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_compiler,
-    fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_name, fnn_kernels, fnn_kernels_for,
-    fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle,
-    fnn_team_size, fnn_thread_number, share,
+    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_bfloat16, fnn_bfloat16_for,
+    fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels,
+    fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode,
+    fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
 )
 
 cdef extern from * nogil:
@@ -190,14 +190,15 @@ cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
     return long_carry >> 63 == 0
 
 
-cdef void run_share(Job *job, const Place *place, int thread, int threads) noexcept nogil:
-    """This thread's share of the chunks, up to one that is refused."""
+cdef void run_chunks_left(Job *job, const Place *place) noexcept nogil:
+    """Chunks that no other thread has begun, one after another, up to one that is refused: a thread whose core is busy
+    with something else then holds up the others by one chunk at most."""
     cdef Step step = job.base
-    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c, i
+    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c = fnn_take(&job.taken), i
     cdef int64_t line = step.X_row * step.X_itemsize
     cdef uint64_t mode = fnn_flush_denormals()
     step.scratch = place.scratch
-    for c in range(share(chunks, thread, threads), share(chunks, thread + 1, threads)):
+    while c < chunks:
         step.first = c * job.rows
         step.n = min(job.rows, job.total - step.first)
         if job.check and not is_finite(step.X + step.first * line, step.n * step.X_row, step.X_itemsize):
@@ -205,15 +206,17 @@ cdef void run_share(Job *job, const Place *place, int thread, int threads) noexc
             break
         for i in range(job.first, job.first + job.n):
             place.ops[i].run(&place.ops[i], &step)
+        c = fnn_take(&job.taken)
     fnn_restore_float_mode(mode)
 
 
 cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
+    job.taken = 0
     if threads == 1:
-        run_share(job, places, 0, 1)
+        run_chunks_left(job, places)
         return
     with parallel(num_threads=threads):
-        run_share(job, places + fnn_thread_number(), fnn_thread_number(), fnn_team_size())
+        run_chunks_left(job, places + fnn_thread_number())
 
 
 cdef class Source:
@@ -263,7 +266,8 @@ cdef class Program:
         buffers are (arena, offset) pairs or None."""
         self.kernels = fnn_kernels_for(isa.encode(), itemsize)
         if self.kernels == NULL:
-            raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names()}")
+            raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
+        self.bfloat16 = fnn_bfloat16_for(isa.encode())
         ops = [op for section in sections for op in section]
         self.n_prepare, self.n_step, self.n_update = map(len, sections)
         self.memory = bytearray(sizeof(Op) * max(1, len(ops)))
@@ -364,10 +368,12 @@ cdef class Program:
 
     cdef bint is_asked_for(self):
         """Whether FASTNN_ISA, which may change at any time, still stands for this program's instruction set."""
-        return fnn_kernels_for(NULL, self.kernels.itemsize) == self.kernels
+        cdef const char *isa = fnn_isa_in_use()
+        return isa != NULL and fnn_bfloat16_for(isa) == self.bfloat16
 
     cdef void describe(self, Step *step, int64_t capacity, uint64_t seed):
         step.kernels = self.kernels
+        step.bfloat16 = self.bfloat16
         step.capacity = capacity
         step.seed = seed
         step.thread = 0
@@ -378,7 +384,7 @@ def geometry(isa, int64_t itemsize):
     """(lanes, panel, narrow) of an instruction set's kernels."""
     cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
     if k == NULL:
-        raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names()}")
+        raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
     return k.lanes, k.panel, k.narrow
 
 
@@ -444,19 +450,29 @@ def stream(isa, x, y, int64_t repeats, int threads=1):
     return 3.0 * repeats * vectors * k.lanes * k.itemsize
 
 
-def isa_names():
-    """Instruction sets this build has and this CPU runs, slowest first."""
+def bfloat16_peak(isa, int64_t repeats, int threads=1):
+    """`peak` of products of bfloat16."""
+    cdef const fnn_bfloat16 *f = fnn_bfloat16_for(isa.encode())
+    cdef double[::1] done = np.zeros(threads)
+    with nogil, parallel(num_threads=threads):
+        done[fnn_thread_number()] = f.peak(repeats)
+    return sum(done)
+
+
+def isa_names(bint bfloat16=False):
+    """Instruction sets this build has and this CPU runs, slowest first; with `bfloat16` also those that differ from the
+    one before them in nothing else."""
     names, i = [], 0
-    while fnn_isa_name(i) != NULL:
-        names.append(fnn_isa_name(i).decode())
+    while fnn_isa_name(i, bfloat16) != NULL:
+        names.append(fnn_isa_name(i, bfloat16).decode())
         i += 1
     return names
 
 
 def best_isa():
     """The instruction set in use: the best one, or the one FASTNN_ISA names."""
-    cdef const fnn_kernels *k = fnn_kernels_for(NULL, 4)
-    return None if k == NULL else k.isa.decode()
+    cdef const char *isa = fnn_isa_in_use()
+    return None if isa == NULL else isa.decode()
 
 
 def has_openmp():

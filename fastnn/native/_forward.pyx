@@ -3,21 +3,28 @@
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
+
+from time import perf_counter
 
 import numpy as np
 from numpy import ndarray
 
-from fastnn.native.threads import OPERATIONS_PER_THREAD
+from fastnn.native.threads import OPERATIONS_PER_THREAD, OPERATIONS_WITHOUT_TRIAL, Pace, threads_for
 
 from fastnn.native._executor cimport Job, Place, Program, Source, run_forward
 from fastnn.native.kernels cimport Op, Step, fnn_kernels, panel_width, panels
+
+cdef int64_t PER_THREAD = OPERATIONS_PER_THREAD
+cdef int64_t WITHOUT_TRIAL = OPERATIONS_WITHOUT_TRIAL
 
 cdef enum:
     RELEASE = 1_000_000      # operations (20 microseconds) or bytes from which on the GIL is released
     SPARE = 1 << 20          # bytes of workspaces that are kept for the next call
     AXES = 6                 # of a parameter, at most
+    LARGE = 1 << 14          # bytes from which on weights are read where the user has them,
+    DIRECT = 24 << 10        # up to so many rows times columns: their rows lie apart, which each tile of rows pays for
 
 
 cdef class Workspace:
@@ -59,31 +66,50 @@ cdef class Forward:
     """The step of a program for chunks of so many rows; calls may overlap, each has a workspace of its own."""
 
     cdef Program program
-    cdef object layout, fixed, dtype
+    cdef object runner, layout, dtype
     cdef Step step
-    cdef readonly int64_t operations   # for a row
+    cdef int64_t operations   # for a row
     cdef int64_t batch_size, scratch_size
     cdef list spare
+    cdef dict paces           # by number of threads
 
-    def __init__(self, layout, Program program, fixed, uint64_t seed):
-        self.layout, self.program, self.fixed, self.spare = layout, program, fixed, []
+    def __init__(self, runner, layout, Program program):
+        self.runner, self.layout, self.program, self.spare, self.paces = runner, layout, program, [], {}
         self.dtype, self.operations = layout.dtype, 2 * layout.plan.multiply_adds
         self.batch_size, self.scratch_size = layout.batch_size, layout.scratch_size * layout.dtype.itemsize
         memset(&self.step, 0, sizeof(Step))
-        program.describe(&self.step, layout.rows, seed)
+        program.describe(&self.step, layout.rows, runner.seed)
 
     cdef Workspace take(self):
         try:
             return self.spare.pop()
         except IndexError:
-            return Workspace(self.program, self.fixed, self.batch_size, self.scratch_size)
+            return Workspace(self.program, self.runner.fixed, self.batch_size, self.scratch_size)
 
     cdef void give_back(self, Workspace workspace):
         if (len(self.spare) + 1) * (self.batch_size + self.scratch_size) <= SPARE:
             self.spare.append(workspace)
 
-    cdef bint go(self, Job *job, int threads, int64_t operations):
-        """Runs a job whose arrays are described; False where X is not finite and should be."""
+    cdef bint go(self, Job *job, int64_t bytes_read, list direct):
+        """Runs a job whose arrays are described; False where X is not finite and should be.
+
+        `direct`: (op, address of the weights that it reads, their array) of each op that reads them there.
+        """
+        cdef int64_t operations = self.operations * job.total
+        cdef int threads = 1
+        if operations >= 2 * PER_THREAD:
+            threads = min(job.total, threads_for(operations, self.runner.limit))
+        if threads == 1 or operations > WITHOUT_TRIAL:
+            return self.run(job, threads, operations + bytes_read, direct)
+        pace = self.paces.get(threads) or self.paces.setdefault(threads, Pace(threads))
+        threads, _ = pace.next(1)
+        start = perf_counter()
+        finite = self.run(job, threads, operations, direct)
+        pace.record(threads, job.total, perf_counter() - start)
+        return finite
+
+    cdef bint run(self, Job *job, int threads, int64_t work, list direct):
+        """`go` on so many threads; `work` decides about the GIL."""
         cdef Workspace workspace = self.take()
         cdef list team
         cdef bytearray memory
@@ -101,16 +127,22 @@ cdef class Forward:
             places = <Place *> <char *> memory
             for i in range(threads):
                 places[i] = (<Workspace> team[i]).place
-        if operations < RELEASE:
+        for number, address, _ in direct:
+            for i in range(threads):
+                (<Op *> places[i].ops)[<int64_t> number].buffer[5] = <char *> <uintptr_t> address
+        if work < RELEASE:
             run_forward(job, places, threads)
         else:
             with nogil:
                 run_forward(job, places, threads)
+        for number, _, _ in direct:
+            for i in range(threads):
+                (<Op *> places[i].ops)[<int64_t> number].buffer[5] = NULL
         for workspace in team if threads > 1 else (workspace,):
             self.give_back(workspace)
         return not job.refused
 
-    def __call__(self, Source source, output, int threads):
+    def __call__(self, Source source, output):
         """Fills `output` with the outputs of all rows of the source."""
         cdef Job job
         job.base = self.step
@@ -119,41 +151,52 @@ cdef class Forward:
         job.base.total = job.total = source.n
         job.base.output = <char *> <uintptr_t> output.ctypes.data
         job.check = False
-        self.go(&job, threads, RELEASE)
+        self.go(&job, RELEASE, [])
 
 
 cdef struct Array:
     const char *packed       # NULL: not read by the program
-    int64_t rows, columns
+    int64_t rows, columns    # as the user has them
+    bint turned
+    int64_t op               # the dense op that can read whole panels where the user has them, -1: none
     int ndim
     Py_ssize_t[AXES] shape
 
 
-cdef inline bint differ(const char *a, const char *b, int64_t n) noexcept nogil:
-    """memcmp for a multiple of four bytes, without the call where they are few."""
-    cdef int64_t i
-    cdef uint32_t x, y, different = 0
-    if n > 32:
-        return memcmp(a, b, n) != 0
-    for i in range(0, n, 4):
-        memcpy(&x, a + i, 4)
-        memcpy(&y, b + i, 4)
-        different |= x ^ y
+cdef bint turned_differs(const fnn_kernels *k, const Array *array, const char *given) noexcept nogil:
+    """Whether a row-major (rows, columns) matrix has other bits than a packed one that is kept turned."""
+    cdef int64_t r, column, p, width
+    cdef const char *packed
+    cdef uint64_t different = 0
+    for p in range(panels(k, array.rows)):
+        packed = array.packed + p * array.columns * k.panel * k.itemsize
+        width = panel_width(k, array.rows, p)
+        for r in range(p * k.panel, min(array.rows, (p + 1) * k.panel)):
+            for column in range(array.columns):
+                different |= difference(
+                    given + (r * array.columns + column) * k.itemsize,
+                    packed + (column * width + r - p * k.panel) * k.itemsize, k.itemsize,
+                )
     return different != 0
 
 
-cdef bint equals_packed(const fnn_kernels *k, const Array *array, const char *given) noexcept nogil:
-    """Whether a row-major matrix has the bits of a packed one."""
-    cdef int64_t p, r, width, size, line = array.columns * k.itemsize
-    cdef const char *packed
-    for p in range(panels(k, array.columns)):
-        packed = array.packed + p * array.rows * k.panel * k.itemsize
-        width = panel_width(k, array.columns, p) * k.itemsize
-        size = min(k.panel * k.itemsize, line - p * k.panel * k.itemsize)
-        for r in range(array.rows):
-            if differ(given + r * line + p * k.panel * k.itemsize, packed + r * width, size):
-                return False
-    return True
+cdef inline uint64_t difference(const char *a, const char *b, int64_t itemsize) noexcept nogil:
+    """The bits in which two numbers differ."""
+    cdef uint64_t x = 0, y = 0
+    if itemsize == 4:
+        memcpy(&x, a, 4)
+        memcpy(&y, b, 4)
+    else:
+        memcpy(&x, a, 8)
+        memcpy(&y, b, 8)
+    return x ^ y
+
+
+cdef bint equals_packed(const fnn_kernels *k, const Array *array, const char *given, bint direct) noexcept nogil:
+    """Whether a row-major matrix has the bits of a packed one; with `direct`, of the last panel if it is not whole."""
+    if array.turned:
+        return not turned_differs(k, array, given)
+    return not k.differs(array.rows, array.columns, array.columns // k.panel if direct else 0, given, array.packed)
 
 
 cdef class Quick:
@@ -184,54 +227,65 @@ cdef class Quick:
     cdef Program program
     cdef bytearray memory
     cdef Array *arrays
-    cdef int64_t rows, parallel
+    cdef int64_t rows
 
     def __init__(self, runner, forms, types, same, lists):
         cdef Array *array
         buffers, flat = runner.plan.buffers, [name for names in lists.values() for name in names]
         read = {*runner.plan.parameters, *runner.plan.statistics}
         self.runner, self.forms, self.types, self.same, self.forwards = runner, forms, types, same, {}
-        self.parallel = 2 * OPERATIONS_PER_THREAD
         self.names, self.lengths = list(lists), [len(names) for names in lists.values()]
         self.program, self.rows, self.shape = runner.program, runner.rows, buffers[runner.plan.output].shape
+        readers = {
+            op.inputs[1]: self.program.n_prepare + i for i, op in enumerate(runner.plan.step)
+            if op.kind == "dense" and op.inputs[1] not in runner.layout.turned
+        }
         self.memory = bytearray(max(1, len(flat)) * sizeof(Array))
         self.arrays = <Array *> <char *> self.memory
         for i, name in enumerate(flat):
             if name in read:
                 array = &self.arrays[i]
                 array.packed = <const char *> <uintptr_t> runner.address(name)
-                array.rows, array.columns = runner.layout.shape(name)
+                array.columns = buffers[name].columns
+                array.rows = buffers[name].size // array.columns
+                array.turned = name in runner.layout.turned
+                array.op = readers.get(name, -1)
                 array.ndim = len(buffers[name].shape)
                 for axis, size in enumerate(buffers[name].shape):
                     array.shape[axis] = size
 
     def holds(self, dict known):
         """Whether a dict has the same entries and weights, and FASTNN_ISA asks for this instruction set."""
+        return self.agrees(known, None, 0)
+
+    cdef bint agrees(self, dict known, list direct, int64_t n):
+        """`holds`; with a list, large weights need not be the same: they are appended, for ``Forward.go`` to read where
+        n rows are few enough."""
         cdef Array *array = self.arrays
         cdef int64_t i
-        cdef Py_ssize_t n
+        cdef Py_ssize_t length
         if not self.program.is_asked_for():
             return False
         for name, value in self.same.items():
             if known.get(name) is not value:
                 return False
         for i in range(len(self.lengths)):
-            entries, n = known.get(self.names[i]), self.lengths[i]
+            entries, length = known.get(self.names[i]), self.lengths[i]
             if type(entries) is not list:
                 return False
             entries = tuple(entries)  # of its own: other threads may change the list
-            if len(<tuple> entries) != n:
+            if len(<tuple> entries) != length:
                 return False
             for entry in <tuple> entries:
-                if not self.matches(array, entry):
+                if not self.matches(array, entry, direct, n):
                     return False
                 array += 1
         return True
 
-    cdef bint matches(self, const Array *array, entry):
+    cdef bint matches(self, const Array *array, entry, list direct, int64_t n):
         cdef const fnn_kernels *k = self.program.kernels
         cdef Py_buffer view
-        cdef bint equal
+        cdef bint equal, read
         if entry is None:
             return array.packed == NULL
         try:
@@ -243,11 +297,15 @@ cdef class Quick:
         if equal and array.packed != NULL:
             equal = view.ndim == array.ndim and memcmp(
                 view.shape, array.shape, array.ndim * sizeof(Py_ssize_t)) == 0
-            if equal and view.len < RELEASE:
-                equal = equals_packed(k, array, <const char *> view.buf)
+            read = equal and direct is not None and array.op >= 0 and n * array.columns <= DIRECT
+            read = read and view.len >= LARGE and type(entry) is ndarray
+            if read:
+                direct.append((array.op, <uintptr_t> view.buf, entry))
+            if equal and (read or view.len < RELEASE):
+                equal = equals_packed(k, array, <const char *> view.buf, read)
             elif equal:
                 with nogil:
-                    equal = equals_packed(k, array, <const char *> view.buf)
+                    equal = equals_packed(k, array, <const char *> view.buf, read)
         PyBuffer_Release(&view)
         return equal
 
@@ -258,6 +316,7 @@ cdef class Quick:
         infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
         """
         cdef Py_buffer x
+        cdef list direct = []
         if type(X) is not ndarray:
             return None
         try:
@@ -265,8 +324,9 @@ cdef class Quick:
         except (BufferError, TypeError, ValueError):
             return None
         try:
-            if is_plain(&x, self.types) and self.has_rows(&x) and self.holds(known):
-                return self.outputs(&x, both and self.shape == (1,))
+            if is_plain(&x, self.types) and self.has_rows(&x):
+                if self.agrees(known, direct, x.shape[0]):
+                    return self.outputs(&x, both and self.shape == (1,), direct)
         finally:
             PyBuffer_Release(&x)
 
@@ -284,19 +344,16 @@ cdef class Quick:
                 return True
         return False
 
-    cdef outputs(self, const Py_buffer *x, bint both):
+    cdef outputs(self, const Py_buffer *x, bint both, list direct):
         cdef int64_t n = x.shape[0], rows = 1
-        cdef int threads = 1
         cdef Forward forward
         cdef Job job
         cdef Py_buffer y
         while rows < n and rows < self.rows:
             rows *= 2
         forward = self.forwards.get(rows)
-        if forward is None or forward.operations * n >= self.parallel:
-            forward, threads = self.runner.forward_for(n)
-            if threads == 1:
-                self.forwards[rows] = forward
+        if forward is None:
+            forward = self.forwards[rows] = self.runner.forward_for(n)
         output = np.empty((n, 2) if both else (n, *self.shape), forward.dtype)
         PyObject_GetBuffer(output, &y, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
         job.base = forward.step
@@ -304,7 +361,7 @@ cdef class Quick:
         job.base.total = job.total = n
         job.base.output = <char *> y.buf
         job.check = True
-        finite = forward.go(&job, threads, forward.operations * n + x.len)
+        finite = forward.go(&job, x.len, direct)
         if finite and both:
             complement(<char *> y.buf, n, y.itemsize)
         PyBuffer_Release(&y)

@@ -1,8 +1,9 @@
 """The states of a reservoir: one product drives all steps, then the steps follow each other.
 
-Dense weights multiply all sequences of a step at once, tile by tile. Sparse ones take as many sequences as a vector has
-lanes through all steps: unit by unit, one vector of sequences each, in this thread's scratch; a sequence that is left
-over goes alone. The order of every sum is the same in all these cases.
+Dense weights multiply all sequences of a step at once, tile by tile. Sparse ones take four sequences through all steps
+side by side, one alone where fewer are left: their states lie in this thread's scratch, twice in a row, so that the
+unit any number of places on is found without looking where the circle closes. The order of every sum is the same in
+all these cases.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -15,6 +16,10 @@ from fastnn.native.kernels cimport (
 )
 
 from fastnn.native._activation import activation_id
+
+
+cdef enum:
+    SIDE_BY_SIDE = 4  # sequences that share the weights of their links
 
 
 # Where a matrix of states lies: panels `stride` apart, a row every `row` lines.
@@ -108,65 +113,57 @@ cdef void run_dense(const Op *op, const Step *step) noexcept nogil:
             for r in range(first_row(step), first_row(step) + rows_of(step)):
                 s = row_of(k, &after, t + 1, units, p, r)
                 k.activation[op.number[3]](width, s, s, &op.scalar[1])
-                k.leak(width, op.scalar[0], s, row_of(k, &before, t, units, p, r), s)
+                k.leak(width, op.scalar[0], s, row_of(k, &before, t, units, p, r), s, s)
 
 
-cdef inline void load_lanes(
-    const Op *op, const Step *step, int64_t t, int64_t first, int64_t sequences, int64_t width, char *lanes
-) noexcept nogil:
-    """States before step t of some sequences, one after the other: (units, width), a lane for each sequence."""
+cdef inline int64_t circle(const fnn_kernels *k, int64_t units) noexcept nogil:
+    """Elements of one sequence's states twice in a row, with room for the vector that reaches beyond them."""
+    return padded(k, 2 * units) + k.lanes
+
+
+cdef inline void start_circle(const Op *op, const Step *step, int64_t r, char *s) noexcept nogil:
+    """The states that sequence r starts from, into the first of their two places."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[2], p, size
-    cdef Place place = states_at(op, step, t)
+    cdef int64_t units = op.number[2], p
+    cdef Place place = states_at(op, step, 0)
     for p in range(panels(k, units)):
-        if width == 1:
-            size = panel_width(k, units, p) * k.itemsize
-            memcpy(at(k, lanes, p * k.panel), row_of(k, &place, t, units, p, first), size)
-            continue
-        k.transpose(
-            sequences, min(k.panel, units - p * k.panel), row_of(k, &place, t, units, p, first),
-            place.row * panel_width(k, units, p), at(k, lanes, p * k.panel * width), width,
-        )
-
-
-cdef inline void store_lanes(
-    const Op *op, const Step *step, int64_t t, int64_t first, int64_t sequences, int64_t width, const char *lanes
-) noexcept nogil:
-    """The reverse of load_lanes."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[2], p, size
-    cdef Place place = states_at(op, step, t)
-    for p in range(panels(k, units)):
-        if width == 1:
-            size = panel_width(k, units, p) * k.itemsize
-            memcpy(row_of(k, &place, t, units, p, first), at(k, lanes, p * k.panel), size)
-            continue
-        k.transpose(
-            min(k.panel, units - p * k.panel), sequences, at(k, lanes, p * k.panel * width), width,
-            row_of(k, &place, t, units, p, first), place.row * panel_width(k, units, p),
-        )
+        memcpy(at(k, s, p * k.panel), row_of(k, &place, 0, units, p, r), panel_width(k, units, p) * k.itemsize)
 
 
 cdef void run_links(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[0], units = op.number[2], t, width, sequences
-    cdef int64_t first = first_row(step), stop = first + rows_of(step)
-    cdef const int32_t *source = <const int32_t *> op.number[5]
-    cdef char *s = step.scratch
-    cdef char *z = at(k, s, padded(k, units) * k.lanes)
+    cdef int64_t time = op.number[0], units = op.number[2], links = op.number[4], t, p, r, n, width
+    cdef int64_t first = first_row(step), stop = first + rows_of(step), row = circle(k, units)
+    cdef const int32_t *shift = <const int32_t *> op.number[5]
+    cdef Place states = states_at(op, step, time)
+    cdef char *before = step.scratch
+    cdef char *after = at(k, before, SIDE_BY_SIDE * row)
+    cdef char *s
     while first < stop:
-        sequences = min(k.lanes, stop - first)
-        width = 1 if sequences == 1 else k.lanes
-        # Lanes without a sequence, and pads beyond the last unit, must hold numbers.
-        memset(s, 0, 2 * padded(k, units) * k.lanes * k.itemsize)
-        load_lanes(op, step, 0, first, sequences, width, s)
+        n = SIDE_BY_SIDE if stop - first >= SIDE_BY_SIDE else 1
+        # Weights of pads are 0, but what they multiply must be numbers.
+        memset(step.scratch, 0, 2 * SIDE_BY_SIDE * row * k.itemsize)
+        for r in range(n):
+            start_circle(op, step, first + r, at(k, before, r * row))
         for t in range(time):
-            load_lanes(op, step, t + 1, first, sequences, width, z)
-            k.links(units, op.number[4], width, source, op.buffer[4], s, z)
-            k.activation[op.number[3]](padded(k, units) * width, z, z, &op.scalar[1])
-            k.leak(padded(k, units) * width, op.scalar[0], z, s, s)
-            store_lanes(op, step, t + 1, first, sequences, width, s)
-        first += sequences
+            for r in range(n):
+                memcpy(at(k, before, r * row + units), at(k, before, r * row), units * k.itemsize)
+            for p in range(panels(k, units)):
+                width = panel_width(k, units, p)
+                s = row_of(k, &states, t + 1, units, p, first)
+                k.links(
+                    n, width, links, shift, at(k, op.buffer[4], p * links * k.panel), at(k, before, p * k.panel), row,
+                    s, time * width,
+                )
+                for r in range(n):
+                    k.activation[op.number[3]](width, s, s, &op.scalar[1])
+                    k.leak(
+                        width, op.scalar[0], s, at(k, before, r * row + p * k.panel), s,
+                        at(k, after, r * row + p * k.panel),
+                    )
+                    s = at(k, s, time * width)
+            before, after = after, before
+        first += n
 
 
 cdef void reservoir(const Op *op, const Step *step) noexcept nogil:
@@ -184,12 +181,11 @@ def bind_reservoir(op, layout):
     links = op.attributes["links"]
     numbers = [time, u.columns, units, activation_id(name), 0, 0]
     if links is not None:
-        source = links.source
-        inside = 0 <= source.min(initial=0) and source.max(initial=0) < units
-        if source.dtype != np.int32 or len(source) != units or not inside:
-            raise ValueError(f"reservoir: links must be int32 numbers of units, one row for each of {units}")
-        numbers[4:] = [source.shape[1], layout.table(source)]
-        layout.scratch(2 * layout.padded(units) * layout.lanes)
+        shift = links.shift
+        if shift.dtype != np.int32 or not 0 <= shift.min(initial=0) <= shift.max(initial=0) < units:
+            raise ValueError(f"reservoir: links must be int32 numbers below {units}, the number of units")
+        numbers[4:] = [len(shift), layout.table(shift)]
+        layout.scratch(2 * SIDE_BY_SIDE * (layout.padded(2 * units) + layout.lanes))
     return [*op.inputs, s.name], numbers, [op.attributes["leak"], *parameters]
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.native import conv_sparse
 from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_at, panel_source
 from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
@@ -128,7 +129,7 @@ def forward(layout, op):
 
 
 def grad_input(layout, op):
-    """Descriptor of a `conv_grad_input` op."""
+    """Descriptors of `conv_grad_input`, as a product of all gradients or of those behind a pool; one of them is 0."""
     dz, WT = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, channels = layout.columns(op.outputs[0]), layout.columns(dz)
@@ -142,14 +143,17 @@ def grad_input(layout, op):
     cut = bands(height, across * width, STRIP // itemsize) if finished else [range(height)]
     together = _together(places * width, TOGETHER // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].grad_input(margin), together, grouping, pool=pool)
-    return _correlate(
+    if sparse := conv_sparse.grad_input(layout, op, operand.cycles):
+        return 0, sparse
+    product = _correlate(
         layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, _pieces(cut, across, None),
         layout.shape(WT)[0],
     )  # fmt: skip
+    return product, 0
 
 
 def grad_weights(layout, op):
-    """Descriptor of a `conv_grad_weights` op; rows are taps and channels, steps are outputs."""
+    """The same for a `conv_grad_weights` op; rows are taps and channels, steps are outputs."""
     x, dz = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, axis = layout.columns(dz), axes(geometry, pool)
@@ -163,6 +167,8 @@ def grad_weights(layout, op):
         layout, source, lambda i, margin: axis[i].grad_weights(margin), together, grouping,
         channels_on_rows=True,
     )  # fmt: skip
+    if sparse := conv_sparse.grad_weights(layout, op, operand.cycles):
+        return 0, sparse
     strip, number, taps = 0, _numbers(geometry, pool), numbers(*geometry.kernel)
     if pool is not None:
         n, tap = max(map(len, cut)) * across * operand.together, np.arange(places // (height * across), dtype=np.int32)
@@ -178,7 +184,7 @@ def grad_weights(layout, op):
         )  # fmt: skip
         tables.add_piece(first, count)
     rows = geometry.kernel[0] * geometry.kernel[1] * len(operand.image.channels)
-    return _product(layout, operand, tables, rows, strip)
+    return _product(layout, operand, tables, rows, strip), 0
 
 
 def transpose(layout, op):

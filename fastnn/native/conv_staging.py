@@ -160,7 +160,7 @@ class Operand:
         self.copies, self.copies_from, self.put, self.windows = [], -1, (0, 0, 0, 0), (0, 0, 0, 0)
         self.a_panel = self.a_image = 0
         cost = self._cost(together, channels_on_rows)
-        self.vertical, self.horizontal, self.together = choose(runs_of, source.size, cost, together)
+        self.cycles, self.vertical, self.horizontal, self.together = choose(runs_of, source.size, cost, together)
         margins = reach(self.vertical, self.horizontal, source.size)
         self.staged = cost.staged or any(margins)
         if not self.staged:

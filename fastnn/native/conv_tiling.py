@@ -209,7 +209,7 @@ class Cost(NamedTuple):
 
 
 def choose(runs_of, size, cost, together):
-    """(vertical runs, horizontal runs, how many images are worked on together) of least cost.
+    """(cycles, vertical runs, horizontal runs, how many images are worked on together) of least cost.
 
     runs_of: a function of (axis, margin) that gives the runs of an axis; together: the numbers to choose from.
     """
@@ -218,7 +218,7 @@ def choose(runs_of, size, cost, together):
     for vertical, horizontal in pairs(*made):
         for n in together:
             options.append((cost.cycles(vertical, horizontal, n, size), vertical, horizontal, n))
-    return min(options, key=lambda option: option[0])[1:]
+    return min(options, key=lambda option: option[0])
 
 
 class Tables:

@@ -1,6 +1,6 @@
 """csrc/fastnn.h as Cython sees it: the kernel table, and what an op and a step are."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 
@@ -36,6 +36,18 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_width
 
     ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
+    ctypedef struct fnn_sparse:
+        const void *factor
+        const void *index
+        int64_t step, depth
+        const int32_t *at
+        const int32_t *tap
+        const void *b
+        int64_t b_row
+        void *c
+        int64_t c_row
+
+    ctypedef void (*fnn_sparse_kernel)(const fnn_sparse *g) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
         int64_t n, const void *dy, const void *s, void *dz, const double *p
@@ -109,6 +121,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t indexed_rows[5]
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
+        fnn_sparse_kernel sparse[5][17]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
@@ -197,12 +210,19 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t columns, const void *source, int64_t panel_stride, int64_t from_first, void *to,
             int64_t to_row,
         ) noexcept nogil
+        int (*differs)(
+            int64_t rows, int64_t columns, int64_t first_panel, const void *matrix, const void *panels
+        ) noexcept nogil
         void (*copy)(
             int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
             int64_t to_step,
         ) noexcept nogil
         void (*max_of_windows)(
             int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index
+        ) noexcept nogil
+        void (*max_at_windows)(
+            int64_t n, int64_t taps, int64_t width, const void *x, const int32_t *window, const int32_t *tap, void *y,
+            void *index,
         ) noexcept nogil
         void (*put_in_windows)(
             int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
@@ -225,6 +245,9 @@ cdef extern from "fastnn.h" nogil:
             int64_t first, int64_t rows, int64_t x_positions, int64_t x_columns, int64_t x_stride, const void *x,
             int64_t y_positions, int64_t y_columns, int64_t y_stride, void *y,
         ) noexcept nogil
+        void (*pad_lines)(
+            int64_t rows, int64_t columns, const void *source, int64_t from_row, void *to, int64_t to_row
+        ) noexcept nogil
         void (*add)(int64_t n, const void *a, const void *b, void *y) noexcept nogil
         void (*fill)(int64_t n, double value, void *y) noexcept nogil
         void (*copy_columns)(
@@ -233,9 +256,10 @@ cdef extern from "fastnn.h" nogil:
         ) noexcept nogil
         void (*augment)(const fnn_augment *a) noexcept nogil
         void (*links)(
-            int64_t units, int64_t links, int64_t width, const int32_t *source, const void *w, const void *s, void *z
+            int64_t sequences, int64_t width, int64_t links, const int32_t *shift, const void *w, const void *s,
+            int64_t s_row, void *z, int64_t z_row,
         ) noexcept nogil
-        void (*leak)(int64_t n, double share, const void *y, const void *s, void *to) noexcept nogil
+        void (*leak)(int64_t n, double share, const void *y, const void *s, void *to, void *also) noexcept nogil
         void (*lstm_cell)(const fnn_cell *s) noexcept nogil
         void (*lstm_cell_grad)(const fnn_cell_grad *s) noexcept nogil
         void (*gru_cell)(const fnn_cell *s) noexcept nogil
@@ -262,8 +286,47 @@ cdef extern from "fastnn.h" nogil:
         double (*peak)(int64_t repeats, double *sink) noexcept nogil
         void (*stream)(int64_t n, const void *x, void *y) noexcept nogil
 
+    ctypedef struct fnn_bfloat16_product:
+        const uint16_t *a
+        int64_t a_row, a_block
+        const int32_t *offset
+        int64_t blocks
+        const uint16_t *b
+        int64_t b_tile
+        const float *init
+        int64_t init_row
+        float *c
+        int64_t c_row, rows, tiles
+        const int32_t *a_part
+        int64_t parts, c_part
+
+    ctypedef struct fnn_bfloat16:
+        const char *isa
+        void (*narrow)(int64_t n, const float *source, uint16_t *to) noexcept nogil
+        void (*round)(int64_t n, const float *source, float *to) noexcept nogil
+        void (*pack_rows)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
+        ) noexcept nogil
+        void (*pack_columns)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
+        ) noexcept nogil
+        void (*pack_pairs)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
+        ) noexcept nogil
+        void (*pack_transposed)(
+            int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
+        ) noexcept nogil
+        void (*multiply)(const fnn_bfloat16_product *p) noexcept nogil
+        void (*enter)() noexcept nogil
+        void (*leave)() noexcept nogil
+        double (*peak)(int64_t repeats) noexcept nogil
+
+    const fnn_bfloat16 *fnn_bfloat16_for(const char *isa)
     const fnn_kernels *fnn_kernels_for(const char *isa, int64_t itemsize)
-    const char *fnn_isa_name(int i)
+    const char *fnn_isa_name(int i, int with_bfloat16)
+    const char *fnn_isa_in_use()
     uint64_t fnn_flush_denormals()
     void fnn_restore_float_mode(uint64_t state)
     void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
@@ -273,6 +336,7 @@ cdef extern from "fastnn.h" nogil:
         pass
 
     void fnn_barrier_wait(fnn_barrier *b, int threads)
+    int32_t fnn_take(int32_t *counter)
     int fnn_has_openmp()
     int fnn_max_threads()
     int fnn_in_parallel()
@@ -292,6 +356,7 @@ cdef enum:
 # What an op sees of the run: the chunk of rows, the optimiser's step, the caller's arrays, and which thread it is.
 cdef struct Step:
     const fnn_kernels *kernels
+    const fnn_bfloat16 *bfloat16
     int64_t n                # rows of this chunk
     int64_t first            # the chunk's first position in the order of all rows
     int64_t row              # its first position in the batch

@@ -13,11 +13,14 @@ from fastnn.native import (
     _activation,
     _augment,
     _conv,
+    _conv_bfloat16,
     _dense,
+    _dense_bfloat16,
     _embedding,
     _executor,
     _forward,
     _gather,
+    _gram,
     _loss,
     _norm,
     _pool,
@@ -29,7 +32,7 @@ from fastnn.native import (
     _update,
 )
 from fastnn.native.cache import Cache
-from fastnn.native.threads import OPERATIONS_PER_THREAD, Pace, threads_for
+from fastnn.native.threads import Pace, threads_for
 
 OPS = {
     **_activation.OPS,
@@ -38,6 +41,7 @@ OPS = {
     **_dense.OPS,
     **_embedding.OPS,
     **_gather.OPS,
+    **_gram.OPS,
     **_loss.OPS,
     **_norm.OPS,
     **_pool.OPS,
@@ -48,6 +52,9 @@ OPS = {
     **_steps.OPS,
     **_update.OPS,
 }
+
+# Those with precision="bfloat16".
+BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
@@ -67,7 +74,7 @@ class Layout:
         self.plan, self.dtype, self.rows = plan, dtype, rows
         self.lanes, self.panel, self.narrow = _executor.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
-        self.partial_sizes, self.tables = {}, []
+        self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size = self.panel * self.panel
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
@@ -94,13 +101,17 @@ class Layout:
         """
         plan, turned = self.plan, set()
         for op in plan.step:
-            W = op.inputs[1] if op.kind == "dense" else None
+            rounded = op.attributes.get("precision") == "bfloat16"
+            W = op.inputs[1] if op.kind == "dense" and not rounded else None
             if W in (*plan.parameters, *plan.statistics) and self.columns(W) <= self.narrow:
                 turned |= {W, plan.gradients.get(W), *(name for name in plan.states if name.startswith(f"{W}."))}
         return turned
 
     def _bind(self, op):
-        address, bind = OPS[op.kind]
+        rounded = op.attributes.get("precision") == "bfloat16"
+        if rounded and self.dtype != np.float32:
+            raise ValueError(f"{op.kind}: products of bfloat16 need float32 for all else, got {self.dtype}")
+        address, bind = (BFLOAT16_OPS if rounded else OPS)[op.kind]
         return address, op.barrier, *bind(op, self)
 
     def _place(self, buffer):
@@ -130,6 +141,18 @@ class Layout:
     def padded(self, columns):
         return -(-columns // self.lanes) * self.lanes
 
+    def deep(self, depth):
+        """The depth of a product of bfloat16, filled up to whole blocks."""
+        return -(-depth // (2 * self.lanes)) * 2 * self.lanes
+
+    def packed(self, name, depth, columns):
+        """Declares the size of a copy of weights that is packed for products of bfloat16."""
+        self.packed_sizes[name] = self.deep(depth) * self.padded(columns) // 2
+
+    def in_rows(self, name):
+        """Whether a buffer lies row by row, without panels."""
+        return self.plan.buffers[name].layout == "rows"
+
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
         parameter; a vector is a single row. Of a turned matrix, those it is kept with."""
@@ -152,6 +175,8 @@ class Layout:
         buffer = self.plan.buffers[name]
         if buffer.role == "row":
             return self.rows * buffer.size
+        if buffer.layout == "bfloat16":
+            return self.packed_sizes[name]
         rows, columns = self.shape(name)
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
@@ -224,9 +249,8 @@ class Runner:
         self._multiply_adds = plan.multiply_adds
         self.isa = isa or _executor.best_isa()
         if self.isa is None:
-            raise ValueError(
-                f"FASTNN_ISA names an instruction set that is not here; choose one of {_executor.isa_names()}"
-            )
+            names = _executor.isa_names(bfloat16=True)
+            raise ValueError(f"FASTNN_ISA names an instruction set that is not here; choose one of {names}")
         self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         made = compiled(plan, self.isa, self.dtype, self.rows, keep)
@@ -373,21 +397,13 @@ class Runner:
         """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
         source = _source(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
-        forward, threads = self.forward_for(source.n)
-        forward(source, output, threads)
+        self.forward_for(source.n)(source, output)
         return output
 
     def forward_for(self, n):
-        """(Forward, threads) for n rows. Its chunks have a power of two as rows, so that few layouts serve all n.
-
-        What fits into one chunk runs on one thread: 32 rows of 784-256-128-10 would take 100 instead of 145
-        microseconds on two idle cores, but 7000 to 12000 where another process keeps one of them busy.
-        """
-        rows, threads = min(self.rows, 1 << (n - 1).bit_length()), 1
-        operations = 2 * self._multiply_adds * n
-        if n > rows and operations >= 2 * OPERATIONS_PER_THREAD:
-            threads = min(threads_for(operations, self.limit), -(-n // rows))
-        return self._forwards.get(rows) or self._new_forward(rows), threads
+        """Forward for n rows. Its chunks have a power of two as rows, so that few layouts serve all n."""
+        rows = min(self.rows, 1 << (n - 1).bit_length())
+        return self._forwards.get(rows) or self._new_forward(rows)
 
     def _new_forward(self, rows):
         """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
@@ -396,7 +412,7 @@ class Runner:
                 self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
         made = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
-        forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed)
+        forward = self._forwards[rows] = _forward.Forward(self, made.layout, made.program)
         return forward
 
     def quick(self, forms, types, same, lists):

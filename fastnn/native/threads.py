@@ -1,6 +1,8 @@
 """How many threads a call gets: as its work deserves, within what the user, the environment and the machine allow."""
 
+import math
 from functools import cache
+from threading import Lock
 from time import perf_counter
 
 import joblib
@@ -10,6 +12,9 @@ from fastnn.native import _executor
 # A second thread pays once a step takes some 100 microseconds alone: digits, 64-32-10 in batches of 200 (70
 # microseconds) gain nothing from it on an idle machine and lose on a busy one, 784-100-10 gains 1.7 times.
 OPERATIONS_PER_THREAD = 6_000_000
+# Calls of more operations (some 5 ms) take all threads without a trial: one on a single thread would cost more than it
+# tells, and their threads wait for each other only at the end.
+OPERATIONS_WITHOUT_TRIAL = 1_000_000_000
 
 
 @cache
@@ -61,6 +66,8 @@ class Pace:
         The larger number of threads.
     clock : callable
         Seconds.
+
+    Calls of `next` and `record` may come from several threads at once, as predictions do.
     """
 
     TRIAL = 2e-3
@@ -68,20 +75,21 @@ class Pace:
 
     def __init__(self, threads, clock=perf_counter):
         self.threads, self.clock = threads, clock
-        self.seconds = {}  # a batch's, by number of threads, in the latest call with so many
+        # a batch's, by number of threads, in the latest call with so many
+        self.seconds = dict.fromkeys((1, threads), math.inf)
         self.trials = [threads, 1, threads] if threads > 1 else []  # the first only wakes the threads
-        self.until = 0.0
+        self.until, self._lock = 0.0, Lock()
 
     def next(self, n_batches):
         """(threads, batches) of the next call, out of `n_batches` that are to be run."""
         if self.threads == 1:
             return 1, n_batches
-        if not self.trials and self.clock() >= self.until:
-            self.trials = [1 if self.best > 1 else self.threads]
-        if self.trials:
-            batch = min(self.seconds.values(), default=self.TRIAL)
-            return self.trials[0], max(1, min(n_batches, int(self.TRIAL / batch)))
-        return self.best, n_batches
+        with self._lock:
+            if not self.trials and self.clock() >= self.until:
+                self.trials = [1 if self.best > 1 else self.threads]
+            if not self.trials:
+                return self.best, n_batches
+            return self.trials[0], max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
 
     @property
     def best(self):
@@ -91,7 +99,8 @@ class Pace:
         """What a call took."""
         if self.threads == 1 or not batches:
             return
-        self.seconds[threads] = seconds / batches
-        if self.trials:
-            self.trials.pop(0)
-            self.until = self.clock() + self.PERIOD
+        with self._lock:
+            self.seconds[threads] = seconds / batches
+            if self.trials:
+                self.trials.pop(0)
+                self.until = self.clock() + self.PERIOD

@@ -10,18 +10,20 @@ from fastnn.plan import Op
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """Who sends to whom in a sparse reservoir, in which every unit hears equally many others.
+    """Who sends to whom in a sparse reservoir: unit i hears the units (i + shift) % units, for each shift.
+
+    All units hearing across the same distances is what lets a kernel compute many at once; the weights are their own.
 
     Attributes
     ----------
-    source : ndarray of shape (units, links), int32
-        The units that each unit hears.
+    shift : ndarray of shape (links,), int32
+        From 0 to units - 1.
     """
 
-    source: np.ndarray
+    shift: np.ndarray
 
     def __repr__(self):
-        return "Links({}, {})".format(*self.source.shape)
+        return f"Links({len(self.shift)})"
 
 
 def reservoir(builder, u, start, units, activation, leak, links=None):
@@ -36,14 +38,13 @@ def reservoir(builder, u, start, units, activation, leak, links=None):
     leak : float
         In (0, 1].
     links : Links or None
-        Sparse W: the statistic ``reservoir.W`` then holds one weight for each link, (units * links,), in place of
-        (units, units).
+        Sparse W: the statistic ``reservoir.W`` is then (links, units), the weight of each link of each unit, in place
+        of (units, units).
     """
     time, channels = builder.shape(u)
     W_in = builder.buffer("reservoir.W_in", (channels, units), "statistic")
     b = builder.buffer("reservoir.b", (units,), "statistic")
-    shape = (units, units) if links is None else (links.source.size,)
-    W = builder.buffer("reservoir.W", shape, "statistic")
+    W = builder.buffer("reservoir.W", (units if links is None else len(links.shift), units), "statistic")
     s = builder.batch("reservoir.s", (time, units))
     attributes = {"activation": activation, "leak": float(leak), "links": links}
     work = time * (channels * units + builder.buffers[W].size)

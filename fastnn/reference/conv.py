@@ -5,6 +5,7 @@ patches under the kernel with the kernel.
 import numpy as np
 
 from fastnn.reference import activation
+from fastnn.reference.bfloat16 import bfloat16, operands
 from fastnn.reference.dense import accumulate, in_parts
 from fastnn.reference.pool import max_pool, unpool
 from fastnn.reference.window import as_images, fold, put, windows
@@ -30,6 +31,7 @@ def _kernels(W, groups):
 
 def _conv(op, buffers, step):
     x, W, *b = (buffers[name] for name in op.inputs)
+    x, W = operands(op, x, W)
     geometry, groups, pool = (op.attributes[name] for name in ("geometry", "groups", "pool"))
     z = _patches(as_images(x, geometry.image), geometry, groups) @ _kernels(W, groups)
     z = z.transpose(1, 0, 2).reshape(len(x), *geometry.output, W.shape[-1])
@@ -43,7 +45,7 @@ def _conv(op, buffers, step):
 
 
 def _conv_transpose(op, buffers, step):
-    W, groups = buffers[op.inputs[0]], op.attributes["groups"]
+    (W,), groups = operands(op, buffers[op.inputs[0]]), op.attributes["groups"]
     *kernel, inputs, filters = W.shape
     WT = np.swapaxes(W.reshape(*kernel, inputs, groups, filters // groups), -1, -3)
     buffers[op.outputs[0]] = np.ascontiguousarray(WT).reshape(*kernel, filters // groups, groups * inputs)
@@ -58,6 +60,7 @@ def _output_gradient(dz, index, geometry, pool):
 
 def _conv_grad_input(op, buffers, step):
     dz, WT, *rest = (buffers[name] for name in op.inputs)
+    dz, WT = operands(op, dz, WT)
     geometry, groups, pool = (op.attributes[name] for name in ("geometry", "groups", "pool"))
     index = None if pool is None else rest.pop(0)
     dz = _output_gradient(dz, index, geometry, pool)
@@ -77,11 +80,16 @@ def _conv_grad_weights(op, buffers, step):
     x, dz = as_images(x, geometry.image), _output_gradient(dz, *(index or [None]), geometry, pool)
     dW, db = [], []
     for x_part, dz_part in zip(in_parts(x, parts), in_parts(dz, parts), strict=True):
-        product = _patches(x_part, geometry, groups).transpose(0, 2, 1) @ _by_group(dz_part, groups)
+        rounded_x, rounded_dz = operands(op, x_part, dz_part)
+        product = _patches(rounded_x, geometry, groups).transpose(0, 2, 1) @ _by_group(rounded_dz, groups)
         dW.append(product.transpose(1, 0, 2).reshape(buffers[op.outputs[0]].shape[1:]))
         db.append(dz_part.sum(axis=(0, 1, 2), dtype=np.float64).astype(dz.dtype))
     partials = (np.stack(dW), np.stack(db))
     accumulate(buffers, op.outputs, partials[: len(op.outputs)], step)
+
+
+def _conv_pack(op, buffers, step):
+    buffers[op.outputs[0]] = bfloat16(buffers[op.inputs[0]])
 
 
 def _sum_parts(op, buffers, step):
@@ -91,6 +99,7 @@ def _sum_parts(op, buffers, step):
 
 OPS = {
     "conv": _conv,
+    "conv_pack": _conv_pack,
     "conv_transpose": _conv_transpose,
     "conv_grad_input": _conv_grad_input,
     "conv_grad_weights": _conv_grad_weights,

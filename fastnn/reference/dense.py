@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.reference import activation
+from fastnn.reference.bfloat16 import bfloat16, operands
 
 
 def product(x, W):
@@ -15,10 +16,11 @@ def row_sum(x, axes=1):
     return x.sum(axis=tuple(range(axes)), dtype=np.float64).astype(x.dtype)
 
 
-def weight_gradients(x, dz):
+def weight_gradients(op, x, dz):
     """dW = x^T dz and db, the sum of dz, over all rows and steps."""
     x, dz = (values.reshape(-1, values.shape[-1]) for values in (x, dz))
-    return x.T @ dz, row_sum(dz)
+    rounded_x, rounded_dz = operands(op, x, dz)
+    return rounded_x.T @ rounded_dz, row_sum(dz)
 
 
 def accumulate(buffers, names, values, step):
@@ -33,15 +35,15 @@ def in_parts(x, parts):
 
 
 def _dense(op, buffers, step):
-    x, W, b = (buffers[name] for name in op.inputs)
-    z = product(x, W) + b
+    x, W = operands(op, *(buffers[name] for name in op.inputs[:2]))
+    z = product(x, W) + buffers[op.inputs[2]]
     buffers[op.outputs[0]] = activation.apply(op.attributes["activation"], z)
     if len(op.outputs) == 2:
         buffers[op.outputs[1]] = z
 
 
 def _dense_grad_input(op, buffers, step):
-    dz, WT = buffers[op.inputs[0]], buffers[op.inputs[1]]
+    dz, WT = operands(op, *(buffers[name] for name in op.inputs[:2]))
     dx = product(dz, WT)
     if op.attributes["activation"] is not None:
         dx *= activation.derivative(op.attributes["activation"], buffers[op.inputs[2]])
@@ -50,10 +52,16 @@ def _dense_grad_input(op, buffers, step):
 
 def _dense_grad_weights(op, buffers, step):
     x, dz = (buffers[name] for name in op.inputs)
-    accumulate(buffers, op.outputs, weight_gradients(x, dz), step)
+    accumulate(buffers, op.outputs, weight_gradients(op, x, dz), step)
+
+
+def _round(op, buffers, step):
+    buffers[op.outputs[0]] = bfloat16(buffers[op.inputs[0]])
 
 
 OPS = {
+    "pack": _round,
+    "round": _round,
     "dense": _dense,
     "dense_grad_input": _dense_grad_input,
     "dense_grad_weights": _dense_grad_weights,

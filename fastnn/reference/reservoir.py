@@ -13,7 +13,7 @@ def _reservoir(op, buffers, step):
     driven = _product(u, W_in) + b
     s, states = start, np.empty_like(driven)
     for t in range(u.shape[1]):
-        heard = _product(s, W) if links is None else _heard(s, W, links.source)
+        heard = _product(s, W) if links is None else _heard(s, W, links.shift)
         s = s + leak * (activation.apply(function, driven[:, t] + heard) - s)
         states[:, t] = s
     buffers[op.outputs[0]] = states
@@ -24,9 +24,10 @@ def _product(x, W):
     return np.vecdot(x[..., np.newaxis, :], np.ascontiguousarray(W.T))
 
 
-def _heard(s, weights, source):
+def _heard(s, W, shift):
+    source = (np.arange(s.shape[1])[:, np.newaxis] + shift) % s.shape[1]
     # take, unlike s[:, source], lays the links of a unit side by side whatever the number of rows.
-    return np.vecdot(s.take(source, axis=1), weights.reshape(source.shape))
+    return np.vecdot(s.take(source, axis=1), np.ascontiguousarray(W.T))
 
 
 OPS = {"reservoir": _reservoir}

@@ -14,6 +14,7 @@ from fastnn.reference import (
     dense,
     embedding,
     gather,
+    gram,
     loss,
     norm,
     pool,
@@ -38,6 +39,7 @@ OPS = {
     **shape.OPS,
     **augment.OPS,
     **reservoir.OPS,
+    **gram.OPS,
     **recurrent.OPS,
     **steps.OPS,
     **embedding.OPS,
@@ -313,6 +315,8 @@ class Runner:
             yield "update", step, op
 
     def _row_loss(self, buffers, first, rows):
+        if self.plan.row_loss is None:
+            return 0.0
         weight_sum = self._weight_sum(first, rows)
         with np.errstate(all="ignore"):  # of a diverging fit, see _execute
             return float(buffers[self.plan.row_loss].sum()) / weight_sum if weight_sum else 0.0

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from fastnn.reference.bfloat16 import bfloat16, operands
 from fastnn.reference.dense import weight_gradients
 
 
@@ -90,12 +91,12 @@ def _update(op, buffers, step):
 
 
 def _transpose(op, buffers, step):
-    buffers[op.outputs[0]] = np.ascontiguousarray(buffers[op.inputs[0]].T)
+    buffers[op.outputs[0]] = np.ascontiguousarray(*operands(op, buffers[op.inputs[0]].T))
 
 
 def _dense_update(op, buffers, step):
     x, dz, W, b, *states = (buffers[name] for name in op.inputs)
-    dW, db = weight_gradients(x, dz)
+    dW, db = weight_gradients(op, x, dz)
     l1, l2, clip = (op.attributes[name] for name in ("l1", "l2", "clip"))
     dW, penalty = penalise(W, dW, l1, l2, step.inverse_weight)
     if clip is not None:
@@ -107,7 +108,9 @@ def _dense_update(op, buffers, step):
     if op.attributes["penalty"]:
         results.append(penalty)
     if op.attributes["transposed"]:
-        results.append(np.ascontiguousarray(W.T))
+        results.append(np.ascontiguousarray(*operands(op, W.T)))
+    if op.attributes.get("precision") == "bfloat16":
+        results.append(bfloat16(W))
     for name, value in zip(op.outputs, results, strict=True):
         buffers[name] = value
 

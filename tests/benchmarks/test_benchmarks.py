@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.native import _executor
 
 ROOT = Path(__file__).parents[2]
+ISA = _executor.isa_names()[0]
+ALONE = "--peers", "fastnn", "scikit-learn"
 
 
 def _run(*command, folder=ROOT / "benchmarks", **environment):
@@ -40,12 +43,22 @@ def test_kernels():
     assert " passed" in output and "skipped" not in output
 
 
+def test_the_table_of_kernels(tmp_path):
+    """One row for a kernel, with columns for each number of threads."""
+    _run("kernels.py", "loss", "--isa", ISA, "--tiny", "--results", tmp_path)
+    kernels = json.loads((tmp_path / "kernels.json").read_text("utf-8"))["results"]
+    assert {kernel["isa"] for kernel in kernels} == {ISA}
+    assert all(kernel["share"] > 0 for kernel in kernels)
+    table = (tmp_path / "kernels.md").read_text("utf-8")
+    assert all(f"| {kernel['kernel']} " in table for kernel in kernels)
+    assert table.count("GB/s") == 1 + len(kernels)
+
+
 def test_race_without_mnist(tmp_path):
-    path = tmp_path / "race.json"
-    arguments = ("--rounds", 2, "--epochs", 2, "--peers", "fastnn", "scikit-learn", "--json", path)
-    output = _run("race.py", *arguments, FASTNN_DATA=str(tmp_path))
+    arguments = ("--rounds", 2, "--epochs", 2, "--rows", "iris", "mnist-100", "cancer", "--precisions", "float32")
+    output = _run("race.py", *arguments, *ALONE, "--results", tmp_path, FASTNN_DATA=str(tmp_path))
     assert "mnist-100: skipped" in output and "| iris 4-100-3, batch 32" in output
-    stored = json.loads(path.read_text("utf-8"))
+    stored = json.loads((tmp_path / "race.json").read_text("utf-8"))
     assert [result["row"].split()[0] for result in stored["results"]] == ["iris", "breast"]
     assert all(len(times) == 2 for result in stored["results"] for times in result["milliseconds"].values())
     assert {"cpu", "cores", "versions", "backend"} <= set(stored["machine"])
@@ -54,36 +67,70 @@ def test_race_without_mnist(tmp_path):
 def test_race_with_mnist_writes_its_table_between_the_marks(tiny_mnist):
     page = tiny_mnist / "page.md"
     page.write_text("before\n<!-- race: begin -->\nold\n<!-- race: end -->\nafter\n", "utf-8")
-    arguments = ("--rounds", 1, "--epochs", 1, "--peers", "fastnn", "scikit-learn", "--rows", "mnist-256-128")
-    _run("race.py", *arguments, "--write", page, FASTNN_DATA=str(tiny_mnist))
+    arguments = ("--rounds", 1, "--epochs", 1, "--rows", "mnist-256-128", "--no-memory", "--results", tiny_mnist)
+    _run("race.py", *arguments, *ALONE, "--write", page, FASTNN_DATA=str(tiny_mnist))
     text = page.read_text("utf-8")
     assert text.startswith("before\n<!-- race: begin -->\n") and text.endswith("<!-- race: end -->\nafter\n")
     assert "old" not in text and "| MNIST 784-256-128-10, batch 128" in text
 
 
-def test_race_against_torch():
-    pytest.importorskip("torch", reason="extra: bench")
-    arguments = ("--rounds", 1, "--epochs", 1, "--rows", "iris", "--peers", "fastnn", "torch eager")
-    assert "not run" not in _run("race.py", *arguments)
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels keep no high-water mark that can be set back")
+def test_race_measures_the_memory_of_each(tmp_path):
+    _run("race.py", "--tiny", "--rows", "iris", "--precisions", "float32", *ALONE, "--results", tmp_path)
+    (result,) = json.loads((tmp_path / "race.json").read_text("utf-8"))["results"]
+    assert all(0 < megabytes < 1000 for (megabytes,) in result["megabytes"].values())
+    assert {*result["megabytes"]} == {"fastnn", "scikit-learn"}
+
+
+@pytest.mark.parametrize(("peer", "module"), [("torch eager", "torch"), ("jax", "jax")])
+def test_race_against(peer, module, tmp_path):
+    pytest.importorskip(module, reason="extra: bench")
+    arguments = ("--tiny", "--rows", "cancer", "lenet", "lstm", "--no-memory", "--peers", peer)
+    assert "not run" not in _run("race.py", *arguments, "--results", tmp_path)
 
 
 def test_latency(tmp_path):
-    page, path = tmp_path / "page.md", tmp_path / "latency.json"
+    page = tmp_path / "page.md"
     page.write_text("before\n<!-- latency: begin -->\n<!-- latency: end -->\n", "utf-8")
-    arguments = ("--rounds", 2, "--rows", 1, 3, "--sample", 0, "--peers", "fastnn", "scikit-learn")
-    _run("latency.py", *arguments, "--json", path, "--write", page)
+    arguments = ("--rounds", 2, "--rows", 1, 3, "--sample", 0)
+    _run("latency.py", *arguments, *ALONE, "--results", tmp_path, "--write", page)
     assert "| 30-100-2, 1 row " in page.read_text("utf-8")
-    stored = json.loads(path.read_text("utf-8"))
+    stored = json.loads((tmp_path / "latency.json").read_text("utf-8"))
     assert len(stored["results"]) == 3 * 2
     assert all(len(times) == 2 for result in stored["results"] for times in result["microseconds"].values())
 
 
 @pytest.mark.parametrize(("peer", "modules"), [("torch", ["torch"]), ("onnxruntime", ["onnx", "onnxruntime"])])
-def test_latency_against(peer, modules):
+def test_latency_against(peer, modules, tmp_path):
     for module in modules:
         pytest.importorskip(module, reason="extra: bench")
-    output = _run("latency.py", "--rounds", 1, "--rows", 3, "--sample", 0, "--peers", "fastnn", peer)
+    output = _run("latency.py", "--tiny", "--peers", "fastnn", peer, "--results", tmp_path)
     assert output.count("3 rows") == 3 * 2 and "not run" not in output
+
+
+def test_scaling(tmp_path):
+    output = _run("scaling.py", "--tiny", "--results", tmp_path)
+    assert "8 fits, 1 at a time: 1.00 times" in output
+    sweeps = json.loads((tmp_path / "scaling.json").read_text("utf-8"))["results"]
+    assert {"rows", "width", "depth", "batch", "width, 1 thread", "fits side by side"} <= set(sweeps)
+
+
+@pytest.mark.parametrize("peer", ["fastnn", "torch eager"])
+def test_time_to_accuracy(peer, tmp_path):
+    if peer != "fastnn":
+        pytest.importorskip("torch", reason="extra: bench")
+    output = _run("time_to_accuracy.py", "--tiny", "--peers", peer, "--results", tmp_path)
+    assert output.count("after 1 epochs") == 2 and "not run" not in output
+
+
+@pytest.mark.parametrize("name", ["race", "latency", "scaling", "time_to_accuracy"])
+def test_chart(name, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra: plot")
+    few = {"scaling": ["rows", "threads"], "race": ["--rows", "iris", "--peers", "fastnn"]}.get(
+        name, ["--peers", "fastnn"]
+    )
+    _run(f"{name}.py", "--tiny", *few, "--results", tmp_path)
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_accuracy_of_recipes(tiny_mnist):

@@ -14,16 +14,20 @@ from fastnn import (
     ESNRegressor,
     MLPClassifier,
     MLPRegressor,
+    RecurrentClassifier,
+    RecurrentRegressor,
     gradient_check,
     layers,
 )
-from fastnn.estimators import convnet, esn, mlp, sliding_window
+from fastnn.estimators import convnet, esn_classifier, esn_regressor, mlp, recurrent, sliding_window
 
 ESTIMATORS = {
     MLPClassifier: {"normalization": "batch", "max_iter": 1},
     MLPRegressor: {"normalization": "batch", "max_iter": 1},
     ConvNet: {"layers": [layers.BatchNorm()], "max_iter": 1},
     ConvNetRegressor: {"layers": [layers.BatchNorm()], "max_iter": 1},
+    RecurrentClassifier: {"layers": [layers.GRU(3), layers.BatchNorm()], "max_iter": 1},
+    RecurrentRegressor: {"layers": [layers.GRU(3), layers.BatchNorm()], "max_iter": 1},
     ESNClassifier: {},
     ESNRegressor: {},
 }
@@ -49,7 +53,9 @@ def test_every_fitted_attribute(Estimator):
     assert fitted == set(documented(Estimator, "Attributes")) - {"feature_names_in_"}
 
 
-@pytest.mark.parametrize("module", [convnet, esn, mlp, sliding_window, gradient_check])
+@pytest.mark.parametrize(
+    "module", [convnet, esn_classifier, esn_regressor, mlp, recurrent, sliding_window, gradient_check]
+)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

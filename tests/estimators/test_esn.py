@@ -132,7 +132,7 @@ def test_ridge_is_the_closed_form(bias):
     X, _, value, _ = ragged(np.random.default_rng(4), n=60)
     features = ("bias", "state") if bias else ("state",)
     esn = ESNRegressor(10, alpha=0.5, features=features, random_state=0).fit(X, value)
-    F = esn._each_sequence(esn._echo(), X)
+    F = esn._features.of_sequences(esn._echo(), X)
     mean, centre = (F.mean(axis=0), value.mean()) if bias else (0.0, 0.0)
     W = np.linalg.solve((F - mean).T @ (F - mean) + 0.5 * np.eye(F.shape[1]), (F - mean).T @ (value - centre))
     np.testing.assert_allclose(esn.coef_[:, 0], W, rtol=1e-8)

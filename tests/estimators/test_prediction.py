@@ -183,6 +183,21 @@ def test_changes_are_seen(change, backend):
     assert_same(outputs(model, X[:1]), outputs(unknown(model), X[:1]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("units", [64, 130, 200])
+def test_changes_of_any_large_weight_are_seen_for_any_number_of_rows(units, dtype):
+    rows = RANDOM.normal(size=(200, 70)).astype(dtype)
+    model = MLPClassifier((units, 64), max_iter=1, random_state=0).fit(rows, np.arange(200) % 3)
+    for n in (1, 5, 33, 200):
+        for place in ((0, 0), (69, units - 1), (35, units // 2), (3, 63)):
+            model.predict_proba(rows[:n])
+            model.coefs_[0][place] += 1
+            expected = unknown(model).predict_proba(rows[:n])
+            np.testing.assert_array_equal(model.predict_proba(rows[:n]), expected)
+    model.coefs_[2][63, 1] -= 1
+    np.testing.assert_array_equal(model.predict_proba(rows[:2]), unknown(model).predict_proba(rows[:2]))
+
+
 def test_changes_of_a_convolution_are_seen(backend):
     model = convnet(backend)
     before = model.predict_proba(IMAGES)

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from fastnn import ESNClassifier
+from fastnn import ESNClassifier, ESNRegressor
 
 random = np.random.default_rng(0)
 SERIES = [random.standard_normal((length, 2)) for length in (3, 5, 4, 6)]
 y = np.array([0, 1, 0, 1])
 
 
-def fit(X, **options):
-    return ESNClassifier(10, random_state=0).fit(X, y, **options)
+def fit(X, Estimator=ESNClassifier, **options):
+    return Estimator(10, random_state=0).fit(X, y, **options)
 
 
 def padded(series, fill=np.nan):
@@ -67,9 +67,49 @@ def test_whole_numbers_and_single_precision():
     ],
     ids=range(14),
 )
-def test_bad_input(X, lengths, message):
+@pytest.mark.parametrize("Estimator", [ESNClassifier, ESNRegressor])
+def test_bad_input(X, lengths, message, Estimator):
     with pytest.raises(ValueError, match=message):
-        fit(X, lengths=lengths)
+        fit(X, Estimator, lengths=lengths)
+
+
+STEPS = [x[:, 0] for x in SERIES]
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (STEPS[:3], "y has 3 sequences, X has 4"),
+        ([STEPS[0], STEPS[1][:-1], *STEPS[2:]], r"y\[1\] has shape \(4,\), expected values for each of the 5 steps"),
+        ([STEPS[0], STEPS[1][:, np.newaxis], *STEPS[2:]], r"y\[1\] has shape \(5, 1\)"),
+        ([STEPS[0], STEPS[1] * np.nan, *STEPS[2:]], r"y\[1\] contains NaN"),
+        ([0.0, 1.0, np.nan, 0.0], "contains NaN"),
+        ([0.0, 1.0, 0.0], "inconsistent numbers of samples"),
+        (None, "the target y is None"),
+    ],
+    ids=range(7),
+)
+def test_bad_targets(values, message):
+    with pytest.raises(ValueError, match=message):
+        ESNRegressor(10, random_state=0).fit(SERIES, values)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (STEPS, "Unknown label type"),
+        (
+            [np.zeros(len(x), int)[:-1] for x in SERIES],
+            r"y\[0\] has shape \(2,\), expected values for each of the 3 steps",
+        ),
+        ([0, 1, 0], "inconsistent numbers of samples"),
+        (None, "the target y is None"),
+    ],
+    ids=range(4),
+)
+def test_bad_labels(labels, message):
+    with pytest.raises(ValueError, match=message):
+        ESNClassifier(10, random_state=0).fit(SERIES, labels)
 
 
 def test_prediction_wants_the_channels_of_the_fit():

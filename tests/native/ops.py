@@ -27,15 +27,18 @@ class Case:
         Batch buffers that lie row by row.
     also : tuple of str
         Parameters that the ops change.
+    packed : dict of str to tuple
+        Shapes of the copies of weights that the ops make for products of bfloat16.
     """
 
-    def __init__(self, ops, inputs, outputs, fixed=None, rows_layout=(), also=()):
+    def __init__(self, ops, inputs, outputs, fixed=None, rows_layout=(), also=(), packed=None):
         self.fixed = fixed or {}
         self.sources = dict(zip(("X", "y"), inputs.values(), strict=False))
         layout = {name: "rows" for name in rows_layout}
         buffers = {name: Buffer(name, x.shape[1:], "batch", layout.get(name, "panels")) for name, x in inputs.items()}
         buffers |= {name: Buffer(name, x.shape, "parameter") for name, x in self.fixed.items()}
         buffers |= {name: Buffer(name, *place, layout.get(name, "panels")) for name, place in outputs.items()}
+        buffers |= {name: Buffer(name, shape, "transposed", "bfloat16") for name, shape in (packed or {}).items()}
         fill = []
         for source, name in zip(("X", "y"), inputs, strict=False):
             buffers[source] = Buffer(source, buffers[name].shape, "source")

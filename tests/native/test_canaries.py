@@ -1,5 +1,7 @@
 """No op writes outside its buffers: every gap between them still holds its canary after a batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,13 +51,16 @@ def free_bytes(layout, arena, size):
     return free
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+CASES = [(isa, dtype, "full") for isa in _executor.isa_names() for dtype in (np.float32, np.float64)]
+CASES += [(isa, np.float32, "bfloat16") for isa in _executor.isa_names(bfloat16=True)]
+
+
+@pytest.mark.parametrize(("isa", "dtype", "precision"), CASES)
 @pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 @pytest.mark.parametrize("seed", range(25))
-def test_gaps_are_untouched(canaries, seed, draw_network, dtype, isa):
+def test_gaps_are_untouched(canaries, seed, draw_network, isa, dtype, precision):
     rng = np.random.default_rng(seed)
-    net = draw_network(rng)
+    net = replace(draw_network(rng), precision=precision)
     rows = int(rng.integers(1, 40))
     plan = lowered(net, weighted=True, l1=0.1, l2=0.1, whole_batch=bool(seed % 2), rows=rows)
     X, y, w = data(rng, net, rows, dtype, weighted=True)

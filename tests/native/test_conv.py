@@ -8,6 +8,7 @@ import pytest
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
 from fastnn.ops.window import Geometry
+from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.conv import OPS as REFERENCE
 from fastnn.reference.run import Step
@@ -81,6 +82,10 @@ class Case:
             return Op(kind, ("W",), ("WT",), {"groups": self.groups}, "columns")
         return Op("sum_parts", ("dW.partial",), ("dW",), {"parts": PARTS}, "columns")
 
+    def before(self, kind):
+        """Ops that make what an op of this kind reads from W."""
+        return ()
+
     def values(self, op, rows, dtype):
         """Numbers such that sums are about 1; small integers before a pool, where exact sums have true ties."""
         values = {}
@@ -123,11 +128,12 @@ def _pool(rng, image):
     return Geometry(image, kernel, stride) if rng.integers(2) else None
 
 
-def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None):
-    """Outputs of an op, all rows of which (or chunks of `capacity`) lie in its buffers."""
+def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None, before=()):
+    """Outputs of an op, all rows of which (or chunks of `capacity`) lie in its buffers; `before`: ops on weights."""
     capacity = capacity or rows
-    buffers = {name: Buffer(name, *case.shapes()[name]) for name in op.inputs + op.outputs}
-    plan = Plan("kernel", {**buffers, "X": Buffer("X", (1,), "source")}, step=(op,))
+    ops = (*before, op)
+    buffers = {name: Buffer(name, *case.shapes()[name]) for other in ops for name in other.inputs + other.outputs}
+    plan = place_barriers(Plan("kernel", {**buffers, "X": Buffer("X", (1,), "source")}, step=ops))
     runner = Runner(plan, dtype=dtype, rows=capacity, n_threads=threads, isa=isa, keep=True)
     runner.bind(np.zeros((rows, 1), dtype))
     runner._pace = native_run.Pace(threads)
@@ -155,8 +161,10 @@ def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None):
     return {name: runner.get(name)[: last if buffers[name].role == "batch" else None] for name in op.outputs}
 
 
-def run_reference(case, op, values, rows, dtype, capacity=None):
-    capacity = capacity or rows
+def run_reference(case, op, values, rows, dtype, capacity=None, before=()):
+    capacity, values = capacity or rows, dict(values)
+    for other in before:
+        REFERENCE[other.kind](other, values, Step(n=1))
     shapes = case.shapes()
     buffers = dict(values)
     for name in op.outputs:
@@ -181,10 +189,10 @@ def assert_close(actual, expected, dtype, where):
 
 
 def compare(case, kind, rows, dtype, isa, capacity=None):
-    op = case.op(kind)
+    op, before = case.op(kind), case.before(kind)
     values = case.values(op, rows, dtype)
-    actual = run_native(case, op, values, rows, dtype, isa, capacity=capacity)
-    expected = run_reference(case, op, values, rows, dtype, capacity)
+    actual = run_native(case, op, values, rows, dtype, isa, capacity=capacity, before=before)
+    expected = run_reference(case, op, values, rows, dtype, capacity, before)
     for name in op.outputs:
         assert_close(actual[name], expected[name], dtype, f"{name} of {kind}, {rows} rows of {case}")
 

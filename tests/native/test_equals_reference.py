@@ -35,7 +35,9 @@ def assert_close(actual, expected, dtype, where, widen=1.0):
     assert error <= TOLERANCE[dtype] * widen, f"{where}: differs by {error:.2g} of its largest element"
 
 
-def compare_one_batch(plan, X, y, w, values, dtype, isa, *, rate=0.01, step=4, threads=2, chunk=None):
+def compare_one_batch(
+    plan, X, y, w, values, dtype, isa, *, rate=0.01, step=4, threads=2, chunk=None, close=assert_close
+):
     """Runs one batch on both backends and names the first buffer in which they differ."""
     rows = len(X)
     native = Native(plan, dtype=dtype, rows=chunk or rows, n_threads=threads, seed=7, isa=isa, keep=True)
@@ -51,11 +53,11 @@ def compare_one_batch(plan, X, y, w, values, dtype, isa, *, rate=0.01, step=4, t
     for _section, at, op, outputs in traced:
         for name, expected in outputs.items():
             if plan.buffers[name].role == "batch" and at.chunk == last_chunk:
-                assert_close(native.get(name)[: at.n], expected, dtype, f"{op.kind} -> {name}")
+                close(native.get(name)[: at.n], expected, dtype, f"{op.kind} -> {name}")
     for name in plan.parameters + plan.statistics + plan.states + tuple(plan.gradients.values()):
         # A step of Adam or RMSProp divides by the gradient's own size: a gradient that is pure rounding error may
         # move a weight by up to the learning rate either way.
-        assert_close(native.get(name), reference.get(name), dtype, name, widen=100.0)
+        close(native.get(name), reference.get(name), dtype, name, widen=100.0)
     assert loss_sum == pytest.approx(expected_sum, rel=TOLERANCE[dtype] * 10)
 
 

@@ -44,6 +44,15 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     assert machine.run(400)[2] > 390
 
 
+def test_calls_that_overlap():
+    pace = Pace(2)
+    for _ in range(5):
+        pace.next(1)
+    for _ in range(5):
+        pace.record(2, 1, 0.1)
+    assert pace.next(1) == (2, 1)
+
+
 def test_one_thread_is_never_tried_against_itself():
     pace = Pace(1)
     assert pace.next(1000) == (1, 1000)

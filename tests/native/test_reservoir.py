@@ -15,8 +15,8 @@ def reservoir(rng, dtype, rows, time, channels, units, links, activation=("tanh"
     u, start = rng.standard_normal((rows, time, channels)), rng.uniform(-1, 1, (rows, units))
     W, chosen = rng.standard_normal((units, units)) / np.sqrt(units), None
     if links is not None:
-        chosen = Links(rng.integers(0, units, (units, links), dtype=np.int32))
-        W = rng.standard_normal(units * links) / np.sqrt(links)
+        chosen = Links(rng.integers(0, units, links, dtype=np.int32))
+        W = rng.standard_normal((links, units)) / np.sqrt(links)
     fixed = {
         "W_in": rng.standard_normal((channels, units)) / np.sqrt(channels),
         "b": rng.standard_normal(units),

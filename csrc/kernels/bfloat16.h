@@ -1,0 +1,243 @@
+/* Products of operands rounded to bfloat16 (see fnn_bfloat16): the packed forms, and a register tile over them.
+ * An instruction set with conversions and dot products of its own defines FNN_BFLOAT16_VECTORS and brings round_pairs,
+ * round_row and dot; one with a whole product of its own defines FNN_BFLOAT16_PRODUCT, too. */
+
+enum { FNN_DEPTH = 2 * FNN_LANES, FNN_WORDS = FNN_LANES * FNN_LANES };
+
+#ifndef FNN_BFLOAT16_VECTORS
+enum { FNN_DOT_ROWS = 4 };
+
+/* The nearest bfloat16, ties to even, in the upper half of the result; a NaN keeps its sign and its upper bits. */
+FNN_INLINE uint32_t fnn_round(float x)
+{
+    uint32_t word;
+    memcpy(&word, &x, sizeof word);
+    const uint32_t rounded = word + 0x7fff + ((word >> 16) & 1);
+    return ((word & 0x7fffffff) > 0x7f800000 ? word | 0x400000 : rounded) & 0xffff0000;
+}
+/* Word l: even[l] in the lower half, odd[l] in the upper one. */
+FNN_INLINE void fnn_round_pairs(const float *even, const float *odd, uint32_t *words)
+{
+    FNN_EACH_LANE words[lane] = fnn_round(even[lane]) >> 16 | fnn_round(odd[lane]);
+}
+/* FNN_LANES numbers side by side. */
+FNN_INLINE void fnn_round_row(const float *from, uint16_t *to)
+{
+    FNN_EACH_LANE to[lane] = (uint16_t)(fnn_round(from[lane]) >> 16);
+}
+
+/* sum[l] + a's lower half * b[l]'s lower half + the product of the upper halves. */
+#ifdef FNN_GNU_VECTORS
+typedef uint32_t fnn_word_vec __attribute__((vector_size(FNN_VECTOR_BYTES)));
+FNN_INLINE vec fnn_dot(vec sum, const uint16_t *a, const uint32_t *b)
+{
+    uint32_t pair;
+    fnn_word_vec words;
+    memcpy(&pair, a, sizeof pair);
+    memcpy(&words, b, sizeof words);
+    const fnn_word_vec factor = (fnn_word_vec){0} + pair;
+    sum += (vec)(factor << 16) * (vec)(words << 16);
+    return sum + (vec)(factor & 0xffff0000) * (vec)(words & 0xffff0000);
+}
+#else
+FNN_INLINE float fnn_widened(uint32_t word)
+{
+    float x;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+FNN_INLINE vec fnn_dot(vec sum, const uint16_t *a, const uint32_t *b)
+{
+    const float low = fnn_widened((uint32_t)a[0] << 16), high = fnn_widened((uint32_t)a[1] << 16);
+    for (int i = 0; i < FNN_LANES; i++) {
+        sum.lane[i] += low * fnn_widened(b[i] << 16);
+        sum.lane[i] += high * fnn_widened(b[i] & 0xffff0000);
+    }
+    return sum;
+}
+#endif
+#endif
+
+/* A square of words, transposed; moved as numbers, on which no arithmetic is done. */
+FNN_INLINE void fnn_transpose_words(const void *from, void *to, int64_t to_row)
+{
+    NAME(transpose_square)(from, FNN_LANES, to, to_row);
+}
+
+/* Up to FNN_DEPTH rows of FNN_LANES columns as a square of pairs of rows; rows that are not there are zeros. */
+FNN_INLINE void fnn_square_of_pairs(int64_t rows, const float *from, int64_t from_row, uint32_t *words)
+{
+    static const float zeros[FNN_LANES];
+    if (rows > FNN_DEPTH) rows = FNN_DEPTH;
+    for (int64_t k = 0; k < FNN_DEPTH; k += 2, from += 2 * from_row, words += FNN_LANES)
+        fnn_round_pairs(k < rows ? from : zeros, k + 1 < rows ? from + from_row : zeros, words);
+}
+
+/* The rest that is no whole vector goes through one. */
+static void fnn_narrow(int64_t n, const float *from, uint16_t *to)
+{
+    float rest[FNN_LANES] = {0};
+    uint16_t rounded[FNN_LANES];
+    const int64_t whole = FNN_WHOLE(n);
+    for (int64_t i = 0; i < whole; i += FNN_LANES) fnn_round_row(from + i, to + i);
+    memcpy(rest, from + whole, (n - whole) * sizeof *rest);
+    fnn_round_row(rest, rounded);
+    memcpy(to + whole, rounded, (n - whole) * sizeof *to);
+}
+
+static void fnn_round_all(int64_t n, const float *from, float *to)
+{
+    enum { PART = 16 * FNN_LANES };
+    uint16_t rounded[PART];
+    for (int64_t i = 0; i < n; i += PART) {
+        const int64_t m = n - i < PART ? n - i : PART;
+        fnn_narrow(m, from + i, rounded);
+        for (int64_t j = 0; j < m; j++) {
+            const uint32_t word = (uint32_t)rounded[j] << 16;
+            memcpy(to + i + j, &word, sizeof word);
+        }
+    }
+}
+
+static void fnn_pack_rows(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
+                          int64_t to_row, int64_t to_block)
+{
+    for (int64_t j = 0; j < width; j += FNN_DEPTH, from += FNN_DEPTH, to += to_block) {
+        for (int64_t i = 0; i < rows; i++) {
+            fnn_round_row(from + i * from_row, to + i * to_row);
+            if (j + FNN_LANES < width)
+                fnn_round_row(from + i * from_row + FNN_LANES, to + i * to_row + FNN_LANES);
+            else
+                memset(to + i * to_row + FNN_LANES, 0, FNN_LANES * sizeof *to);
+        }
+    }
+}
+
+static void fnn_pack_columns(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
+                             int64_t to_row, int64_t to_block)
+{
+    uint32_t words[FNN_WORDS];
+    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += to_block) {
+        for (int64_t j = 0; j < width; j += FNN_LANES) {
+            fnn_square_of_pairs(rows - k, from + k * from_row + j, from_row, words);
+            fnn_transpose_words(words, to + j * to_row, to_row / 2);
+        }
+    }
+}
+
+static void fnn_pack_pairs(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
+                           int64_t to_tile)
+{
+    for (int64_t j = 0; j < width; j += FNN_LANES, to += to_tile) {
+        for (int64_t k = 0; k < rows; k += FNN_DEPTH)
+            fnn_square_of_pairs(rows - k, from + k * from_row + j, from_row, (uint32_t *)(to + k * FNN_LANES));
+    }
+}
+
+static void fnn_pack_transposed(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
+                                int64_t to_tile)
+{
+    for (int64_t i = 0; i < rows; i += FNN_LANES, to += to_tile) {
+        const int64_t m = rows - i < FNN_LANES ? rows - i : FNN_LANES;
+        uint16_t square[2 * FNN_WORDS] = {0};
+        for (int64_t j = 0; j < width; j += FNN_DEPTH) {
+            fnn_pack_rows(m, width - j < FNN_DEPTH ? width - j : FNN_DEPTH, from + i * from_row + j, from_row,
+                          square, FNN_DEPTH, 0);
+            fnn_transpose_words(square, to + j * FNN_LANES, FNN_LANES);
+        }
+    }
+}
+
+#ifndef FNN_BFLOAT16_PRODUCT
+FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_product *p, int64_t i, int64_t j)
+{
+    const float *init = p->init ? p->init + i * p->init_row + j * FNN_LANES : NULL;
+    const uint16_t *b = p->b + j * p->b_tile;
+    float *out = p->c + i * p->c_row + j * FNN_LANES;
+    vec c[FNN_DOT_ROWS][FNN_MAX_VECTORS];
+    FNN_UNROLL
+    for (int r = 0; r < rows; r++) {
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++)
+            c[r][v] = init ? NAME(load)(init + r * p->init_row + v * FNN_LANES) : NAME(zero)();
+    }
+    for (int64_t block = 0; block < p->blocks; block++) {
+        const uint16_t *a = p->a + i * p->a_row + (p->offset ? p->offset[block] : block * p->a_block);
+        for (int64_t k = 0; k < FNN_DEPTH; k += 2, a += 2, b += 2 * FNN_LANES) {
+            FNN_UNROLL
+            for (int r = 0; r < rows; r++) {
+                FNN_UNROLL
+                for (int v = 0; v < vectors; v++)
+                    c[r][v] = fnn_dot(c[r][v], a + r * p->a_row, (const uint32_t *)(b + v * p->b_tile));
+            }
+        }
+    }
+    FNN_UNROLL
+    for (int r = 0; r < rows; r++) {
+        FNN_UNROLL
+        for (int v = 0; v < vectors; v++) NAME(store)(out + r * p->c_row + v * FNN_LANES, c[r][v]);
+    }
+}
+
+FNN_INLINE void fnn_product_of_columns(int vectors, const fnn_bfloat16_product *p, int64_t j)
+{
+    int64_t i = 0;
+    for (; i + FNN_DOT_ROWS <= p->rows; i += FNN_DOT_ROWS) fnn_product_tile(FNN_DOT_ROWS, vectors, p, i, j);
+    for (; i < p->rows; i++) fnn_product_tile(1, vectors, p, i, j);
+}
+
+static void fnn_multiply_part(const fnn_bfloat16_product *p)
+{
+    for (int64_t j = 0; j < p->tiles; j += FNN_VECTORS) {
+        const int64_t width = (p->tiles - j < FNN_VECTORS ? p->tiles - j : FNN_VECTORS) * FNN_LANES;
+        FNN_BY_VECTORS(width, fnn_product_of_columns, p, j);
+    }
+}
+
+static void fnn_multiply(const fnn_bfloat16_product *p)
+{
+    if (!p->a_part) {
+        fnn_multiply_part(p);
+        return;
+    }
+    for (int64_t part = 0; part < p->parts; part++) {
+        fnn_bfloat16_product one = *p;
+        one.a += p->a_part[part];
+        one.c += part * p->c_part;
+        if (one.init && one.init_row) one.init += part * p->c_part;
+        fnn_multiply_part(&one);
+    }
+}
+
+static void fnn_nothing(void) {}
+#define fnn_enter fnn_nothing
+#define fnn_leave fnn_nothing
+
+/* One tile over and over: operands that stay in L1. */
+static double fnn_peak(int64_t repeats)
+{
+    enum { BLOCKS = 8 };
+    static const uint16_t a[FNN_DOT_ROWS * FNN_DEPTH], b[FNN_VECTORS * FNN_DEPTH * FNN_LANES * BLOCKS];
+    float c[FNN_DOT_ROWS * FNN_PANEL];
+    const fnn_bfloat16_product p = {
+        .a = a, .a_row = FNN_DEPTH, .blocks = BLOCKS, .b = b, .b_tile = FNN_DEPTH * FNN_LANES * BLOCKS,
+        .c = c, .c_row = FNN_PANEL, .rows = FNN_DOT_ROWS, .tiles = FNN_VECTORS,
+    };
+    for (int64_t repeat = 0; repeat < repeats; repeat++) fnn_multiply(&p);
+    return (double)repeats * 2 * FNN_DOT_ROWS * FNN_PANEL * FNN_DEPTH * BLOCKS;
+}
+#endif
+
+const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
+    .isa = FNN_STRING(FNN_ISA),
+    .narrow = fnn_narrow,
+    .round = fnn_round_all,
+    .pack_rows = fnn_pack_rows,
+    .pack_columns = fnn_pack_columns,
+    .pack_pairs = fnn_pack_pairs,
+    .pack_transposed = fnn_pack_transposed,
+    .multiply = fnn_multiply,
+    .enter = fnn_enter,
+    .leave = fnn_leave,
+    .peak = fnn_peak,
+};

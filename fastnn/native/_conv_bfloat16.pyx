@@ -1,0 +1,377 @@
+"""The three products of a convolution on operands rounded to bfloat16; `conv_bfloat16` describes them.
+
+Images are worked on one after another: staged as bfloat16 in this thread's scratch, multiplied band by band into a
+strip, and pooled, activated and stored from there.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.string cimport memset
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_width, panels, rows_of, share,
+)
+
+from fastnn.native import _conv, conv_bfloat16
+
+
+# conv_bfloat16.Grid in C.
+cdef struct Grid:
+    int64_t lines, across, first, source, start, to_line, to_place
+
+
+cdef struct Windows:
+    int64_t across           # 0: no pool
+    const int32_t *window
+    int64_t taps
+    const int32_t *tap
+
+
+# What conv_bfloat16._correlation writes. Offsets in the scratch are in elements.
+cdef struct Correlation:
+    int64_t in_rows          # the image operand lies row by row, without panels
+    int64_t channels, places
+    Grid grid
+    int64_t pitch            # numbers from place to place
+    int64_t spill            # numbers that are zeroed behind a line, which packing has written to
+    Windows put              # where gradients are put first,
+    int64_t put_to, put_row  # in the scratch
+    int64_t zeroed           # so much of the scratch starts as zeros
+    const int32_t *offset
+    int64_t blocks, a_row, line, columns
+    int64_t across           # rows of the last line that count
+    int64_t shown            # outputs, or windows, in a line
+    int64_t step, high       # lines from output to output, or window to window, and lines of one
+    const int64_t *edge      # of the bands
+    int64_t bands, strip, outputs
+    Windows pool
+
+
+cdef struct WeightGradient:
+    int64_t in_rows, channels, places
+    Grid grid
+    int64_t image, pitch, together, zeroed
+    const int32_t *tap
+    int64_t taps, rows, a_row
+    const int32_t *offset
+    int64_t blocks           # of an image
+    int64_t columns, outputs, lines, across, to_line, to_place
+    Windows put
+    int64_t strip, row, pairs, line, b_rows
+
+
+cdef inline int64_t image_at(
+    const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places
+) noexcept nogil:
+    """Where a panel's rows of an image start in a batch buffer."""
+    cdef const fnn_kernels *k = step.kernels
+    return panel * step.capacity * places * k.panel + image * places * panel_width(k, columns, panel)
+
+
+cdef inline int64_t square(const fnn_kernels *k) noexcept nogil:
+    """Elements of one block of a packed B, `lanes` columns wide."""
+    return 2 * k.lanes * k.lanes
+
+
+cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t image) noexcept nogil:
+    """Brings an image into the scratch."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Grid *g = &q.grid
+    cdef uint16_t *to = (<uint16_t *> step.scratch) + g.start * q.pitch
+    cdef int64_t panel, width, from_row, i
+    cdef const char *source
+    if q.in_rows:
+        source = at(k, op.buffer[0], (image * q.places + g.first) * q.channels)
+        for i in range(g.lines):
+            step.bfloat16.narrow(
+                g.across * q.channels, <const float *> at(k, source, i * g.source * q.channels),
+                to + i * g.to_line * q.pitch,
+            )
+        return
+    for panel in range(panels(k, q.channels)):
+        width = from_row = panel_width(k, q.channels, panel)
+        source = at(k, op.buffer[0], image_at(step, q.channels, panel, image, q.places))
+        if q.put.across > 0:
+            k.put_in_windows(
+                q.places, q.put.taps, width, source,
+                at(k, op.buffer[4], image_at(step, q.channels, panel, image, q.places)), q.put.window, q.put.tap,
+                at(k, step.scratch, q.put_to), q.put_row,
+            )
+            source = at(k, step.scratch, q.put_to)
+            from_row = q.put_row
+        source = at(k, source, g.first * from_row)
+        for i in range(g.lines):
+            step.bfloat16.pack_rows(
+                g.across, width, <const float *> at(k, source, i * g.source * from_row), from_row,
+                to + i * g.to_line * q.pitch + panel * k.panel, g.to_place * q.pitch, 2 * k.lanes,
+            )
+            if q.spill > 0:
+                memset(to + (i * g.to_line + g.across) * q.pitch, 0, q.spill * sizeof(uint16_t))
+
+
+cdef void finish(
+    const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
+) noexcept nogil:
+    """From the strip to lines first ... of an image whose outputs, in a panel, start at `offset`."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t at_line = offset + first * q.shown * width, n = lines * q.shown
+    cdef char *strip = at(k, step.scratch, q.strip)
+    cdef char *y = at(k, op.buffer[3], at_line)
+    cdef char *z = at(k, op.buffer[5], at_line) if op.buffer[5] != NULL else y
+    if q.pool.across > 0:
+        k.max_at_windows(n, q.pool.taps, width, strip, q.pool.window, q.pool.tap, y, z)
+        z = y
+    else:
+        k.copy(lines, q.shown * width, strip, q.line * width, 1, z, q.shown * width, 1)
+    if op.number[1] >= 0:
+        k.activation[op.number[1]](n * width, z, y, op.scalar)
+
+
+cdef void finish_gradient(
+    const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t at_line = offset + first * q.shown * width
+    cdef char *dx = at(k, op.buffer[3], at_line)
+    k.copy(lines, q.shown * width, at(k, step.scratch, q.strip), q.line * width, 1, dx, q.shown * width, 1)
+    if op.number[1] >= 0:
+        k.activation_grad[op.number[1]](lines * q.shown * width, dx, at(k, op.buffer[5], at_line), dx, op.scalar)
+
+
+ctypedef void (*Finish)(
+    const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
+) noexcept nogil
+
+
+cdef inline void correlate(const Op *op, const Step *step, Finish finish) noexcept nogil:
+    """For this thread's images: (buffer 0) * (buffer 1) + (buffer 2, or nothing)."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Correlation *q = <const Correlation *> op.number[0]
+    cdef int64_t image, panel, width, band, lines
+    cdef fnn_bfloat16_product g
+    memset(step.scratch, 0, q.zeroed * k.itemsize)
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
+    g.a_row = q.a_row
+    g.offset = q.offset
+    g.blocks = q.blocks
+    g.b_tile = q.blocks * square(k)
+    g.c = <float *> at(k, step.scratch, q.strip)
+    step.bfloat16.enter()
+    for image in range(first_row(step), first_row(step) + rows_of(step)):
+        stage(op, step, q, image)
+        for panel in range(panels(k, q.columns)):
+            width = panel_width(k, q.columns, panel)
+            g.b = (<const uint16_t *> op.buffer[1]) + panel * k.panel // k.lanes * g.b_tile
+            g.init = <const float *> at(k, op.buffer[2], panel * k.panel) if op.buffer[2] != NULL else NULL
+            g.c_row = width
+            g.tiles = width // k.lanes
+            for band in range(q.bands):
+                lines = q.edge[band + 1] - q.edge[band]
+                g.a = (<const uint16_t *> step.scratch) + q.edge[band] * q.step * q.line * q.a_row
+                g.rows = ((lines - 1) * q.step + q.high - 1) * q.line + q.across
+                step.bfloat16.multiply(&g)
+                finish(
+                    op, step, q, image_at(step, q.columns, panel, image, q.outputs), q.edge[band], lines, width
+                )
+    step.bfloat16.leave()
+
+
+cdef void conv(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: x, W, b, y, -, z or index. Numbers: correlation, activation."""
+    correlate(op, step, finish)
+
+
+cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: dz, WT, -, dx, index, s. Numbers: correlation, activation."""
+    correlate(op, step, finish_gradient)
+
+
+cdef void stage_channels(
+    const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n
+) noexcept nogil:
+    """x of some images, channel by channel."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Grid *g = &q.grid
+    cdef float *line = <float *> at(k, step.scratch, q.line)
+    cdef const float *source
+    cdef uint16_t *to
+    cdef int64_t i, j, c, panel, width
+    for i in range(n):
+        to = (<uint16_t *> step.scratch) + i * q.image + g.start
+        for panel in range(0 if q.in_rows else panels(k, q.channels)):
+            width = panel_width(k, q.channels, panel)
+            source = <const float *> at(k, op.buffer[0], image_at(step, q.channels, panel, first + i, q.places))
+            for j in range(g.lines):
+                step.bfloat16.pack_columns(
+                    g.across, width, source + (g.first + j * g.source) * width, width,
+                    to + panel * k.panel * q.pitch + j * g.to_line, q.pitch, 2 * k.lanes,
+                )
+        if not q.in_rows:
+            continue
+        source = (<const float *> op.buffer[0]) + (first + i) * q.places * q.channels
+        for c in range(q.channels):
+            for j in range(g.lines):
+                k.copy(1, g.across, source + (g.first + j * g.source) * q.channels + c, 0, q.channels, line, 0, 1)
+                step.bfloat16.narrow(g.across, line, to + c * q.pitch + j * g.to_line)
+
+
+cdef void stage_gradient(
+    const Op *op, const Step *step, const WeightGradient *q, int64_t panel, int64_t first, int64_t n
+) noexcept nogil:
+    """dz of some images in one panel, in pairs of places."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t i, j, offset, width = panel_width(k, q.columns, panel), depth = q.blocks * 2 * k.lanes
+    cdef char *strip = at(k, step.scratch, q.strip)
+    for i in range(n):
+        offset = image_at(step, q.columns, panel, first + i, q.outputs)
+        if q.put.across > 0:
+            k.put_in_windows(
+                q.outputs, q.put.taps, width, at(k, op.buffer[1], offset), at(k, op.buffer[2], offset), q.put.window,
+                q.put.tap, strip, q.row,
+            )
+        else:
+            for j in range(q.lines):
+                k.copy(
+                    q.across, width, at(k, op.buffer[1], offset + j * q.across * width), width, 1,
+                    at(k, strip, j * q.to_line * q.row), q.to_place * q.row, 1,
+                )
+        step.bfloat16.pack_pairs(
+            depth, width, <const float *> strip, q.row,
+            (<uint16_t *> at(k, step.scratch, q.pairs)) + i * depth * k.lanes, n * depth * k.lanes,
+        )
+
+
+cdef void gradient_of_part(
+    const Op *op, const Step *step, int64_t part, int64_t thread, int64_t threads
+) noexcept nogil:
+    """dW of a part's images, or this thread's share of its taps."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const WeightGradient *q = <const WeightGradient *> op.number[0]
+    cdef int64_t parts = op.number[1], first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
+    cdef int64_t panel, width, n, count = last - first, first_tap = share(q.taps, thread, threads)
+    cdef bint accumulate = step.chunk > 0
+    cdef fnn_bfloat16_product g
+    cdef float *dW
+    for panel in range(panels(k, q.columns)):
+        width = panel_width(k, q.columns, panel)
+        if op.buffer[4] != NULL and thread == 0:
+            k.column_sum(
+                count * q.outputs, width, at(k, op.buffer[1], image_at(step, q.columns, panel, first, q.outputs)),
+                accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+            )
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
+    g.a_row = q.a_row
+    g.offset = q.offset
+    g.rows = q.rows
+    g.b = <const uint16_t *> at(k, step.scratch, q.pairs)
+    g.a = <const uint16_t *> step.scratch
+    g.a_part = q.tap + first_tap
+    g.parts = share(q.taps, thread + 1, threads) - first_tap
+    while first < last or not accumulate:
+        n = min(q.together, last - first)
+        stage_channels(op, step, q, first, n)
+        g.blocks = n * q.blocks
+        g.b_tile = g.blocks * square(k)
+        for panel in range(panels(k, q.columns)):
+            width = panel_width(k, q.columns, panel)
+            stage_gradient(op, step, q, panel, first, n)
+            dW = <float *> at(k, op.buffer[3], (parts * panel * k.panel + part * width) * q.b_rows)
+            g.c_row = g.init_row = width
+            g.tiles = width // k.lanes
+            g.c_part = q.rows * width
+            g.c = dW + first_tap * g.c_part
+            g.init = g.c if accumulate else NULL
+            step.bfloat16.multiply(&g)
+        accumulate = True
+        first += n
+
+
+cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: x, dz, index, dW, db. Numbers: weight gradient, parts. Threads share parts as in _conv.pyx."""
+    cdef int64_t parts = op.number[1], part, first
+    memset(step.scratch, 0, (<const WeightGradient *> op.number[0]).zeroed * step.kernels.itemsize)
+    step.bfloat16.enter()
+    if step.threads <= parts:
+        for part in range(share(parts, step.thread, step.threads), share(parts, step.thread + 1, step.threads)):
+            gradient_of_part(op, step, part, 0, 1)
+    else:
+        part = step.thread * parts // step.threads
+        first = (part * step.threads + parts - 1) // parts
+        gradient_of_part(
+            op, step, part, step.thread - first, ((part + 1) * step.threads + parts - 1) // parts - first
+        )
+    step.bfloat16.leave()
+
+
+cdef void conv_pack(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: rows and columns of W, segments, rows and blocks of each. Threads share panels and segments."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t rows = op.number[0], columns = op.number[1], segments = op.number[2], height = op.number[3]
+    cdef int64_t blocks = op.number[4], total = segments * blocks, task, tasks = panels(k, columns) * segments
+    cdef int64_t panel, width, segment, start
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
+        panel, segment = task // segments, task % segments
+        width = panel_width(k, columns, panel)
+        start = panel * rows * k.panel + segment * height * width
+        step.bfloat16.pack_pairs(
+            height, width, <const float *> at(k, op.buffer[0], start), width,
+            (<uint16_t *> op.buffer[1]) + (panel * k.panel // k.lanes * total + segment * blocks) * square(k),
+            total * square(k),
+        )
+
+
+cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: taps, channels, filters. The taps come out in reverse, filters as depth."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t taps = op.number[0], channels = op.number[1], filters = op.number[2], task, panel, width, tap
+    cdef int64_t n = panels(k, filters), blocks = (filters + 2 * k.lanes - 1) // (2 * k.lanes)
+    for task in range(share(taps * n, step.thread, step.threads), share(taps * n, step.thread + 1, step.threads)):
+        tap, panel = task // n, task % n
+        width = panel_width(k, filters, panel)
+        step.bfloat16.pack_transposed(
+            channels, width,
+            <const float *> at(k, op.buffer[0], panel * taps * channels * k.panel + tap * channels * width), width,
+            (<uint16_t *> op.buffer[1])
+            + ((taps - 1 - tap) * blocks + panel * k.panel // (2 * k.lanes)) * square(k),
+            taps * blocks * square(k),
+        )
+
+
+def bind_conv(op, layout):
+    x, W, *b = op.inputs
+    y, *extra = op.outputs
+    activation, parameters = _conv._activation(op)
+    buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
+    return buffers, [conv_bfloat16.forward(layout, op), activation], parameters
+
+
+def bind_conv_grad_input(op, layout):
+    dz, WT, *rest = op.inputs
+    activation, parameters = _conv._activation(op)
+    index = None if op.attributes["pool"] is None else rest.pop(0)
+    buffers = [dz, WT, None, op.outputs[0], index, rest[0] if rest else None]
+    return buffers, [conv_bfloat16.grad_input(layout, op), activation], parameters
+
+
+def bind_conv_grad_weights(op, layout):
+    x, dz, *index = op.inputs
+    dW, *db = op.outputs
+    buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
+    return buffers, [conv_bfloat16.grad_weights(layout, op), op.attributes["parts"]], []
+
+
+def bind_conv_pack(op, layout):
+    return [op.inputs[0], op.outputs[0]], conv_bfloat16.pack(layout, op), []
+
+
+def bind_conv_transpose(op, layout):
+    return [op.inputs[0], op.outputs[0]], conv_bfloat16.transpose(layout, op), []
+
+
+# Ops with precision="bfloat16".
+OPS = {
+    "conv": (<size_t> &conv, bind_conv),
+    "conv_grad_input": (<size_t> &conv_grad_input, bind_conv_grad_input),
+    "conv_grad_weights": (<size_t> &conv_grad_weights, bind_conv_grad_weights),
+    "conv_pack": (<size_t> &conv_pack, bind_conv_pack),
+    "conv_transpose": (<size_t> &conv_transpose, bind_conv_transpose),
+}

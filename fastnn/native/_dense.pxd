@@ -1,0 +1,115 @@
+"""What the products of a dense layer share whatever their operands are: the activations behind them, the blocks that
+threads share, and what follows the gradient of a block."""
+
+from libc.stdint cimport int64_t
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, fnn_kernels, fnn_step, padded, panel_stride, panel_width, panels, share,
+)
+
+ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
+
+
+cdef inline void activate(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    k.activation[op.number[3]](n, at(k, z, offset), at(k, op.buffer[3], offset), op.scalar)
+
+
+cdef inline void multiply_by_derivative(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *dx = at(k, op.buffer[2], offset)
+    k.activation_grad[op.number[3]](n, dx, at(k, op.buffer[3], offset), dx, op.scalar)
+
+
+cdef inline int64_t block_offset(
+    const fnn_kernels *k, int64_t rows, int64_t columns, int64_t block, int64_t p
+) noexcept nogil:
+    """Where rows [block * panel, ...) of panel p of a (rows, columns) matrix start."""
+    return p * rows * k.panel + block * k.panel * panel_width(k, columns, p)
+
+
+cdef struct Tasks:
+    # This thread's (block of inputs, panel) tasks: task first + i is block (first + i) // panels, panel
+    # first_panel + (first + i) % panels. Neighbours share a block, which the cache then holds for all panels.
+    int64_t first_panel, panels, first, last
+
+
+cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, int thread) noexcept nogil:
+    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest one: the last
+    block and the last panel are smaller than the others."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t n = panels(k, outputs), task, size, seen = 0
+    cdef int64_t goal = inputs * padded(k, outputs) * thread // step.threads
+    for task in range(panels(k, inputs) * n):
+        size = min(k.panel, inputs - task // n * k.panel) * panel_width(k, outputs, task % n)
+        if seen + size // 2 >= goal:
+            return task
+        seen += size
+    return panels(k, inputs) * n
+
+
+cdef inline Tasks share_tasks(const Step *step, int64_t inputs, int64_t outputs, bint own_columns) noexcept nogil:
+    """Equal parts of all weights, or all weights of the columns that are this thread's in the forward product."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef Tasks tasks
+    tasks.first_panel, tasks.panels = 0, panels(k, outputs)
+    if own_columns:
+        tasks.first_panel = share(panels(k, outputs), step.thread, step.threads)
+        tasks.panels = share(panels(k, outputs), step.thread + 1, step.threads) - tasks.first_panel
+    if own_columns or step.threads == 1:
+        tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
+    else:
+        tasks.first = task_at(step, inputs, outputs, step.thread)
+        tasks.last = task_at(step, inputs, outputs, step.thread + 1)
+        if step.thread == step.threads - 1:
+            tasks.last = panels(k, inputs) * tasks.panels
+    return tasks
+
+
+cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_t *p) noexcept nogil:
+    block[0] = task // tasks.panels
+    p[0] = tasks.first_panel + task - block[0] * tasks.panels
+
+
+cdef inline bint has_bias(bint turned, int64_t block, int64_t p) noexcept nogil:
+    """Whether the gradient of a panel of the bias goes with this task."""
+    return block == 0 and (p == 0 or not turned)
+
+
+cdef inline void bias_gradient(
+    const Op *op, const Step *step, int64_t units, int64_t p, int64_t positions, bint turned, bint accumulate, char *db
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *dz = op.buffer[0] if turned else op.buffer[1]
+    dz = at(k, dz, p * panel_stride(step, positions))
+    k.column_sum(step.n * positions, panel_width(k, units, p), dz, accumulate, db)
+
+
+cdef inline void update_block(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
+    """Penalty and optimiser on a block whose weight gradient is in the scratch; the first one brings the bias along."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
+    cdef int64_t n = min(k.panel, inputs - block * k.panel) * width
+    cdef int64_t offset = block_offset(k, inputs, outputs, block, p), optimizer = op.number[2], units
+    cdef bint turned = op.number[5] != 0
+    cdef fnn_step s
+    s.rate = step.corrected_rate
+    s.clip = op.scalar[2]
+    s.p = &op.scalar[4]
+    if op.buffer[8] != NULL:
+        (<double *> op.buffer[8])[block * panels(k, outputs) + p] = k.penalty(
+            n, at(k, op.buffer[2], offset), step.scratch, op.scalar[0], op.scalar[1], step.inverse_weight
+        )
+    s.shrink = 1.0 - step.rate * op.scalar[3]
+    k.update[optimizer](
+        n, at(k, op.buffer[2], offset), step.scratch, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
+    )
+    if has_bias(turned, block, p):
+        units = inputs if turned else outputs
+        bias_gradient(op, step, units, p, op.number[4], turned, False, step.scratch)
+        s.shrink = 1.0
+        k.update[optimizer](
+            panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), step.scratch,
+            at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
+        )

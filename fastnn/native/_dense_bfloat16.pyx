@@ -1,0 +1,312 @@
+"""The products of a dense layer with operands rounded to bfloat16: the loops of _dense.pyx over packed operands.
+
+Activations and their gradients stay float32 panels; each product rounds and packs its rows into this thread's scratch.
+Weights have packed copies, one for the forward product and a transposed one for the input gradient, which the update
+renews block by block.
+"""
+
+from libc.stdint cimport int64_t, uint16_t
+from libc.string cimport memset
+
+from fastnn.native._dense cimport (
+    Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, share_tasks, update_block,
+)
+from fastnn.native.kernels cimport (
+    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_stride, panel_width, panels, row_span, rows_of,
+    share,
+)
+
+from fastnn.native import _dense
+
+cdef enum:
+    TILE_ROWS = 16   # A is read up to a multiple of so many rows
+    ROW_BLOCK = 64   # rows whose fresh outputs (16 KB a panel) are still in L1 when the activation reads them
+
+
+cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
+    """Blocks of 2 * lanes numbers."""
+    return (depth + 2 * k.lanes - 1) // (2 * k.lanes)
+
+
+cdef inline int64_t square(const fnn_kernels *k) noexcept nogil:
+    """Elements of one block of a packed B, `lanes` columns wide."""
+    return 2 * k.lanes * k.lanes
+
+
+cdef inline uint16_t *packed_at(
+    const fnn_kernels *k, const void *packed, int64_t depth, int64_t block, int64_t column
+) noexcept nogil:
+    """Where in a packed B of so much depth a block starts, for a column that is a multiple of lanes."""
+    return <uint16_t *> packed + (column // k.lanes * blocks_of(k, depth) + block) * square(k)
+
+
+cdef inline int64_t pack_rows(
+    const Step *step, const char *x, int64_t columns, int64_t stride, int64_t first, int64_t rows, uint16_t *to
+) noexcept nogil:
+    """Packs some rows of a panel matrix as A with `columns` as depth; returns the elements from block to block."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t p, width, to_block = (rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * 2 * k.lanes
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        step.bfloat16.pack_rows(
+            rows, width, <const float *> at(k, x, p * stride + first * width), width,
+            to + p * k.panel // (2 * k.lanes) * to_block, 2 * k.lanes, to_block,
+        )
+    return to_block
+
+
+cdef inline void product(
+    const Op *op, const Step *step, int64_t depth, int64_t columns, const char *bias, char *c, Finish finish
+) noexcept nogil:
+    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, see _dense.pyx."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
+    cdef int64_t n = panels(k, columns), p, width, r, block, base
+    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
+    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
+    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
+    cdef int64_t first = 0 if by_columns else first_row(step) * positions
+    cdef int64_t rows = (step.n if by_columns else rows_of(step)) * positions
+    cdef uint16_t *a = <uint16_t *> step.scratch
+    cdef fnn_bfloat16_product g
+    memset(&g, 0, sizeof(fnn_bfloat16_product))
+    g.a_row = 2 * k.lanes
+    g.a_block = pack_rows(step, op.buffer[0], depth, stride, first, rows, a)
+    g.blocks = blocks_of(k, depth)
+    g.b_tile = g.blocks * square(k)
+    step.bfloat16.enter()
+    for p in range(first_panel, last_panel):
+        width = panel_width(k, columns, p)
+        base = p * stride + first * width
+        g.b = packed_at(k, op.buffer[1], depth, 0, p * k.panel)
+        g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
+        g.c_row = width
+        g.tiles = width // k.lanes
+        r = 0
+        while r < rows:
+            block = min(<int64_t> ROW_BLOCK, rows - r)
+            g.a = a + r * g.a_row
+            g.c = <float *> at(k, c, base + r * width)
+            g.rows = block
+            step.bfloat16.multiply(&g)
+            if finished:
+                finish(op, step, base + r * width, block * width)
+            r += block
+    step.bfloat16.leave()
+
+
+cdef void dense(const Op *op, const Step *step) noexcept nogil:
+    cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
+
+
+cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
+    product(op, step, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
+
+
+# The operands of a thread's weight gradients in its scratch, behind a block of gradients: the block of x that is at
+# hand, transposed, and the panels of dz that its tasks need.
+cdef struct Gradients:
+    uint16_t *x
+    uint16_t *dz
+    int64_t block, first_panel, rows, stride
+
+
+cdef inline Gradients pack_gradients(
+    const Op *op, const Step *step, const Tasks *tasks, int64_t positions
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t rows = step.n * positions, depth = 2 * k.lanes * blocks_of(k, rows), outputs = op.number[1]
+    cdef int64_t i, p, width
+    cdef Gradients g
+    g.rows = rows
+    g.stride = panel_stride(step, positions)
+    g.x = <uint16_t *> at(k, step.scratch, k.panel * k.panel)
+    g.dz = g.x + depth * k.panel
+    g.block = -1
+    g.first_panel = tasks.first_panel
+    if tasks.first == tasks.last:
+        return g
+    for i in range(tasks.panels):
+        p = tasks.first_panel + i
+        width = panel_width(k, outputs, p)
+        step.bfloat16.pack_pairs(
+            rows, width, <const float *> at(k, op.buffer[1], p * g.stride), width,
+            packed_at(k, g.dz, rows, 0, i * k.panel), depth * k.lanes,
+        )
+    return g
+
+
+cdef inline void weight_gradient(
+    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p, char *dW, bint accumulate
+) noexcept nogil:
+    """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[0], block)
+    cdef fnn_bfloat16_product q
+    memset(&q, 0, sizeof(fnn_bfloat16_product))
+    q.a_row = 2 * k.lanes
+    q.a_block = q.a_row * width
+    if g.block != block:
+        g.block = block
+        step.bfloat16.pack_columns(
+            g.rows, width, <const float *> at(k, op.buffer[0], block * g.stride), width, g.x, q.a_row, q.a_block
+        )
+    q.a = g.x
+    q.blocks = blocks_of(k, g.rows)
+    q.b = packed_at(k, g.dz, g.rows, 0, (p - g.first_panel) * k.panel)
+    q.b_tile = q.blocks * square(k)
+    q.c = <float *> dW
+    q.c_row = panel_width(k, op.number[1], p)
+    q.init = q.c if accumulate else NULL
+    q.init_row = q.c_row
+    q.rows = min(k.panel, op.number[0] - block * k.panel)
+    q.tiles = q.c_row // k.lanes
+    step.bfloat16.multiply(&q)
+
+
+cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
+    cdef Gradients g = pack_gradients(op, step, &tasks, op.number[2])
+    step.bfloat16.enter()
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
+        weight_gradient(
+            op, step, &g, block, p, at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0
+        )
+        if block == 0:
+            bias_gradient(op, step, outputs, p, op.number[2], False, step.chunk > 0, at(k, op.buffer[3], p * k.panel))
+    step.bfloat16.leave()
+
+
+cdef inline void pack_block(
+    const Step *step, int64_t inputs, int64_t outputs, int64_t block, int64_t p, const char *W, char *packed,
+    char *transposed,
+) noexcept nogil:
+    """Writes a block of W into its packed copies, those of them that there are."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t height = min(k.panel, inputs - block * k.panel), width = panel_width(k, outputs, p)
+    cdef const float *source = <const float *> at(k, W, block_offset(k, inputs, outputs, block, p))
+    cdef int64_t to_block = k.panel // (2 * k.lanes)
+    if packed != NULL:
+        step.bfloat16.pack_pairs(
+            height, width, source, width, packed_at(k, packed, inputs, block * to_block, p * k.panel),
+            blocks_of(k, inputs) * square(k),
+        )
+    if transposed != NULL:
+        step.bfloat16.pack_transposed(
+            height, width, source, width, packed_at(k, transposed, outputs, p * to_block, block * k.panel),
+            blocks_of(k, outputs) * square(k),
+        )
+
+
+cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
+    cdef Gradients g = pack_gradients(op, step, &tasks, op.number[4])
+    step.bfloat16.enter()
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
+        weight_gradient(op, step, &g, block, p, step.scratch, False)
+        update_block(op, step, block, p)
+        pack_block(step, inputs, outputs, block, p, op.buffer[2], op.buffer[10], op.buffer[9])
+    step.bfloat16.leave()
+
+
+cdef void pack(const Op *op, const Step *step) noexcept nogil:
+    """Buffers: W, packed copy or None, packed transposed copy or None."""
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
+    for task in range(tasks.first, tasks.last):
+        locate(&tasks, task, &block, &p)
+        pack_block(step, inputs, outputs, block, p, op.buffer[0], op.buffer[1], op.buffer[2])
+
+
+cdef void round_numbers(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: whether there are rows of a batch, whether they lie without panels, columns, positions."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t columns = op.number[2], positions = op.number[3], p, width, first, rows
+    if op.number[1]:
+        first = first_row(step) * positions * columns
+        step.bfloat16.round(
+            rows_of(step) * positions * columns, <const float *> at(k, op.buffer[0], first),
+            <float *> at(k, op.buffer[1], first),
+        )
+        return
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        if op.number[0]:
+            first = row_span(step, columns, positions, p, &width)
+            rows = rows_of(step) * positions
+        else:
+            first = share(positions, step.thread, step.threads)
+            rows = share(positions, step.thread + 1, step.threads) - first
+            first = p * positions * k.panel + first * width
+        step.bfloat16.round(
+            rows * width, <const float *> at(k, op.buffer[0], first), <float *> at(k, op.buffer[1], first)
+        )
+
+
+def _rows_scratch(layout, depth, positions):
+    """Asks for room for all rows of a chunk as A, in units of a float32 number."""
+    layout.scratch((layout.rows * positions + TILE_ROWS) * layout.deep(depth) // 2)
+
+
+def bind_dense(op, layout):
+    buffers, numbers, parameters = _dense.bind_dense(op, layout)
+    _rows_scratch(layout, numbers[0], numbers[4])
+    return buffers, numbers, parameters
+
+
+def bind_dense_grad_input(op, layout):
+    buffers, numbers, parameters = _dense.bind_dense_grad_input(op, layout)
+    _rows_scratch(layout, numbers[1], numbers[4])
+    return buffers, numbers, parameters
+
+
+def _gradients_scratch(layout, dW, positions):
+    columns = layout.panel + layout.padded(layout.columns(dW)) + layout.panel
+    layout.scratch(layout.panel**2 + columns * layout.deep(layout.rows * positions) // 2)
+
+
+def bind_dense_grad_weights(op, layout):
+    _gradients_scratch(layout, op.outputs[0], layout.positions(op.inputs[0]))
+    return _dense.bind_dense_grad_weights(op, layout)
+
+
+def bind_dense_update(op, layout):
+    *outputs, packed = op.outputs
+    buffers, numbers, scalars = _dense.bind_dense_update(op.with_(outputs=tuple(outputs)), layout)
+    _gradients_scratch(layout, op.inputs[2], layout.positions(op.inputs[0]))
+    return [*buffers, packed], numbers, scalars
+
+
+def bind_pack(op, layout):
+    shape = layout.shape(op.inputs[0])
+    layout.packed(op.outputs[0], *shape)
+    return [op.inputs[0], op.outputs[0], None], list(shape), []
+
+
+def bind_transpose(op, layout):
+    shape = layout.shape(op.inputs[0])
+    layout.packed(op.outputs[0], *shape[::-1])
+    return [op.inputs[0], None, op.outputs[0]], list(shape), []
+
+
+def bind_round(op, layout):
+    x, y = op.inputs + op.outputs
+    return [x, y], [layout.has_rows(x), layout.in_rows(x), layout.columns(x), layout.positions(x)], []
+
+
+# Ops with precision="bfloat16".
+OPS = {
+    "dense": (<size_t> &dense, bind_dense),
+    "dense_grad_input": (<size_t> &dense_grad_input, bind_dense_grad_input),
+    "dense_grad_weights": (<size_t> &dense_grad_weights, bind_dense_grad_weights),
+    "dense_update": (<size_t> &dense_update, bind_dense_update),
+    "pack": (<size_t> &pack, bind_pack),
+    "round": (<size_t> &round_numbers, bind_round),
+    "transpose": (<size_t> &pack, bind_transpose),
+}

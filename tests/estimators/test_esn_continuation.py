@@ -1,0 +1,108 @@
+"""What happens between calls: fits that go on, parameters changed meanwhile, copies, threads, failures."""
+
+import pickle
+from threading import Thread
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+
+from fastnn import ESNClassifier, ESNRegressor
+
+random = np.random.default_rng(0)
+X = [random.standard_normal((length, 2)) for length in random.integers(3, 30, 40)]
+CLASSES = np.array([int(x.mean() > 0) for x in X])
+STEPS = [np.cumsum(x[:, 0]) for x in X]
+
+
+def test_partial_fit_goes_on_after_fit():
+    whole = ESNClassifier(20, random_state=0).fit(X, CLASSES)
+    esn = ESNClassifier(20, random_state=0).fit(X[:20], CLASSES[:20])
+    again = pickle.loads(pickle.dumps(esn))
+    for model in (esn, again):
+        model.partial_fit(X[20:], CLASSES[20:])
+        np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"units": 30}, {"leak": 0.5}, {"features": ("state",)}, {"washout": 1}, {"solver": "rls"}], ids=str
+)
+def test_changed_parameters_wait_for_the_next_fit(changed):
+    esn = ESNRegressor(20, random_state=0).fit(X, STEPS)
+    before = np.concatenate(esn.predict(X))
+    esn.set_params(**changed)
+    assert np.array_equal(np.concatenate(esn.predict(X)), before)
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"{name} was .* in the first call and cannot become"):
+        esn.partial_fit(X, STEPS)
+    expected = np.concatenate(clone(esn).fit(X, STEPS).predict(X))
+    assert np.array_equal(np.concatenate(esn.fit(X, STEPS).predict(X)), expected)
+
+
+def test_another_penalty_may_come_with_the_next_chunk():
+    esn = ESNRegressor(20, alpha=1.0, random_state=0).partial_fit(X[:20], STEPS[:20])
+    esn.set_params(alpha=0.1).partial_fit(X[20:], STEPS[20:])
+    whole = ESNRegressor(20, alpha=0.1, random_state=0).fit(X, STEPS)
+    np.testing.assert_allclose(esn.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_a_chunk_that_fails_leaves_the_sums_alone():
+    esn = ESNRegressor(20, activation="identity", spectral_radius=3.0, leak=1.0, random_state=0)
+    esn.partial_fit(X, STEPS)
+    before = esn.coef_
+    with pytest.raises(ValueError, match="grown beyond all numbers; lower spectral_radius"):
+        esn.partial_fit([np.ones((3000, 2))], [np.ones(3000)])
+    assert esn.coef_ is before
+    whole = clone(esn).fit([*X, *X], [*STEPS, *STEPS])
+    np.testing.assert_allclose(esn.partial_fit(X, STEPS).coef_, whole.coef_, rtol=1e-4, atol=1e-9)
+
+
+def test_fits_and_predictions_in_many_threads_and_jobs():
+    esn = ESNRegressor(100, random_state=0).fit(X, STEPS)
+    expected, results = np.concatenate(esn.predict(X)), [None] * 8
+
+    def run(i):
+        results[i] = np.concatenate((clone(esn).fit(X, STEPS) if i % 2 else esn).predict(X))
+
+    threads = [Thread(target=run, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(result, expected) for result in results)
+    jobs = joblib.Parallel(n_jobs=2)(joblib.delayed(clone(esn).fit)(X, STEPS) for _ in range(2))
+    assert all(np.array_equal(np.concatenate(job.predict(X)), expected) for job in jobs)
+
+
+def test_tables_keep_the_names_of_their_columns():
+    table = pd.DataFrame(np.random.default_rng(1).standard_normal((20, 5)), columns=list("abcde"))
+    y = (table.mean(axis=1) > 0).to_numpy()
+    esn = ESNClassifier(20, random_state=0).fit(table, y)
+    assert list(esn.feature_names_in_) == list("abcde")
+    with pytest.raises(ValueError, match="feature names"):
+        esn.predict(table[list("edcba")])
+    assert not hasattr(esn.fit([row.to_numpy()[:, np.newaxis] for _, row in table.iterrows()], y), "feature_names_in_")
+
+
+def test_single_precision_stays():
+    esn = ESNRegressor(20, random_state=0).fit([x.astype(np.float32) for x in X], STEPS)
+    assert {values.dtype for values in esn.predict(X)} == {np.dtype(np.float32)}
+    double = ESNRegressor(20, random_state=0).fit(X, STEPS)
+    assert np.abs(np.concatenate(esn.predict(X)) - np.concatenate(double.predict(X))).max() < 0.05
+
+
+@pytest.mark.parametrize("topology", ["random", "ring", "orthogonal"])
+def test_weights_may_be_exchanged(topology):
+    """Predictions use what is in the arrays, whatever the pattern of a sparse matrix."""
+    esn = ESNRegressor(20, topology=topology, random_state=0).fit(X, STEPS)
+    dense = np.random.default_rng(2).standard_normal((20, 20)) * (np.random.default_rng(3).random((20, 20)) < 0.1) / 3
+    before = np.concatenate(esn.predict(X))
+    esn.recurrent_weights_ = dense
+    expected = np.concatenate(esn.predict(X))
+    assert not np.array_equal(expected, before)
+    for form in (sparse.csc_array, sparse.csr_array, sparse.coo_array):
+        esn.recurrent_weights_ = form(dense)
+        np.testing.assert_allclose(np.concatenate(esn.predict(X)), expected, rtol=1e-9, atol=1e-12)

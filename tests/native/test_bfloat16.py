@@ -1,0 +1,188 @@
+"""Products of operands rounded to bfloat16: tiles, vectors and plain code agree with NumPy on every instruction set."""
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastnn.native import Runner, _executor
+from fastnn.native import run as native_run
+from fastnn.plan import Op
+from fastnn.reference.bfloat16 import bfloat16
+from tests.native.networks import OPTIMIZERS, data, draw, lowered, network, random_image_network, random_network
+from tests.native.ops import Case, check
+from tests.native.test_equals_reference import compare_one_batch
+from tests.native.test_threads import train
+
+ROUNDED = {"precision": "bfloat16"}
+SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65, 130)
+
+
+@pytest.fixture(params=_executor.isa_names(bfloat16=True))
+def isa(request):
+    return request.param
+
+
+def operands(rng, *shapes):
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def dense(x, W, b):
+    ops = [
+        Op("pack", ("W",), ("copy",), ROUNDED, "columns"),
+        Op("dense", ("x", "copy", "b"), ("y",), {"activation": None, **ROUNDED}),
+    ]
+    outputs = {"y": ((W.shape[1],), "batch")}
+    return Case(ops, {"x": x}, outputs, {"W": W, "b": b}, packed={"copy": W.shape})
+
+
+@pytest.mark.parametrize("outputs", SIZES)
+@pytest.mark.parametrize("inputs", SIZES)
+def test_forward(inputs, outputs, isa, any_work_deserves_threads):
+    rng = np.random.default_rng(inputs)
+    check(dense(*operands(rng, (21, inputs), (inputs, outputs), (outputs,))), np.float32, isa)
+
+
+@pytest.mark.parametrize("rows", [*SIZES, 200])
+def test_rows(rows, isa, any_work_deserves_threads):
+    rng = np.random.default_rng(rows)
+    check(dense(*operands(rng, (rows, 70), (70, 100), (100,))), np.float32, isa)
+
+
+@pytest.mark.parametrize("rows", SIZES)
+@pytest.mark.parametrize("inputs", SIZES)
+def test_gradients(inputs, rows, isa, any_work_deserves_threads):
+    x, dz, W = operands(np.random.default_rng(inputs), (rows, inputs), (rows, 50), (inputs, 50))
+    ops = [
+        Op("transpose", ("W",), ("WT",), ROUNDED, "columns"),
+        Op("dense_grad_input", ("dz", "WT"), ("dx",), {"activation": None, **ROUNDED}),
+        Op("dense_grad_weights", ("x", "dz"), ("dW", "db"), ROUNDED, "columns"),
+    ]
+    outputs = {"dx": ((inputs,), "batch"), "dW": ((inputs, 50), "gradient"), "db": ((50,), "gradient")}
+    check(Case(ops, {"x": x, "dz": dz}, outputs, {"W": W}, packed={"WT": (50, inputs)}), np.float32, isa)
+
+
+def test_rounding_is_that_of_the_reference(isa):
+    numbers = (np.arange(0x80, 0x7F80, dtype=np.uint32) << 16)[::37].view(np.float32)
+    middle = np.append((numbers[:-1].astype(np.float64) + numbers[1:]) / 2, [1.0, 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8])
+    x = np.concatenate([middle.astype(np.float32), *(np.nextafter(middle.astype(np.float32), end) for end in (0, 9e9))])
+    one, none = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    y = dense(x[:, np.newaxis], one, none).native(np.float32, isa)["y"][:, 0]
+    assert np.array_equal(y, bfloat16(x))
+
+
+def test_infinity_and_nan_stay(isa):
+    x = np.array([[np.inf], [-np.inf], [np.nan], [-np.nan], [np.finfo(np.float32).max]], np.float32)
+    y = dense(x, np.ones((1, 1), np.float32), np.zeros(1, np.float32)).native(np.float32, isa)["y"][:, 0]
+    np.testing.assert_array_equal(y, [np.inf, -np.inf, np.nan, np.nan, np.inf])
+
+
+def test_subnormal_numbers_count_as_zero(isa):
+    x = np.array([[1e-39], [-1e-40], [1.0]], np.float32)
+    y = dense(x, np.ones((1, 1), np.float32), np.zeros(1, np.float32)).native(np.float32, isa)["y"][:, 0]
+    np.testing.assert_allclose(y, [0, 0, 1], atol=2e-38)
+
+
+def close_on_average(actual, expected, dtype, where, widen=1.0):
+    """Sums that differ in their last digit may round to numbers 2^-8 apart further on, or to either side of a kink: so
+    single elements may differ by much, but not all together."""
+    error = np.linalg.norm(actual - expected) / max(1e-3, np.linalg.norm(expected))
+    assert error <= 0.02, f"{where}: differs by {error:.2g} of its norm"
+
+
+def has_maxima(seed):
+    """Whether a network looks for maxima: among numbers that rounding has made nearly equal, either may be the one."""
+    plan = lowered(random_image_network(np.random.default_rng(seed)))
+    return any(op.kind == "max_pool" or op.attributes.get("pool") for op in plan.step)
+
+
+NETWORKS = [(random_network, seed) for seed in range(40)]
+NETWORKS += [(random_image_network, seed) for seed in range(80) if not has_maxima(seed)]
+
+
+@pytest.mark.parametrize(("draw_network", "seed"), NETWORKS)
+def test_random_networks(draw_network, seed, isa):
+    rng = np.random.default_rng(seed)
+    net, rows = replace(draw_network(rng), precision="bfloat16"), int(rng.integers(1, 71))
+    options = {"weighted": bool(rng.integers(2)), "l2": 0.01, "whole_batch": bool(rng.integers(2)), "rows": rows}
+    plan = lowered(net, optimizer=OPTIMIZERS[rng.integers(3)], **options)
+    X, y, w = data(rng, net, rows, np.float32, weighted=options["weighted"])
+    compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, close=close_on_average)
+
+
+def test_chunks_of_a_batch_add_up(isa):
+    rng = np.random.default_rng(5)
+    net = replace(network(11, (30, 20), 3), precision="bfloat16")
+    plan = lowered(net, one_hot=True, weighted=True, l2=0.1)
+    X, y, w = data(rng, net, 50, np.float32, one_hot=True, weighted=True)
+    compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, chunk=16, close=close_on_average)
+
+
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("seed", range(8))
+def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network, isa, any_work_deserves_threads):
+    rng = np.random.default_rng(seed)
+    net = replace(draw_network(rng), precision="bfloat16")
+    plan = lowered(net, l2=0.01, weighted=True, whole_batch=bool(seed % 2), rows=24)
+    batch = 24 if plan.needs_whole_batch or seed % 2 else 60
+    X, y, w = data(rng, net, 130, np.float32, weighted=True)
+    values = draw(rng, plan)
+    losses, expected = train(plan, batch, X, y, w, values, np.float32, 1, isa)
+    for threads in (2, 3, 4):
+        other_losses, actual = train(plan, batch, X, y, w, values, np.float32, threads, isa)
+        assert other_losses == losses
+        for name, value in expected.items():
+            assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
+
+
+@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+def test_predictions_have_the_same_bits_for_any_chunks(draw_network, isa, any_work_deserves_threads):
+    rng = np.random.default_rng(1)
+    net = replace(draw_network(rng), precision="bfloat16")
+    plan = lowered(net, "predict")
+    X, _, _ = data(rng, net, 333, np.float32)
+    values, outputs = draw(rng, plan), []
+    for threads, rows in ((1, 333), (2, 32), (3, 17), (4, 1)):
+        runner = Runner(plan, dtype=np.float32, rows=rows, n_threads=threads, isa=isa)
+        for name, value in values.items():
+            runner.set(name, value)
+        outputs.append(runner.forward(X))
+    for output in outputs[1:]:
+        assert np.array_equal(output, outputs[0])
+
+
+def test_float64_is_refused(isa):
+    plan = lowered(replace(network(3, (4,), 2), precision="bfloat16"), "predict")
+    with pytest.raises(ValueError, match="products of bfloat16 need float32"):
+        native_run.Runner(plan, dtype=np.float64, rows=4, isa=isa)
+
+
+def test_the_peak_probe_counts_its_work():
+    for isa in _executor.isa_names(bfloat16=True):
+        lanes, *_ = _executor.geometry(isa, 4)
+        assert _executor.bfloat16_peak(isa, 10) % (2 * 10 * 2 * lanes) == 0
+
+
+@pytest.mark.skipif("amx" not in _executor.isa_names(bfloat16=True), reason="this CPU or system has no tiles to deny")
+def test_where_the_system_denies_tiles_the_next_set_is_taken():
+    # A signal stack without room for the tiles is what makes Linux deny them.
+    code = """
+        import ctypes, faulthandler
+        faulthandler.disable()
+        class Stack(ctypes.Structure):
+            _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+        memory = ctypes.create_string_buffer(1 << 16)
+        assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 6144)), None) == 0
+        import numpy as np
+        from fastnn import MLPClassifier
+        from fastnn.native import _executor
+        assert _executor.best_isa() == "avx512_bf16", _executor.best_isa()
+        X = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32)
+        MLPClassifier((8,), precision="bfloat16", max_iter=3, tol=0.0).fit(X, X[:, 0] > 0)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,98 @@
+"""Convolution on operands rounded to bfloat16: native = reference for random geometries, and equal bits on any number
+of threads."""
+
+import numpy as np
+import pytest
+
+from fastnn.native import _executor
+from fastnn.plan import Op
+from tests.native import test_conv
+from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native
+
+ROUNDED = {"precision": "bfloat16"}
+
+
+@pytest.fixture(params=_executor.isa_names(bfloat16=True))
+def isa(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def any_number_of_threads(any_work_deserves_threads):
+    pass
+
+
+class Rounded(Case):
+    """A convolution without groups, on rounded copies of its weights."""
+
+    def __init__(self, rng, **fields):
+        super().__init__(rng, groups=1, **fields)
+
+    def shapes(self):
+        shapes = super().shapes()
+        copies = {"copy": shapes["W"][0], "WT": shapes["WT"][0]}
+        return shapes | {name: (shape, "transposed", "bfloat16") for name, shape in copies.items()}
+
+    def op(self, kind):
+        op = super().op(kind)
+        inputs = tuple("copy" if name == "W" else name for name in op.inputs)
+        return op.with_(inputs=inputs, attributes=op.attributes | ROUNDED)
+
+    def before(self, kind):
+        if kind == "conv":
+            attributes = {"geometry": self.geometry, "in_rows": self.layout == "rows", **ROUNDED}
+            return (Op("conv_pack", ("W",), ("copy",), attributes, "columns"),)
+        if kind == "conv_grad_input":
+            return (Op("conv_transpose", ("W",), ("WT",), {"groups": 1, **ROUNDED}, "columns"),)
+        return ()
+
+    def values(self, op, rows, dtype):
+        """W in place of its copies."""
+        inputs = tuple("W" if name in ("copy", "WT") else name for name in op.inputs)
+        return super().values(op.with_(inputs=inputs), rows, dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(60))
+def test_random_geometries(seed, kind, isa):
+    rng = np.random.default_rng(seed)
+    compare(Rounded(rng), kind, int(rng.integers(1, 34)), np.float32, isa)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_known_networks(name, pooled, kind, isa):
+    geometry, channels, filters, layout = NETWORKS[name]
+    kernel = tuple(min(2, size) for size in geometry.output)
+    pool = Geometry(geometry.output, kernel, kernel) if pooled else None
+    case = Rounded(
+        np.random.default_rng(1), geometry=geometry, channels=channels, filters=filters, pool=pool, layout=layout
+    )
+    compare(case, kind, 9, np.float32, isa)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_chunks_of_a_batch_add_up(seed, kind, isa):
+    compare(Rounded(np.random.default_rng(100 + seed)), kind, 21, np.float32, isa, capacity=8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(8))
+def test_bits_do_not_depend_on_threads(seed, kind, isa):
+    rng = np.random.default_rng(200 + seed)
+    case, rows = Rounded(rng), int(rng.integers(1, 34))
+    op, before = case.op(kind), case.before(kind)
+    values = case.values(op, rows, np.float32)
+    expected = run_native(case, op, values, rows, np.float32, isa, before=before)
+    for threads in (2, 3, 4, PARTS + 2):
+        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads, before=before)
+        for name in op.outputs:
+            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+
+
+def test_an_image_beyond_32_bit_offsets_names_the_way_out():
+    case = Rounded(np.random.default_rng(0), geometry=Geometry((70000, 1), (65000, 1)), channels=50000, filters=1)
+    with pytest.raises(ValueError, match="take smaller images"):
+        run_native(case, case.op("conv"), {}, 1, np.float32, test_conv.ISAS[-1], before=case.before("conv"))
