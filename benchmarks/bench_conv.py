@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 import pytest
-from kernels import HAS_TORCH, ISAS, RATES, Kernel
+from kernels import HAS_TORCH, ISAS, Placed
 
-from fastnn.native import _executor
 from fastnn.ops.window import Geometry
-from fastnn.plan import PARTS, Buffer, Op, Plan
+from fastnn.plan import PARTS, Op
 
 ROWS = 128
 SAME = ((2, 2), (2, 2))
@@ -30,29 +28,7 @@ on_every_isa = pytest.mark.parametrize("isa", ISAS)
 alone_and_pooled = pytest.mark.parametrize("pooled", [False, True], ids=["alone", "pooled"])
 
 
-@dataclass(frozen=True)
-class ConvKernel(Kernel):
-    """A kernel whose images are put into their buffers directly: there may be three of them, in two layouts."""
-
-    def call(self, isa, repeats, threads):
-        random = np.random.default_rng(0)
-        buffers = {name: Buffer(name, *operand) for name, operand in self.operands.items()}
-        plan = Plan("kernel", buffers | {"X": Buffer("X", (1,), "source")}, step=(self.op,) * repeats)
-        runner = self.runner(plan, isa, threads, keep=True)
-        runner.bind(np.zeros((self.rows, 1), np.float32))
-        runner.train(self.rows, 0, 1, 0, RATES, np.inf)  # makes room for the images
-        for name in self.op.inputs:
-            size = runner.layout.shape(name)
-            values = random.integers(0, 4, size) if name == "index" else random.normal(size=size)
-            matrix = values.astype(np.float32)
-            if buffers[name].layout == "rows":
-                runner._view(name)[:] = matrix.ravel()
-            else:
-                _executor.pack(isa, matrix, runner._view(name))
-        return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
-
-
-def _kernel(kind, layer, pooled, kernel=ConvKernel):
+def _kernel(kind, layer, pooled, kernel=Placed):
     geometry, channels, filters, layout, groups = LAYERS[layer]
     half = tuple(size // 2 for size in geometry.output)
     pool = Geometry(geometry.output, (2, 2), (2, 2)) if pooled else None
@@ -76,7 +52,7 @@ def _kernel(kind, layer, pooled, kernel=ConvKernel):
 
 
 @dataclass(frozen=True)
-class TorchKernel(ConvKernel):
+class TorchKernel(Placed):
     """The same product by PyTorch in channels_last, without bias, activation and pool."""
 
     def call(self, isa, repeats, threads):

@@ -109,6 +109,30 @@ class Kernel:
         return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
 
 
+@dataclass(frozen=True)
+class Placed(Kernel):
+    """A kernel whose operands are put into their buffers directly: any number of batch inputs, in either layout."""
+
+    def call(self, isa, repeats, threads):
+        random = np.random.default_rng(0)
+        buffers = {name: Buffer(name, *operand) for name, operand in self.operands.items()}
+        plan = Plan("kernel", buffers | {"X": Buffer("X", (1,), "source")}, step=(self.op,) * repeats)
+        runner = self.runner(plan, isa, threads, keep=True)
+        runner.bind(np.zeros((self.rows, 1), np.float32))
+        runner.train(self.rows, 0, 1, 0, RATES, np.inf)  # makes room for them
+        for name in self.op.inputs:
+            size = runner.layout.shape(name)
+            values = random.integers(0, 4, size) if name == "index" else random.normal(size=size)
+            # What goes around a loop through weights must not grow.
+            scale = 1.0 if buffers[name].role == "batch" else 1.0 / np.sqrt(size[0])
+            matrix = (values * scale).astype(np.float32)
+            if buffers[name].layout == "rows":
+                runner._view(name)[:] = matrix.ravel()
+            else:
+                _executor.pack(isa, matrix, runner._view(name))
+        return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
+
+
 def _fill(source, name):
     if source == "X":
         return Op("gather", ("X",), (name,))

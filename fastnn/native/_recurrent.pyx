@@ -20,7 +20,7 @@ cdef enum:
     ROWS = 64    # sequences that go through the steps together
     ROWS_SIZE = 16 * ROWS  # bytes of their numbers and lengths
     LINES = 96   # of dgates, that are multiplied with all panels while they are in L2
-    DEPTH = 128  # steps in a row whose dgates (32 KB of a gate's panel) stay in L1 for all blocks of inputs
+    DEPTH = 96   # steps whose dgates (24 KB of a gate's panel) stay in L1, beside the inputs, for all blocks of these
 
 
 cdef enum:
@@ -381,47 +381,37 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
 cdef enum:
     INPUTS, OUTPUTS, ALL_GATES, ALL_LINES, STEPS, SHIFT, FIRST_LINE
 
-cdef float ONE = 1.0
-cdef double LONG_ONE = 1.0
-
-
-cdef inline void add_up(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t n, char *sums
+cdef inline void pack(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t rows, int64_t depth
 ) noexcept nogil:
-    """sums += the dgates of one gate and panel in n steps: the product with a column of ones."""
+    """`depth` steps of so many rows of one gate's dgates side by side in scratch: where they lie, a step is a power of
+    two after the other, and a quarter of the cache would have to hold them all."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, op.number[OUTPUTS], p)
-    cdef fnn_gemm g
-    g.a = <char *> &ONE if k.itemsize == 4 else <char *> &LONG_ONE
-    g.a_row, g.a_step, g.a_block, g.blocks, g.depth = 0, 0, 0, 1, n
-    g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
-    g.b_row, g.b_skip = op.number[ALL_LINES] * width, 0
-    g.b = at(k, op.buffer[1], p * panel_stride(step, op.number[STEPS] * op.number[ALL_LINES]))
-    g.b = at(k, g.b, first * g.b_row + op.number[FIRST_LINE + gate] * width)
-    g.c = g.init = sums
-    g.init_row, g.c_row = width, width
-    multiply(k, &g, width // k.lanes, 1)
+    cdef int64_t steps = op.number[STEPS], lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t r, line
+    cdef char *dz = at(k, op.buffer[1], p * panel_stride(step, steps * lines))
+    for r in range(rows):
+        line = (first + r * steps) * lines + op.number[FIRST_LINE + gate]
+        k.pad_lines(
+            depth, width, at(k, dz, line * width), lines * width, at(k, step.scratch, r * depth * width), width
+        )
 
 
 cdef inline void add_gradient(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t block, int64_t x_first, int64_t dz_first,
-    int64_t rows, int64_t depth
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t block, int64_t first, int64_t rows, int64_t depth
 ) noexcept nogil:
-    """dW += x^T dz for a block of inputs, one gate and panel, and `depth` steps of so many rows."""
+    """dW += x^T dz for a block of inputs and the steps that are packed."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[INPUTS], outputs = op.number[OUTPUTS], steps = op.number[STEPS]
-    cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, outputs, p)
+    cdef int64_t inputs = op.number[INPUTS], steps = op.number[STEPS], width = panel_width(k, op.number[OUTPUTS], p)
     cdef fnn_gemm g
     g.a_row = 1
     g.a_step = panel_width(k, inputs, block)
     g.a_block = steps * g.a_step
     g.blocks, g.depth = rows, depth
-    g.a = at(k, op.buffer[0], block * panel_stride(step, steps) + x_first * g.a_step)
+    g.a = at(k, op.buffer[0], block * panel_stride(step, steps) + first * g.a_step)
     g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
-    g.b_row = lines * width
-    g.b_skip = (steps - depth) * g.b_row
-    g.b = at(k, op.buffer[1], p * panel_stride(step, steps * lines))
-    g.b = at(k, g.b, dz_first * g.b_row + op.number[FIRST_LINE + gate] * width)
+    g.b = step.scratch
+    g.b_row, g.b_skip = width, 0
     g.c = at(k, op.buffer[2], p * op.number[ALL_GATES] * inputs * k.panel)
     g.c = at(k, g.c, (gate * inputs + block * k.panel) * width)
     g.init = g.c
@@ -432,28 +422,42 @@ cdef inline void add_gradient(
 cdef void gradient_of_gate(
     const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t last
 ) noexcept nogil:
-    """dW of the blocks first ... last of inputs, stretch by stretch of `DEPTH` lines or less.
+    """dW of the blocks first ... last of inputs, stretch by stretch of `DEPTH` steps or less.
 
     With a shift (1: x is a step earlier than dz; -1: later), a row's steps are one fewer; without, all rows are one.
     """
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t shift = op.number[SHIFT], rows = step.n if shift else 1
     cdef int64_t time = op.number[STEPS] if shift else step.n * op.number[STEPS]
-    cdef int64_t steps = time - 1 if shift else time, row = 0, t, n, depth, block, x_first, dz_first
+    cdef int64_t steps = time - 1 if shift else time, row = 0, t, n, depth, block
     cdef int64_t sums = p * op.number[ALL_GATES] * k.panel + gate * panel_width(k, op.number[OUTPUTS], p)
     while row < rows and steps > 0:
         n = min(rows - row, max(1, DEPTH // steps))
         t = 0
         while t < steps:
             depth = min(<int64_t> DEPTH, steps - t)
-            x_first = row * time + t + (shift == -1)
-            dz_first = row * time + t + (shift == 1)
+            pack(op, step, gate, p, row * time + t + (shift == 1), n, depth)
             for block in range(first, last):
-                add_gradient(op, step, gate, p, block, x_first, dz_first, n, depth)
+                add_gradient(op, step, gate, p, block, row * time + t + (shift == -1), n, depth)
             if shift == 0 and first == 0:
-                add_up(op, step, gate, p, dz_first, depth, at(k, op.buffer[3], sums))
+                add_packed(op, step, p, depth, at(k, op.buffer[3], sums))
             t += depth
         row += n
+
+
+cdef inline void add_packed(const Op *op, const Step *step, int64_t p, int64_t n, char *sums) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    k.column_sum(n, panel_width(k, op.number[OUTPUTS], p), step.scratch, True, sums)
+
+
+cdef void add_up(const Op *op, const Step *step, int64_t gate, int64_t p, char *sums) noexcept nogil:
+    """sums += the dgates of one gate and panel in all steps."""
+    cdef int64_t first = 0, steps = step.n * op.number[STEPS], n
+    while first < steps:
+        n = min(<int64_t> DEPTH, steps - first)
+        pack(op, step, gate, p, first, 1, n)
+        add_packed(op, step, p, n, sums)
+        first += n
 
 
 cdef void clear_gradient(
@@ -483,7 +487,7 @@ cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
             clear_gradient(op, step, gate, p, first, last)
         gradient_of_gate(op, step, gate, p, first, last)
         if first == 0 and op.number[SHIFT] != 0 and gate == gates - 1 and op.buffer[3] != NULL:
-            add_up(op, step, gate, p, 0, step.n * op.number[STEPS], at(k, op.buffer[3], p * k.panel))
+            add_up(op, step, gate, p, at(k, op.buffer[3], p * k.panel))
         task += last - first
 
 
@@ -574,6 +578,7 @@ def bind_grad_weights(op, layout):
     if op.kind == "state_grad_weights":
         shift = -1 if op.attributes["reverse"] else 1
     numbers = [layout.columns(x), units, len(lines), all_lines, time, shift, *lines]
+    layout.scratch(DEPTH * layout.panel)
     return [x, dgates, *op.outputs], numbers, []
 
 

@@ -28,3 +28,19 @@ def test_add(channels, dtype, isa):
         a, b = rng.standard_normal((2, 6, *shape)).astype(dtype)
         case = Case([Op("add", ("a", "b"), ("out",))], {"a": a, "b": b}, {"out": (shape, "batch")})
         check(case, dtype, isa, exact=("out",))
+
+
+@pytest.mark.parametrize("right", CHANNELS)
+@pytest.mark.parametrize("left", CHANNELS)
+def test_columns_side_by_side_and_apart(left, right, dtype, isa):
+    rng = np.random.default_rng(left)
+    for positions in ((), (5,)):
+        a, b = (rng.standard_normal((6, *positions, columns)).astype(dtype) for columns in (left, right))
+        ops = [
+            Op("concatenate", ("a", "b"), ("both",)),
+            Op("take_columns", ("both",), ("left",), {"first": 0}),
+            Op("take_columns", ("both",), ("right",), {"first": left}),
+        ]
+        columns = {"both": left + right, "left": left, "right": right}
+        outputs = {name: ((*positions, n), "batch") for name, n in columns.items()}
+        check(Case(ops, {"a": a, "b": b}, outputs), dtype, isa, exact=tuple(outputs))
