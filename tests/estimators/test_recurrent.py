@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.pipeline import make_pipeline
 
-from fastnn import ConvNet, RecurrentClassifier, RecurrentRegressor, check_gradient
+from fastnn import ConvNet, RecurrentClassifier, RecurrentRegressor, SlidingWindow, check_gradient
 from fastnn.layers import (
     GRU,
     LSTM,
@@ -341,6 +342,27 @@ def test_early_stopping_sets_sequences_aside(scoring, backend):
         assert len(model.fit(SERIES, y).validation_scores_) == 3
         padded_model = clone(model).fit(padded(SERIES), padded(y) if layers[0].return_sequences else y, lengths=LENGTHS)
         assert padded_model.validation_scores_ == model.validation_scores_
+
+
+@pytest.mark.parametrize("layers", [STACKS["both ways"], STACKS["dropout"]], ids=["both ways", "dropout"])
+def test_same_model_for_any_number_of_threads(layers, backend):
+    models = [classifier(layers, backend=backend, n_jobs=n_jobs).fit(SERIES, LABELS) for n_jobs in (1, 2, 3)]
+    assert all(same(models[0], model) for model in models[1:])
+
+
+def test_a_sequence_without_weight_is_not_learnt(backend):
+    weight = np.ones(12)
+    weight[3] = 0.0
+    other = [*SERIES[:3], -SERIES[3], *SERIES[4:]]
+    models = [regressor(backend=backend).fit(X, VALUES, sample_weight=weight) for X in (SERIES, other)]
+    assert same(*models)
+    assert not same(models[0], regressor(backend=backend).fit(SERIES, VALUES))
+
+
+def test_windows_of_a_series_in_a_pipeline(backend):
+    x = np.sin(np.arange(60.0) / 4)[:, np.newaxis]
+    model = make_pipeline(SlidingWindow(6), regressor(backend=backend, max_iter=60, learning_rate_init=0.02))
+    assert model.fit(x[:-1], x[1:, 0]).score(x[:-1], x[1:, 0]) > 0.9
 
 
 def test_class_weight_and_label_smoothing(backend):
