@@ -76,14 +76,14 @@ def layers_of(network):
 
 
 def estimator(network, **parameters):
-    """The classifier of fastnn."""
+    """The classifier of fastnn; recurrent ones without the clipping that is their default: no peer clips."""
     name = {"dense": "MLPClassifier", "convolutional": "ConvNet", "recurrent": "RecurrentClassifier"}[network.kind]
-    Estimator = getattr(fastnn, name, None)
-    if Estimator is None:
-        raise NotImplementedError(f"has no {network.kind} layers")
+    Estimator = getattr(fastnn, name)
     precision = parameters.get("precision", "auto")
     if not any(allowed.is_satisfied_by(precision) for allowed in Estimator._parameter_constraints["precision"]):
         raise NotImplementedError(f"has no {precision}")
+    if network.kind == "recurrent":
+        parameters["clip_norm"] = None
     return Estimator(network.hidden if network.kind == "dense" else layers_of(network), **parameters)
 
 
