@@ -26,7 +26,8 @@ cdef enum:
 cdef enum:
     SIMPLE_RNN, LSTM, GRU
 
-CELLS = {"simple_rnn": SIMPLE_RNN, "lstm": LSTM, "gru": GRU}
+# Kind of op -> cell, gates, lines of a step.
+CELLS = {"simple_rnn": (SIMPLE_RNN, 1, 1), "lstm": (LSTM, 4, 4), "gru": (GRU, 3, 4)}
 
 
 # The numbers of a cell's ops.
@@ -516,11 +517,10 @@ cdef void transpose_gates(const Op *op, const Step *step) noexcept nogil:
         )
 
 
-def _cell_numbers(op, layout, h, cell, channels, lines):
+def _cell_numbers(op, layout, h, cell, gates, lines, channels=0):
     time, units = layout.plan.buffers[h].shape
     attributes = op.attributes
     name, *parameters = attributes["activation"] or (None,)
-    gates = {SIMPLE_RNN: 1, LSTM: 4, GRU: 3}[cell]
     activation = -1 if name is None else activation_id(name)
     numbers = [cell, time, channels, units, gates, lines, int(attributes["reverse"]), attributes["truncate"] or 0]
     return [*numbers, activation], parameters
@@ -539,26 +539,25 @@ def _padded_to(count, names):
 
 
 def bind_recurrent(op, layout):
-    cell = CELLS[op.kind]
+    cell, gates, lines = CELLS[op.kind]
     operands, mask, lengths = _operands(op)
     buffers = [*_padded_to(5, operands), mask, lengths, *_padded_to(3, op.outputs)]
-    h, lines = op.outputs[0], 1 if cell == SIMPLE_RNN else 4
-    numbers, scalars = _cell_numbers(op, layout, h, cell, layout.columns(op.inputs[0]), lines)
+    h, channels = op.outputs[0], layout.columns(op.inputs[0])
+    numbers, scalars = _cell_numbers(op, layout, h, cell, gates, lines, channels)
     units, rows = layout.padded(layout.columns(h)), min(ROWS, layout.rows)
-    values = 5 * units + layout.padded(layout.columns(op.inputs[0])) + lines * layout.panel
+    values = 5 * units + layout.padded(channels) + lines * layout.panel
     layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * values)
     return buffers, numbers, scalars
 
 
 def bind_recurrent_grad(op, layout):
-    cell = CELLS[op.kind.removesuffix("_grad")]
+    cell, gates, lines = CELLS[op.kind.removesuffix("_grad")]
     (dh, UT, *saved), mask, lengths = _operands(op)
-    gates, state = saved if len(saved) == 2 else (None, saved[0])
-    lines = 1 if cell == SIMPLE_RNN else 4
-    numbers, scalars = _cell_numbers(op, layout, dh, cell, 0, lines)
+    kept, state = saved if len(saved) == 2 else (None, saved[0])
+    numbers, scalars = _cell_numbers(op, layout, dh, cell, gates, lines)
     units, rows = layout.padded(layout.columns(dh)), min(ROWS, layout.rows)
-    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * (4 + numbers[GATES]) * units)
-    return [dh, UT, gates, state, None, mask, lengths, op.outputs[0]], numbers, scalars
+    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * (4 + gates) * units)
+    return [dh, UT, kept, state, None, mask, lengths, op.outputs[0]], numbers, scalars
 
 
 def bind_grad_input(op, layout):

@@ -14,15 +14,21 @@ cdef struct Place:
     int64_t sequence, vector, width, steps
 
 
-cdef inline Place place_of(const Op *op, const Step *step, const char *lengths, int64_t p, int64_t r) noexcept nogil:
+ctypedef void (*Visit)(const Op *op, const Step *step, const Place *place) noexcept nogil
+
+
+cdef inline void visit_rows(const Op *op, const Step *step, Visit visit) noexcept nogil:
+    """Numbers: columns, time, whether the last step is the first. The fourth buffer holds the lengths, or is NULL."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[1]
+    cdef int64_t time = op.number[1], p, r
     cdef Place place
-    place.width = panel_width(k, op.number[0], p)
-    place.sequence = p * panel_stride(step, time) + r * time * place.width
-    place.vector = p * panel_stride(step, 1) + r * place.width
-    place.steps = length_of(k, lengths, r, time)
-    return place
+    for p in range(panels(k, op.number[0])):
+        place.width = panel_width(k, op.number[0], p)
+        for r in range(first_row(step), first_row(step) + rows_of(step)):
+            place.sequence = p * panel_stride(step, time) + r * time * place.width
+            place.vector = p * panel_stride(step, 1) + r * place.width
+            place.steps = length_of(k, op.buffer[3], r, time)
+            visit(op, step, &place)
 
 
 cdef inline int64_t chosen(const Op *op, const Place *place) noexcept nogil:
@@ -30,88 +36,79 @@ cdef inline int64_t chosen(const Op *op, const Place *place) noexcept nogil:
     return place.sequence + (0 if op.number[2] else place.steps - 1) * place.width
 
 
-cdef void last_step(const Op *op, const Step *step) noexcept nogil:
+cdef void take_last(const Op *op, const Step *step, const Place *place) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, op.buffer[2], p, r)
-            memcpy(
-                at(k, op.buffer[1], place.vector), at(k, op.buffer[0], chosen(op, &place)), place.width * k.itemsize
-            )
+    memcpy(at(k, op.buffer[1], place.vector), at(k, op.buffer[0], chosen(op, place)), place.width * k.itemsize)
+
+
+cdef void last_step(const Op *op, const Step *step) noexcept nogil:
+    visit_rows(op, step, take_last)
+
+
+cdef void put_last(const Op *op, const Step *step, const Place *place) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    clear_steps(k, at(k, op.buffer[1], place.sequence), 0, 0, op.number[1], place.width)
+    memcpy(at(k, op.buffer[1], chosen(op, place)), at(k, op.buffer[0], place.vector), place.width * k.itemsize)
 
 
 cdef void last_step_grad(const Op *op, const Step *step) noexcept nogil:
+    visit_rows(op, step, put_last)
+
+
+cdef void take_mean(const Op *op, const Step *step, const Place *place) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, op.buffer[2], p, r)
-            clear_steps(k, at(k, op.buffer[1], place.sequence), 0, 0, op.number[1], place.width)
-            memcpy(
-                at(k, op.buffer[1], chosen(op, &place)), at(k, op.buffer[0], place.vector), place.width * k.itemsize
-            )
+    k.mean_over_steps(
+        place.steps, place.width, at(k, op.buffer[0], place.sequence), at(k, op.buffer[1], place.vector)
+    )
 
 
 cdef void mean_over_steps(const Op *op, const Step *step) noexcept nogil:
+    visit_rows(op, step, take_mean)
+
+
+cdef void spread_mean(const Op *op, const Step *step, const Place *place) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, op.buffer[2], p, r)
-            k.mean_over_steps(
-                place.steps, place.width, at(k, op.buffer[0], place.sequence), at(k, op.buffer[1], place.vector)
-            )
+    k.mean_over_steps_grad(
+        place.steps, place.width, at(k, op.buffer[0], place.vector), at(k, op.buffer[1], place.sequence)
+    )
+    clear_steps(k, at(k, op.buffer[1], place.sequence), 0, place.steps, op.number[1], place.width)
 
 
 cdef void mean_over_steps_grad(const Op *op, const Step *step) noexcept nogil:
+    visit_rows(op, step, spread_mean)
+
+
+cdef void take_max(const Op *op, const Step *step, const Place *place) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, op.buffer[2], p, r)
-            k.mean_over_steps_grad(
-                place.steps, place.width, at(k, op.buffer[0], place.vector), at(k, op.buffer[1], place.sequence)
-            )
-            clear_steps(k, at(k, op.buffer[1], place.sequence), 0, place.steps, op.number[1], place.width)
+    k.max_over_steps(
+        place.steps, place.width, at(k, op.buffer[0], place.sequence), at(k, op.buffer[1], place.vector),
+        at(k, op.buffer[2], place.vector),
+    )
 
 
 cdef void max_over_steps(const Op *op, const Step *step) noexcept nogil:
+    visit_rows(op, step, take_max)
+
+
+cdef void put_max(const Op *op, const Step *step, const Place *place) noexcept nogil:
+    """In all steps: none beyond the length has the number of the maximum."""
     cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, op.buffer[3], p, r)
-            k.max_over_steps(
-                place.steps, place.width, at(k, op.buffer[0], place.sequence), at(k, op.buffer[1], place.vector),
-                at(k, op.buffer[2], place.vector),
-            )
+    k.max_over_steps_grad(
+        op.number[1], place.width, at(k, op.buffer[0], place.vector), at(k, op.buffer[1], place.vector),
+        at(k, op.buffer[2], place.sequence),
+    )
 
 
 cdef void max_over_steps_grad(const Op *op, const Step *step) noexcept nogil:
-    """No step beyond the length has the number of the maximum."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef Place place
-    cdef int64_t p, r
-    for p in range(panels(k, op.number[0])):
-        for r in range(first_row(step), first_row(step) + rows_of(step)):
-            place = place_of(op, step, NULL, p, r)
-            k.max_over_steps_grad(
-                place.steps, place.width, at(k, op.buffer[0], place.vector), at(k, op.buffer[1], place.vector),
-                at(k, op.buffer[2], place.sequence),
-            )
+    visit_rows(op, step, put_max)
 
 
 def _bind(op, layout, sequence):
     operands = list(op.inputs)
-    lengths = [operands.pop()] if op.attributes["lengths"] else []
+    lengths = operands.pop() if op.attributes["lengths"] else None
+    operands += op.outputs
     numbers = [layout.columns(sequence), layout.positions(sequence), int(op.attributes.get("reverse", False))]
-    return [*operands, *op.outputs, *lengths], numbers, []
+    return [*operands, *[None] * (3 - len(operands)), lengths], numbers, []
 
 
 def bind(op, layout):

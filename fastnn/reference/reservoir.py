@@ -4,24 +4,20 @@ same bits alone and among others."""
 import numpy as np
 
 from fastnn.reference import activation
+from fastnn.reference.dense import product
 
 
 def _reservoir(op, buffers, step):
     u, start, W_in, b, W = (buffers[name] for name in op.inputs)
     function, leak, links = (op.attributes[name] for name in ("activation", "leak", "links"))
     leak = u.dtype.type(leak)
-    driven = _product(u, W_in) + b
+    driven = product(u, W_in) + b
     s, states = start, np.empty_like(driven)
     for t in range(u.shape[1]):
-        heard = _product(s, W) if links is None else _heard(s, W, links.shift)
+        heard = product(s, W) if links is None else _heard(s, W, links.shift)
         s = s + leak * (activation.apply(function, driven[:, t] + heard) - s)
         states[:, t] = s
     buffers[op.outputs[0]] = states
-
-
-def _product(x, W):
-    """x W as one scalar product for each element: BLAS rounds a matrix product by its number of rows."""
-    return np.vecdot(x[..., np.newaxis, :], np.ascontiguousarray(W.T))
 
 
 def _heard(s, W, shift):
