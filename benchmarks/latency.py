@@ -69,7 +69,7 @@ def measure(network, options):
                 calls[peer], notes[peer] = PEERS[peer](network, model, X, expected)
             except ModuleNotFoundError:
                 notes[peer] = "not run: not installed"
-            except NotImplementedError as cause:
+            except networks.NotOffered as cause:
                 notes[peer] = f"not run: {cause}"
         title = f"{network}, {n} row{'s' * (n > 1)}"
         times = {peer: [] for peer in calls}
@@ -105,7 +105,7 @@ def _fastnn(network, model, X, expected):
 
 def _scikit_learn(network, model, X, expected):
     if network.kind != "dense":
-        raise NotImplementedError(f"has no {network.kind} layers")
+        raise networks.NotOffered(f"has no {network.kind} layers")
     twin = neural_network.MLPClassifier(network.hidden, max_iter=1)
     quietly(twin.fit, np.tile(X[:1], (network.classes, 1)), range(network.classes))
     twin.coefs_, twin.intercepts_ = model.coefs_, model.intercepts_

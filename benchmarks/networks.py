@@ -61,6 +61,10 @@ def recurrent(name, units):
     return Network((28, 28), ((name, units),), 10, f"{RECURRENT[name]}-{units}")
 
 
+class NotOffered(Exception):
+    """A competitor does not have what a row asks for, or is not installed."""
+
+
 def layers_of(network):
     """The hidden layers as specs of fastnn."""
     make = {
@@ -81,7 +85,7 @@ def estimator(network, **parameters):
     Estimator = getattr(fastnn, name)
     precision = parameters.get("precision", "auto")
     if not any(allowed.is_satisfied_by(precision) for allowed in Estimator._parameter_constraints["precision"]):
-        raise NotImplementedError(f"has no {precision}")
+        raise NotOffered(f"has no {precision}")
     if network.kind == "recurrent":
         parameters["clip_norm"] = None
     return Estimator(network.hidden if network.kind == "dense" else layers_of(network), **parameters)

@@ -28,7 +28,7 @@ FLOAT32, BFLOAT16 = PRECISIONS = "float32", "bfloat16"
 class Peer:
     """A competitor: the module it needs, and ``build(row, X, y, precision)``, which returns (fit, note).
 
-    `build` raises NotImplementedError where a row's network or precision is not on offer.
+    `build` raises networks.NotOffered where a row's network or precision is not on offer.
     """
 
     module: str
@@ -69,7 +69,7 @@ def _fastnn(network, precision, **parameters):
 
 def _scikit_learn(network, precision, **parameters):
     if network.kind != "dense" or precision != FLOAT32:
-        raise NotImplementedError(f"has no {precision if precision != FLOAT32 else f'{network.kind} layers'}")
+        raise networks.NotOffered(f"has no {precision if precision != FLOAT32 else f'{network.kind} layers'}")
     return neural_network.MLPClassifier(network.hidden, **parameters)
 
 

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 import data
 import machine
 import report
-from networks import KERAS, LENET, Network, recurrent
+from networks import KERAS, LENET, Network, NotOffered, recurrent
 from peers import PEERS, PRECISIONS
 
 PAUSE = 0.05  # seconds between two fits: worker threads of the last library stop spinning
@@ -109,7 +109,7 @@ def race(row, precision, options):
     for peer in options.peers:
         try:
             fits[peer], notes[peer] = build(peer, row, X, y, precision)
-        except NotImplementedError as cause:
+        except NotOffered as cause:
             notes[peer] = f"not run: {cause}"
         except Exception as cause:  # whatever keeps a competitor from running is reported, not hidden
             if peer == "fastnn":
@@ -128,7 +128,7 @@ def race(row, precision, options):
 
 def build(peer, row, X, y, precision):
     if not find_spec(PEERS[peer].module):
-        raise NotImplementedError("not installed")
+        raise NotOffered("not installed")
     return PEERS[peer].build(row, X, y, precision)
 
 

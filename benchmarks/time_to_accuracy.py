@@ -88,7 +88,7 @@ def race(recipe, target, arrays, options):
     for peer in options.peers:
         try:
             trainers[peer], notes[peer] = PEERS[peer](recipe, *arrays[:2]), "runs"
-        except (ImportError, NotImplementedError) as cause:
+        except (ImportError, networks.NotOffered) as cause:
             notes[peer] = f"not run: {cause}"
     print(f"{recipe.name}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
     seconds, scores = {peer: [] for peer in trainers}, {peer: [] for peer in trainers}
