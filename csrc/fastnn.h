@@ -29,6 +29,13 @@ typedef enum {
 } fnn_activation_id;
 
 typedef enum {
+#define FNN_FUNCTION(name, ...) FNN_FUNCTION_##name,
+#include "functions.def"
+#undef FNN_FUNCTION
+    FNN_FUNCTIONS
+} fnn_function_id;
+
+typedef enum {
 #define FNN_LOSS(name, ...) FNN_LOSS_##name,
 #include "losses.def"
 #undef FNN_LOSS
@@ -112,6 +119,8 @@ typedef struct {
 
 typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
 
+/* y[i] = f(x[i]), i < n, a multiple of lanes; y may be x. */
+typedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y);
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
 typedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p);
 /* dz[i] = dy[i] * f'(i), f' from s[i] = y[i], or z[i] where activations.def says INPUT; dz may be dy. */
@@ -208,6 +217,7 @@ typedef struct {
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
+    fnn_function_kernel function[FNN_FUNCTIONS];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];

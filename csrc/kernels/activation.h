@@ -43,12 +43,12 @@ SLOPE(elu) { return s > 0 ? 1 : s + a; }
 ACTIVATION(selu) { UNUSED; return z > 0 ? SELU_SCALE * z : SELU_DEPTH * NAME(expm1)(z); }
 SLOPE(selu) { UNUSED; return s > 0 ? SELU_SCALE : s + SELU_DEPTH; }
 
-ACTIVATION(gelu) { UNUSED; real density; return z * NAME(normal_distribution)(z, &density); }
+ACTIVATION(gelu) { UNUSED; return z * NAME(normal_distribution)(z); }
 SLOPE(gelu)
 {
     UNUSED;
     real density;
-    const real distribution = NAME(normal_distribution)(s, &density);
+    const real distribution = NAME(normal)(s, &density);
     return distribution + s * density;
 }
 

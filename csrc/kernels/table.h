@@ -45,6 +45,11 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
+    .function = {
+#define FNN_FUNCTION(name, ...) NAME(function_##name),
+#include "../functions.def"
+#undef FNN_FUNCTION
+    },
     .activation = {
 #define FNN_ACTIVATION(name, ...) NAME(activation_##name),
 #include "../activations.def"

@@ -1,9 +1,11 @@
 """Elementwise activations, their derivatives, and the row softmax; rows are shared between threads."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uintptr_t
+
+import numpy as np
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, panel_stride, panels, row_span, rows_of,
+    Op, Step, at, first_row, fnn_kernels, fnn_kernels_for, panel_stride, panels, row_span, rows_of,
 )
 
 cdef extern from *:
@@ -14,12 +16,42 @@ cdef extern from *:
     #undef FNN_ACTIVATION
         0
     };
+    #define FNN_FUNCTION(name, error, least, greatest) {#name, error, least, greatest},
+    static const struct { const char *name; double error, least, greatest; } fnn_functions[] = {
+    #include "functions.def"
+    };
+    #undef FNN_FUNCTION
     """
     const char *fnn_activation_names[]
+    struct FunctionRow:
+        const char *name
+        double error, least, greatest
+    const FunctionRow fnn_functions[]
+    const int FNN_FUNCTIONS
 
 ACTIVATIONS = {}
 while fnn_activation_names[len(ACTIVATIONS)] != NULL:
     ACTIVATIONS[fnn_activation_names[len(ACTIVATIONS)].decode()] = len(ACTIVATIONS)
+
+
+# Elementary function -> (largest error in units in the last place, least and greatest argument it holds for).
+FUNCTIONS = {
+    fnn_functions[i].name.decode(): (fnn_functions[i].error, fnn_functions[i].least, fnn_functions[i].greatest)
+    for i in range(FNN_FUNCTIONS)
+}
+
+
+def evaluate(isa, name, x):
+    """An elementary function of a float32 or float64 array, as the kernels of an instruction set compute it."""
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), x.itemsize)
+    cdef int64_t n = -(-x.size // k.lanes) * k.lanes
+    padded = np.zeros(n, x.dtype)
+    padded[: x.size] = x.ravel()
+    cdef char *values = <char *> <uintptr_t> padded.ctypes.data
+    cdef int64_t function = list(FUNCTIONS).index(name)
+    with nogil:
+        k.function[function](n, values, values)
+    return padded[: x.size].reshape(x.shape)
 
 
 def activation_id(name):

@@ -48,6 +48,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_row
 
     ctypedef void (*fnn_sparse_kernel)(const fnn_sparse *g) noexcept nogil
+    ctypedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
         int64_t n, const void *dy, const void *s, void *dz, const double *p
@@ -122,6 +123,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
         fnn_sparse_kernel sparse[5][17]
+        fnn_function_kernel function[64]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
