@@ -101,6 +101,35 @@ def test_threads_are_limited():
     assert native_threads.threads_for(10**9, 8) == 8
 
 
+@pytest.mark.parametrize("limit", ["OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"])
+def test_the_environment_limits_threads(limit):
+    result = run("from fastnn.native import effective_threads; assert effective_threads() == 1", **{limit: "1"})
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot tie a process to a processor")
+def test_the_processors_of_the_process_limit_threads():
+    result = run("""
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        from fastnn.native import effective_threads
+        assert effective_threads() == 1
+        fit()
+    """)
+    assert result.returncode == 0, result.stderr
+
+
+def test_threads_without_processors_of_their_own_get_through():
+    """Threads that wait for each other on one processor give way instead of spinning until their time is up."""
+    result = run("""
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        expected = fit()
+        for _ in range(20):
+            assert fit() == expected
+    """)
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_peak_probe_counts_its_work():
     for isa in _executor.isa_names():
         lanes, *_ = _executor.geometry(isa, 4)
