@@ -80,17 +80,12 @@ def test_recurrent_grad_input(bench, isa, layer):
 
 
 @on_every_isa
-def test_input_grad_weights(bench, isa, layer):
-    attributes = {"lines": CELLS[LAYERS[layer][0]].input_lines, "reverse": False}
-    bench(_kernel(layer, Op("input_grad_weights", ("x", "dgates"), ("dW", "db"), attributes, "columns"), ("W",)), isa)
-
-
-@on_every_isa
-def test_state_grad_weights(bench, isa, layer):
+def test_recurrent_grad_weights(bench, isa, layer):
     kind = LAYERS[layer][0]
-    attributes = {"lines": CELLS[kind].state_lines, "reverse": False}
-    outputs = ("dU", "dd") if kind == "gru" else ("dU",)
-    bench(_kernel(layer, Op("state_grad_weights", ("h", "dgates"), outputs, attributes, "columns"), ("U",)), isa)
+    attributes = {"lines": CELLS[kind].input_lines, "state_lines": CELLS[kind].state_lines, "reverse": False}
+    outputs = ("dW", "db", "dU", "dd") if kind == "gru" else ("dW", "db", "dU")
+    op = Op("recurrent_grad_weights", ("x", "h", "dgates"), outputs, attributes, "columns")
+    bench(_kernel(layer, op, ("W", "U")), isa)
 
 
 @dataclass(frozen=True)

@@ -378,117 +378,139 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
         line += n
 
 
-# Numbers of the weight gradients' ops.
+# Numbers of the weights' gradients: what dgates has for each unit, how many of the first lines are W's gates, and which
+# are U's.
 cdef enum:
-    INPUTS, OUTPUTS, ALL_GATES, ALL_LINES, STEPS, SHIFT, FIRST_LINE
+    INPUTS, OUTPUTS, ALL_LINES, STEPS, BACKWARDS, W_GATES, U_GATES, FIRST_LINE
 
-cdef inline void pack(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t rows, int64_t depth
-) noexcept nogil:
-    """`depth` steps of so many rows of one gate's dgates side by side in scratch: where they lie, a step is a power of
-    two after the other, and a quarter of the cache would have to hold them all."""
+# A stretch of steps of some rows, packed: the first of them all, rows, and steps of each.
+cdef struct Stretch:
+    int64_t row, t, rows, depth
+
+
+cdef inline int64_t gate_of(const Op *op, int64_t line, bint of_state) noexcept nogil:
+    """Which gate of W, or of U, a line of dgates belongs to; -1: none."""
+    cdef int64_t gate
+    if not of_state:
+        return line if line < op.number[W_GATES] else -1
+    for gate in range(op.number[U_GATES]):
+        if op.number[FIRST_LINE + gate] == line:
+            return gate
+    return -1
+
+
+cdef inline void pack(const Op *op, const Step *step, int64_t line, int64_t p, const Stretch *s) noexcept nogil:
+    """One line of a stretch's dgates side by side in scratch: where they lie, a step is a power of two after the other,
+    and a quarter of the cache would have to hold them all."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t steps = op.number[STEPS], lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], p)
-    cdef int64_t r, line
-    cdef char *dz = at(k, op.buffer[1], p * panel_stride(step, steps * lines))
-    for r in range(rows):
-        line = (first + r * steps) * lines + op.number[FIRST_LINE + gate]
+    cdef char *dz = at(k, op.buffer[2], p * panel_stride(step, steps * lines) + line * width)
+    cdef int64_t r
+    for r in range(s.rows):
         k.pad_lines(
-            depth, width, at(k, dz, line * width), lines * width, at(k, step.scratch, r * depth * width), width
+            s.depth, width, at(k, dz, ((s.row + r) * steps + s.t) * lines * width), lines * width,
+            at(k, step.scratch, r * s.depth * width), width,
         )
 
 
 cdef inline void add_gradient(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t block, int64_t first, int64_t rows, int64_t depth
+    const Op *op, const Step *step, int64_t p, const Stretch *s, bint of_state, int64_t gate, int64_t block
 ) noexcept nogil:
-    """dW += x^T dz for a block of inputs and the steps that are packed."""
+    """dW += x^T dz or dU += h^T dz for a block of inputs and a packed stretch; h is that of the step before."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[INPUTS], steps = op.number[STEPS], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], steps = op.number[STEPS], t = s.t
+    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES], width = panel_width(k, op.number[OUTPUTS], p)
     cdef fnn_gemm g
+    g.depth, g.b, g.b_skip = s.depth, step.scratch, 0
+    if of_state and op.number[BACKWARDS]:
+        t += 1
+        if t + g.depth > steps:
+            g.depth, g.b_skip = g.depth - 1, width
+    elif of_state:
+        t -= 1
+        if t < 0:
+            t, g.depth, g.b, g.b_skip = 0, g.depth - 1, at(k, g.b, width), width
+    if g.depth == 0:
+        return
     g.a_row = 1
     g.a_step = panel_width(k, inputs, block)
     g.a_block = steps * g.a_step
-    g.blocks, g.depth = rows, depth
-    g.a = at(k, op.buffer[0], block * panel_stride(step, steps) + first * g.a_step)
+    g.blocks = s.rows
+    g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
     g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
-    g.b = step.scratch
-    g.b_row, g.b_skip = width, 0
-    g.c = at(k, op.buffer[2], p * op.number[ALL_GATES] * inputs * k.panel)
+    g.b_row = width
+    g.c = at(k, op.buffer[5 if of_state else 3], p * gates * inputs * k.panel)
     g.c = at(k, g.c, (gate * inputs + block * k.panel) * width)
     g.init = g.c
     g.init_row, g.c_row = width, width
     multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
 
 
-cdef void gradient_of_gate(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t last
-) noexcept nogil:
-    """dW of the blocks first ... last of inputs, stretch by stretch of `DEPTH` steps or less.
-
-    With a shift (1: x is a step earlier than dz; -1: later), a row's steps are one fewer; without, all rows are one.
-    """
+cdef inline char *sums_of(const Op *op, const Step *step, int64_t line, int64_t p) noexcept nogil:
+    """Where the sums of a line's dgates go, db or dd; NULL: nowhere."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t shift = op.number[SHIFT], rows = step.n if shift else 1
-    cdef int64_t time = op.number[STEPS] if shift else step.n * op.number[STEPS]
-    cdef int64_t steps = time - 1 if shift else time, row = 0, t, n, depth, block
-    cdef int64_t sums = p * op.number[ALL_GATES] * k.panel + gate * panel_width(k, op.number[OUTPUTS], p)
-    while row < rows and steps > 0:
-        n = min(rows - row, max(1, DEPTH // steps))
-        t = 0
-        while t < steps:
-            depth = min(<int64_t> DEPTH, steps - t)
-            pack(op, step, gate, p, row * time + t + (shift == 1), n, depth)
+    cdef int64_t gates = op.number[W_GATES]
+    if line < gates:
+        return at(k, op.buffer[4], p * gates * k.panel + line * panel_width(k, op.number[OUTPUTS], p))
+    return at(k, op.buffer[6], p * k.panel)
+
+
+cdef void gradients_of_line(
+    const Op *op, const Step *step, int64_t line, int64_t p, int64_t first, int64_t last
+) noexcept nogil:
+    """What one line of dgates yields with the blocks first ... last of x and h, stretch by stretch of DEPTH steps or
+    less; the sums of dgates go with the first block."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t steps = op.number[STEPS], of_x = panels(k, op.number[INPUTS]), block, gate
+    cdef Stretch s
+    s.row = 0
+    while s.row < step.n:
+        s.rows = min(step.n - s.row, max(1, DEPTH // steps))
+        s.t = 0
+        while s.t < steps:
+            s.depth = min(<int64_t> DEPTH, steps - s.t)
+            pack(op, step, line, p, &s)
             for block in range(first, last):
-                add_gradient(op, step, gate, p, block, row * time + t + (shift == -1), n, depth)
-            if shift == 0 and first == 0:
-                add_packed(op, step, p, depth, at(k, op.buffer[3], sums))
-            t += depth
-        row += n
+                gate = gate_of(op, line, block >= of_x)
+                if gate >= 0:
+                    add_gradient(op, step, p, &s, block >= of_x, gate, block - of_x if block >= of_x else block)
+            if first == 0:
+                k.column_sum(
+                    s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True,
+                    sums_of(op, step, line, p),
+                )
+            s.t += s.depth
+        s.row += s.rows
 
 
-cdef inline void add_packed(const Op *op, const Step *step, int64_t p, int64_t n, char *sums) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    k.column_sum(n, panel_width(k, op.number[OUTPUTS], p), step.scratch, True, sums)
-
-
-cdef void add_up(const Op *op, const Step *step, int64_t gate, int64_t p, char *sums) noexcept nogil:
-    """sums += the dgates of one gate and panel in all steps."""
-    cdef int64_t first = 0, steps = step.n * op.number[STEPS], n
-    while first < steps:
-        n = min(<int64_t> DEPTH, steps - first)
-        pack(op, step, gate, p, first, 1, n)
-        add_packed(op, step, p, n, sums)
-        first += n
-
-
-cdef void clear_gradient(
-    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t first, int64_t last
+cdef inline void clear_gradient(
+    const Op *op, const Step *step, int64_t line, int64_t p, bint of_state, int64_t block
 ) noexcept nogil:
-    """Zeros for what this thread is about to add to; the sums of dgates go with the first block of inputs."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[INPUTS], gates = op.number[ALL_GATES], width = panel_width(k, op.number[OUTPUTS], p)
-    cdef int64_t start = p * gates * inputs * k.panel + (gate * inputs + first * k.panel) * width
-    memset(at(k, op.buffer[2], start), 0, (min(inputs, last * k.panel) - first * k.panel) * width * k.itemsize)
-    if first == 0 and op.number[SHIFT] == 0:
-        memset(at(k, op.buffer[3], p * gates * k.panel + gate * width), 0, width * k.itemsize)
-    elif first == 0 and gate == gates - 1 and op.buffer[3] != NULL:
-        memset(at(k, op.buffer[3], p * k.panel), 0, width * k.itemsize)
+    cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES], gate = gate_of(op, line, of_state)
+    cdef char *gradient = at(k, op.buffer[5 if of_state else 3], p * gates * inputs * k.panel)
+    if gate >= 0:
+        gradient = at(k, gradient, (gate * inputs + block * k.panel) * width)
+        memset(gradient, 0, min(k.panel, inputs - block * k.panel) * width * k.itemsize)
 
 
 cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Of the tasks (panel, gate, block of inputs), neighbours read the same dgates."""
+    """Of the tasks (panel, line of dgates, block of x or h), neighbours read the same dgates."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t blocks = panels(k, op.number[INPUTS]), gates = op.number[ALL_GATES], p, gate, first, last
-    cdef int64_t n = panels(k, op.number[OUTPUTS]) * gates * blocks
+    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = of_x + panels(k, op.number[OUTPUTS])
+    cdef int64_t lines = op.number[ALL_LINES], n = panels(k, op.number[OUTPUTS]) * lines * blocks
     cdef int64_t task = share(n, step.thread, step.threads), stop = share(n, step.thread + 1, step.threads)
+    cdef int64_t p, line, first, last, block
     while task < stop:
-        p, gate, first = task // (gates * blocks), task // blocks % gates, task % blocks
+        p, line, first = task // (lines * blocks), task // blocks % lines, task % blocks
         last = min(blocks, first + stop - task)
         if step.chunk == 0:
-            clear_gradient(op, step, gate, p, first, last)
-        gradient_of_gate(op, step, gate, p, first, last)
-        if first == 0 and op.number[SHIFT] != 0 and gate == gates - 1 and op.buffer[3] != NULL:
-            add_up(op, step, gate, p, at(k, op.buffer[3], p * k.panel))
+            for block in range(first, last):
+                clear_gradient(op, step, line, p, block >= of_x, block - of_x if block >= of_x else block)
+            if first == 0:
+                memset(sums_of(op, step, line, p), 0, panel_width(k, op.number[OUTPUTS], p) * k.itemsize)
+        gradients_of_line(op, step, line, p, first, last)
         task += last - first
 
 
@@ -571,14 +593,14 @@ def bind_grad_input(op, layout):
 
 
 def bind_grad_weights(op, layout):
-    x, dgates = op.inputs
+    x, _, dgates = op.inputs
     time, all_lines, units = layout.plan.buffers[dgates].shape
-    lines, shift = op.attributes["lines"], 0
-    if op.kind == "state_grad_weights":
-        shift = -1 if op.attributes["reverse"] else 1
-    numbers = [layout.columns(x), units, len(lines), all_lines, time, shift, *lines]
+    lines, attributes = op.attributes["state_lines"], op.attributes
+    if attributes["lines"] != tuple(range(len(lines))):
+        raise ValueError(f"recurrent_grad_weights: lines must be the first ones, got {attributes['lines']}")
+    numbers = [layout.columns(x), units, all_lines, time, int(attributes["reverse"]), len(lines), len(lines), *lines]
     layout.scratch(DEPTH * layout.panel)
-    return [x, dgates, *op.outputs], numbers, []
+    return [*op.inputs, *op.outputs], numbers, []
 
 
 def bind_masked_states(op, layout):
@@ -595,8 +617,7 @@ OPS = {
     **dict.fromkeys(CELLS, (<size_t> &recurrent, bind_recurrent)),
     **dict.fromkeys((f"{kind}_grad" for kind in CELLS), (<size_t> &recurrent_grad, bind_recurrent_grad)),
     "recurrent_grad_input": (<size_t> &recurrent_grad_input, bind_grad_input),
-    "input_grad_weights": (<size_t> &grad_weights, bind_grad_weights),
-    "state_grad_weights": (<size_t> &grad_weights, bind_grad_weights),
+    "recurrent_grad_weights": (<size_t> &grad_weights, bind_grad_weights),
     "masked_states": (<size_t> &masked_states, bind_masked_states),
     "transpose_gates": (<size_t> &transpose_gates, bind_transpose_gates),
 }

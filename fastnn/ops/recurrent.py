@@ -113,14 +113,12 @@ def _gradient(builder, op, dh):
         ]
         builder.gradients |= dict(zip((W, b, U, *d), gradients, strict=True))
         state = _masked(builder, h, optional[0]) if attributes["mask"] else h
-        for kind, source, results, lines in (
-            ("input_grad_weights", x, gradients[:2], cell.input_lines),
-            ("state_grad_weights", state, gradients[2:], cell.state_lines),
-        ):
-            shared = {"lines": lines, "reverse": attributes["reverse"]}
-            work = time * builder.buffers[results[0]].size
-            op = Op(kind, (source, dgates), tuple(results), shared, split="columns", multiply_adds=work)
-            builder.emit(op, section="deferred")
+        lines = {"lines": cell.input_lines, "state_lines": cell.state_lines, "reverse": attributes["reverse"]}
+        op = Op(
+            "recurrent_grad_weights", (x, state, dgates), tuple(gradients), lines, split="columns",
+            multiply_adds=time * (sizes[W] + sizes[U]),
+        )  # fmt: skip
+        builder.emit(op, section="deferred")
     if x not in builder.dependent:
         return None
     dx = builder.batch(f"{x}.gradient", builder.shape(x))

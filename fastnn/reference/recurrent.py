@@ -142,23 +142,20 @@ def _weight_gradients(x, dgates, lines):
     return np.stack([x.T @ dgates[:, :, line].reshape(len(x), dgates.shape[-1]) for line in lines])
 
 
-def _input_grad_weights(op, buffers, step):
-    x, dgates = (buffers[name] for name in op.inputs)
-    lines, (W, b) = list(op.attributes["lines"]), (buffers[name] for name in op.outputs)
-    dW, db = _weight_gradients(x, dgates, lines), row_sum(dgates[:, :, lines], axes=2)
-    accumulate(buffers, op.outputs, (dW.reshape(W.shape), db.reshape(b.shape)), step)
-
-
-def _state_grad_weights(op, buffers, step):
-    h, dgates = (buffers[name] for name in op.inputs)
+def _recurrent_grad_weights(op, buffers, step):
+    x, h, dgates = (buffers[name] for name in op.inputs)
+    lines, state_lines = list(op.attributes["lines"]), list(op.attributes["state_lines"])
     before, after = slice(None, -1), slice(1, None)
     if op.attributes["reverse"]:
         before, after = after, before
-    dU = _weight_gradients(h[:, before], dgates[:, after], op.attributes["lines"])
-    gradients = [dU.reshape(buffers[op.outputs[0]].shape)]
-    if len(op.outputs) == 2:
-        gradients.append(row_sum(dgates[:, :, 3], axes=2))
-    accumulate(buffers, op.outputs, gradients, step)
+    gradients = [
+        _weight_gradients(x, dgates, lines),
+        row_sum(dgates[:, :, lines], axes=2),
+        _weight_gradients(h[:, before], dgates[:, after], state_lines),
+        row_sum(dgates[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
+    ]
+    values = [value.reshape(buffers[name].shape) for name, value in zip(op.outputs, gradients, strict=False)]
+    accumulate(buffers, op.outputs, values, step)
 
 
 def _masked_states(op, buffers, step):
@@ -178,8 +175,7 @@ OPS = {
     "lstm_grad": _backward(_lstm_grad, [0, 1, 2, 3]),
     "gru_grad": _backward(_gru_grad, [0, 1, 3]),
     "recurrent_grad_input": _recurrent_grad_input,
-    "input_grad_weights": _input_grad_weights,
-    "state_grad_weights": _state_grad_weights,
+    "recurrent_grad_weights": _recurrent_grad_weights,
     "masked_states": _masked_states,
     "transpose_gates": _transpose_gates,
 }

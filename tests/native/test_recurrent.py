@@ -57,21 +57,32 @@ def test_any_number_of_sequences(kind, rows, dtype, isa):
     check(cell_case(rng, dtype, kind, rows, 4, 5, 21, lengths=True), dtype, isa)
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("kind", ["input_grad_weights", "state_grad_weights"])
-def test_weight_gradients(kind, channels, dtype, isa):
+def gradients_case(rng, dtype, rows, time, channels, units, lines, reverse):
+    """The gradients of the weights; the states come from a dense layer, since only x and dgates can be gathered."""
+    x = rng.standard_normal((rows, time, channels)).astype(dtype)
+    dgates = rng.standard_normal((rows, time, max(lines) + 1, units)).astype(dtype)
+    fixed = {"V": rng.standard_normal((channels, units)) / np.sqrt(channels), "v": rng.standard_normal(units)}
+    gates = len(lines)
+    outputs = {"dW": (gates, channels, units), "db": (gates, units), "dU": (gates, units, units)}
+    outputs |= {"dd": (units,)} if lines == (0, 1, 3) else {}
+    attributes = {"lines": tuple(range(gates)), "state_lines": lines, "reverse": reverse}
+    ops = [
+        Op("dense", ("x", "V", "v"), ("h",), {"activation": None}),
+        Op("recurrent_grad_weights", ("x", "h", "dgates"), tuple(outputs), attributes, split="columns"),
+    ]
+    outputs = {"h": ((time, units), "batch")} | {name: (shape, "gradient") for name, shape in outputs.items()}
+    fixed = {name: value.astype(dtype) for name, value in fixed.items()}
+    return Case(ops, {"x": x, "dgates": dgates}, outputs, fixed)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", CHANNELS)
+def test_weight_gradients(size, reverse, dtype, isa):
     """Also of sequences longer than a stretch, and of one step, which has no state before it."""
-    rng = np.random.default_rng(channels)
-    for rows, time, units, lines in ((3, 1, 5, (0,)), (5, 30, 64, (0, 1, 3)), (2, 300, 33, (0, 1, 2, 3))):
-        x = rng.standard_normal((rows, time, channels)).astype(dtype)
-        dgates = rng.standard_normal((rows, time, max(lines) + 1, units)).astype(dtype)
-        W, b = ((len(lines), channels, units), "gradient"), ((len(lines), units), "gradient")
-        for reverse in (False, True):
-            outputs = {"dW": W, "db": b} if kind == "input_grad_weights" else {"dW": W}
-            outputs |= {"dd": ((units,), "gradient")} if kind == "state_grad_weights" and lines == (0, 1, 3) else {}
-            attributes = {"lines": lines, "reverse": reverse}
-            op = Op(kind, ("x", "dgates"), tuple(outputs), attributes, split="columns")
-            check(Case([op], {"x": x, "dgates": dgates}, outputs), dtype, isa, widen=10.0)
+    rng = np.random.default_rng(size)
+    for rows, time, other, lines in ((3, 1, 5, (0,)), (5, 30, 64, (0, 1, 3)), (2, 300, 33, (0, 1, 2, 3))):
+        for channels, units in ((size, other), (other, size)):
+            check(gradients_case(rng, dtype, rows, time, channels, units, lines, reverse), dtype, isa, widen=10.0)
 
 
 @pytest.mark.parametrize("units", CHANNELS)

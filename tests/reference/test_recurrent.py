@@ -92,19 +92,14 @@ def gradients(execute, kind, operands, attributes, dh):
     UT, WT = (execute("transpose_gates", {"W": operands[name]}, ("WT",))["WT"] for name in ("U", "W"))
     inputs = {"dh": dh, "UT": UT} | {name: kept[name] for name in saved} | optional
     dgates = execute(f"{kind}_grad", inputs, ("dgates",), attributes)["dgates"]
-    lines = {"lines": cell.input_lines, "reverse": attributes["reverse"]}
+    lines = {"lines": cell.input_lines, "state_lines": cell.state_lines, "reverse": attributes["reverse"]}
     result = {"dgates": dgates}
     result |= {"dx": execute("recurrent_grad_input", {"dgates": dgates, "WT": WT}, ("dx",), lines)["dx"]}
-    shaped = {f"d{name}": np.zeros_like(operands[name]) for name in operands if name in "WbUd"}
-    sources = {"x": operands["x"], "dgates": dgates}
-    found = execute("input_grad_weights", sources, {name: shaped[name] for name in ("dW", "db")}, lines)
-    result |= {name: found[name] for name in ("dW", "db")}
     h = kept["h"]
     if attributes["mask"]:
         h = execute("masked_states", {"h": h, "mask": operands["mask"]}, ("masked",))["masked"]
-    lines["lines"] = cell.state_lines
-    outputs = {name: shaped[name] for name in ("dU", "dd") if name in shaped}
-    found = execute("state_grad_weights", {"h": h, "dgates": dgates}, outputs, lines)
+    outputs = {f"d{name}": np.zeros_like(operands[name]) for name in "WbUd" if name in operands}
+    found = execute("recurrent_grad_weights", {"x": operands["x"], "h": h, "dgates": dgates}, outputs, lines)
     return result | {name: found[name] for name in outputs}
 
 
@@ -183,21 +178,20 @@ def test_a_sequence_has_the_same_bits_alone_and_padded_among_others(execute, nam
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["input_grad_weights", "state_grad_weights"])
-def test_weight_gradients_of_chunks_add_up_to_those_of_the_batch(execute, kind, dtype):
+def test_weight_gradients_of_chunks_add_up_to_those_of_the_batch(execute, dtype):
     rng = np.random.default_rng(0)
-    x, dgates = (rng.standard_normal((5, TIME, *shape)).astype(dtype) for shape in ((UNITS,), (4, UNITS)))
-    attributes, W = {"lines": (0, 1, 3), "reverse": False}, np.zeros((3, UNITS, UNITS))
-    vector = np.zeros((3, UNITS) if kind == "input_grad_weights" else UNITS)
-    found, results = {"dW": W, "db": vector}, []
+    x, h, dgates = (rng.standard_normal((5, TIME, *shape)).astype(dtype) for shape in ((2,), (UNITS,), (4, UNITS)))
+    attributes, results = {"lines": (0, 1, 2), "state_lines": (0, 1, 3), "reverse": False}, []
+    shapes = {"dW": (3, 2, UNITS), "db": (3, UNITS), "dU": (3, UNITS, UNITS), "dd": (UNITS,)}
     for chunks in ([slice(0, 5)], [slice(0, 2), slice(2, 5)]):
+        found = {name: np.zeros(shape) for name, shape in shapes.items()}
         for chunk, rows in enumerate(chunks):
-            before = {name: found[name] for name in ("dW", "db")}
-            inputs = {"x": x[rows], "dgates": dgates[rows]}
-            found = execute(kind, inputs, before, attributes, Step(n=len(x[rows]), chunk=chunk))
-        assert found["dW"].dtype == found["db"].dtype == dtype
+            inputs = {"x": x[rows], "h": h[rows], "dgates": dgates[rows]}
+            before = {name: found[name] for name in shapes}
+            found = execute("recurrent_grad_weights", inputs, before, attributes, Step(n=len(x[rows]), chunk=chunk))
+        assert {found[name].dtype for name in shapes} == {np.dtype(dtype)}
         results.append(found)
-    for name in ("dW", "db"):
+    for name in shapes:
         np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-4, atol=1e-5)
 
 
