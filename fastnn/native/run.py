@@ -318,7 +318,8 @@ class Runner:
         """Runs batches in calls of the executor, each on as many threads as have proved fastest."""
         rows = min(batch_size, self.source.n)
         if self._pace is None:
-            self._pace = Pace(threads_for(2 * self.plan.multiply_adds * min(rows, self.rows), self.limit))
+            operations = 2 * self.plan.multiply_adds * min(rows, self.rows)
+            self._pace = Pace(threads_for(operations, self.limit), operations)
         self._prepare_arenas(self._pace.threads, rows)
         end, done = perf_counter() + seconds, 0
         while done < n_batches:

@@ -72,24 +72,31 @@ class Pace:
 
     TRIAL = 2e-3
     PERIOD = 0.5
+    SHARE = 0.02
 
-    def __init__(self, threads, clock=perf_counter):
+    def __init__(self, threads, operations=0, clock=perf_counter):
         self.threads, self.clock = threads, clock
         # a batch's, by number of threads, in the latest call with so many
-        self.seconds = dict.fromkeys((1, threads), math.inf)
-        self.trials = [threads, 1, threads] if threads > 1 else []  # the first only wakes the threads
-        self.until, self._lock = 0.0, Lock()
+        self.seconds = dict.fromkeys((threads, 1), math.inf)
+        # the first only wakes the threads
+        self.trials = [threads, 1, threads] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
+        self.since, self._lock = clock(), Lock()
 
     def next(self, n_batches):
         """(threads, batches) of the next call, out of `n_batches` that are to be run."""
         if self.threads == 1:
             return 1, n_batches
         with self._lock:
-            if not self.trials and self.clock() >= self.until:
+            if not self.trials and self.clock() >= self.since + self._pause:
                 self.trials = [1 if self.best > 1 else self.threads]
             if not self.trials:
                 return self.best, n_batches
             return self.trials[0], max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
+
+    @property
+    def _pause(self):
+        """Seconds from one trial to the next."""
+        return max(self.PERIOD, self.threads * min(self.seconds.values()) / self.SHARE)
 
     @property
     def best(self):
@@ -103,4 +110,4 @@ class Pace:
             self.seconds[threads] = seconds / batches
             if self.trials:
                 self.trials.pop(0)
-                self.until = self.clock() + self.PERIOD
+                self.since = self.clock()

@@ -6,9 +6,9 @@ from fastnn.native.threads import Pace
 class Machine:
     """A clock, and calls that take what the machine's state says."""
 
-    def __init__(self, **seconds):
+    def __init__(self, operations=0, **seconds):
         self.now, self.batch = 0.0, {1: seconds["one"], 2: seconds["two"]}
-        self.pace = Pace(2, clock=lambda: self.now)
+        self.pace = Pace(2, operations, clock=lambda: self.now)
 
     def run(self, batches):
         """Runs so many batches; returns the number run on each number of threads."""
@@ -42,6 +42,14 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     machine.batch[2] = 0.6e-3
     machine.run(600)
     assert machine.run(400)[2] > 390
+
+
+def test_trials_of_long_batches_take_little_of_the_time():
+    machine = Machine(operations=2 * 10**10, one=0.12, two=0.06)
+    assert sum(machine.run(1)[1] for _ in range(32)) == 0
+    assert 0 < sum(machine.run(1)[1] for _ in range(1000)) <= 10
+    machine.batch[2] = 0.6
+    assert sum(machine.run(1)[1] for _ in range(200)) > 190
 
 
 def test_calls_that_overlap():
