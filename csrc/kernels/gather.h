@@ -1,5 +1,19 @@
 /* Between users' row-major arrays and panels, and the transposition that gives backward its copy of the weights. */
 
+/* y = scale x, n elements: the last vector overlaps the one before it, so that short rows take no scalar steps. */
+FNN_INLINE void NAME(copy_scaled)(int64_t n, const real *x, real scale, real *y)
+{
+    const vec factor = NAME(broadcast)(scale);
+    int64_t j = 0;
+    if (n < FNN_LANES) {
+        FNN_UNROLL_DEPTH
+        for (; j < n; j++) y[j] = scale * x[j];
+        return;
+    }
+    for (; j <= n - FNN_LANES; j += FNN_LANES) NAME(store)(y + j, NAME(multiply)(factor, NAME(load)(x + j)));
+    if (j < n) NAME(store)(y + n - FNN_LANES, NAME(multiply)(factor, NAME(load)(x + n - FNN_LANES)));
+}
+
 #define FNN_GATHER_FROM(source) \
     FNN_INLINE void NAME(gather_##source)(int64_t rows, int64_t columns, const int64_t *index, const source *from, \
                                           int64_t from_row, real scale, real *to, int64_t panel_stride, \
@@ -17,9 +31,13 @@
                 const int64_t copied = columns - column < width ? columns - column : width; \
                 real *line = first + (to_first + r) * width; \
                 for (int64_t j = 0; j < copied; j += 64 / (int64_t)sizeof(source)) FNN_PREFETCH(ahead + column + j); \
+                if (copied < width) NAME(store)(line + width - FNN_LANES, NAME(zero)()); \
+                if (sizeof(source) == sizeof(real)) { \
+                    NAME(copy_scaled)(copied, (const real *)(row + column), scale, line); \
+                    continue; \
+                } \
                 FNN_INDEPENDENT \
                 for (int64_t j = 0; j < copied; j++) line[j] = (real)row[column + j] * scale; \
-                for (int64_t j = copied; j < width; j++) line[j] = 0; \
             } \
         } \
     }
@@ -43,16 +61,20 @@ static void NAME(gather)(int64_t rows, int64_t columns, const int64_t *index, co
 static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes, const int64_t *index, double on_,
                           double off_, void *to_, int64_t panel_stride, int64_t to_first)
 {
-    const real on = (real)on_, off = (real)off_;
+    const real on = (real)on_;
+    const vec off = NAME(broadcast)((real)off_);
     real *to = to_;
-    const int64_t padded = NAME(padded)(outputs);
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t label = classes[index ? index[r] : r], hot = outputs > 1 ? label : (label == 1 ? 0 : -1);
-        for (int64_t column = 0; column < padded; column += FNN_PANEL) {
-            const int64_t width = padded - column < FNN_PANEL ? padded - column : FNN_PANEL;
-            real *line = to + column / FNN_PANEL * panel_stride + (to_first + r) * width;
-            FNN_INDEPENDENT
-            for (int64_t j = 0; j < width; j++) line[j] = column + j == hot ? on : (column + j < outputs ? off : 0);
+    FNN_EACH_BLOCK(to_first, rows) {
+        FNN_EACH_STRIP(s, outputs, panel_stride) {
+            FNN_EACH_VECTOR(s)
+                NAME(store)(to + at, NAME(first_lanes)((signed_bits)(s.columns - v), off, NAME(zero)()));
+        }
+        for (int64_t i = 0; i < m; i++) {
+            const int64_t r = first + i - to_first, label = classes[index ? index[r] : r];
+            const int64_t hot = outputs > 1 ? label : (label == 1 ? 0 : -1);
+            if (hot < 0 || hot >= outputs) continue;
+            const strip s = NAME(strip_from)(hot / FNN_PANEL * FNN_PANEL, outputs, first + i, panel_stride);
+            to[s.at + hot - s.column] = on;
         }
     }
 }

@@ -5,3 +5,7 @@
 #define FNN_TILES(TILE) TILE(1, 16) TILE(2, 14) TILE(3, 9) TILE(4, 6)
 /* Each row of an indexed tile has a pointer of its own; more than 12 do not fit the general registers. */
 #define FNN_INDEXED_TILES(TILE) TILE(1, 12) TILE(2, 12) TILE(3, 9) TILE(4, 6)
+#if defined(__GNUC__)
+#include <immintrin.h>
+#define FNN_RECIPROCAL(x) (vec)_mm512_rcp14_ps((__m512)(x))
+#endif
