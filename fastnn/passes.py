@@ -8,6 +8,7 @@
 from collections import Counter
 from dataclasses import replace
 
+from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Buffer, Op
 
 
@@ -206,6 +207,8 @@ class _Bfloat16:
     """The ops of a plan with the operands of their products rounded, and the copies of weights that they read."""
 
     PRODUCTS = ("dense", "dense_grad_input", "dense_grad_weights", "dense_update")
+    RECURRENT = (*(f"{cell}_grad" for cell in CELLS), "recurrent_grad_input", "recurrent_grad_weights")
+    TRANSPOSES = ("transpose", "transpose_gates", "conv_transpose")
     CONVOLUTIONS = ("conv", "conv_grad_input", "conv_grad_weights", "conv_transpose")
     ATTRIBUTE = {"precision": "bfloat16"}
 
@@ -219,7 +222,9 @@ class _Bfloat16:
         for op in ops:
             if op.kind in self.CONVOLUTIONS and op.attributes["groups"] > 1:
                 op = self._grouped(op, made, rounded)
-            elif op.kind in self.CONVOLUTIONS + self.PRODUCTS or op.kind == "transpose":
+            elif op.kind in CELLS:
+                op = self._cell(op)
+            elif op.kind in self.CONVOLUTIONS + self.PRODUCTS + self.RECURRENT + self.TRANSPOSES:
                 op = self._packed(op)
             made.append(op)
         return made
@@ -234,10 +239,19 @@ class _Bfloat16:
             op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
         elif op.kind == "conv_grad_input" and op.inputs[1] in self.plan.parameters:
             op = self._reading(op, "conv_transpose", {"groups": 1})  # one channel and one filter: W was its own
-        elif op.kind in ("transpose", "conv_transpose"):
+        elif op.kind in self.TRANSPOSES:
             WT = op.outputs[0]
             self.buffers[WT] = replace(self.buffers[WT], layout="bfloat16")
         return op.with_(attributes=op.attributes | self.ATTRIBUTE)
+
+    def _cell(self, op):
+        """The op on a packed copy of W above U: x and the state before it are one operand."""
+        x, W, U, *rest = op.inputs
+        *gates, channels, units = self.buffers[W].shape
+        copy = f"{W}.bfloat16"
+        self.buffers[copy] = Buffer(copy, (*gates, channels + units, units), "transposed", "bfloat16")
+        self.copies[copy] = Op("pack_gates", (W, U), (copy,), self.ATTRIBUTE, "columns")
+        return op.with_(inputs=(x, copy, *rest), attributes=op.attributes | self.ATTRIBUTE)
 
     def _reading(self, op, kind, attributes):
         """The op with a copy of its weights that an op of some kind makes."""
@@ -270,11 +284,10 @@ class _Bfloat16:
         """The update with the copies renewed whose weights it changes: by a layer's own update where it has one."""
         made = {name for op in update for name in op.outputs}
         for copy, op in self.copies.items():
-            (W,) = op.inputs
-            own = [i for i, u in enumerate(update) if u.kind == "dense_update" and u.inputs[2] == W]
+            own = [i for i, u in enumerate(update) if u.kind == "dense_update" and u.inputs[2] in op.inputs]
             for i in own:
                 update[i] = update[i].with_(outputs=(*update[i].outputs, copy))
-            if not own and W in made and copy not in made:
+            if not own and made.intersection(op.inputs) and copy not in made:
                 update.append(op)
         return update
 

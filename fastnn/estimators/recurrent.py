@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators import network as networks
@@ -38,9 +37,10 @@ class BaseRecurrent(BaseNetwork):
         Largest norm of the gradient of all weights together: long sequences make it explode now and then (Pascanu,
         Mikolov and Bengio, 2013). "lbfgs" does not clip and ignores the default.
 
-    precision : {"auto", "float32", "float64"}, default="auto"
+    precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32), and
-        float32 for tokens.
+        float32 for tokens. "bfloat16" is float32 but for matrix products, whose operands are rounded to 8 significant
+        bits, in training and prediction; states and gates are float32.
 
     Attributes
     ----------
@@ -89,7 +89,6 @@ class BaseRecurrent(BaseNetwork):
     _parameter_constraints: dict = {
         **BaseNetwork._parameter_constraints,
         "layers": [list, tuple, None],
-        "precision": [StrOptions({"auto", "float32", "float64"})],
     }
     _usual_clip_norm = 1.0
 

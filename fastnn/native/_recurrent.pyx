@@ -9,102 +9,24 @@ there, so that at any step those that still run are the first ones.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from fastnn.native._recurrent cimport (
+    ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
+    U_GATES, W_GATES, Backward, Forward, Rows, all_rows, all_rows_grad, gate_of, sums_of,
+)
 from fastnn.native.kernels cimport (
-    Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_gemm, fnn_kernels, length_of, multiply, padded,
-    panel_stride, panel_width, panels, row_span, rows_of, rows_of_panels, share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, panel_stride, panel_width, panels, row_span, rows_of,
+    rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
 
 cdef enum:
-    ROWS = 64    # sequences that go through the steps together
-    ROWS_SIZE = 16 * ROWS  # bytes of their numbers and lengths
     LINES = 96   # of dgates, that are multiplied with all panels while they are in L2
+    TILE_ROWS = 16  # products of bfloat16 read their rows up to a multiple of so many
     DEPTH = 96   # steps whose dgates (24 KB of a gate's panel) stay in L1, beside the inputs, for all blocks of these
-
-
-cdef enum:
-    SIMPLE_RNN, LSTM, GRU
 
 # Kind of op -> cell, gates, lines of a step.
 CELLS = {"simple_rnn": (SIMPLE_RNN, 1, 1), "lstm": (LSTM, 4, 4), "gru": (GRU, 3, 4)}
-
-
-# The numbers of a cell's ops.
-cdef enum:
-    CELL, TIME, CHANNELS, UNITS, GATES, LINES_OF_STEP, REVERSE, TRUNCATE, ACTIVATION
-
-
-# Sequences side by side, longest first: the i-th is row[i] of the chunk, and length[i] of its steps count.
-cdef struct Rows:
-    int64_t n
-    int64_t *row
-    int64_t *length
-
-
-cdef inline char *take_room(const fnn_kernels *k, char **room, int64_t elements) noexcept nogil:
-    cdef char *start = room[0]
-    room[0] = at(k, start, elements)
-    return start
-
-
-cdef inline void take_rows(
-    const Op *op, const Step *step, const char *lengths, int64_t first, int64_t n, Rows *rows
-) noexcept nogil:
-    """Rows first ... first + n, sorted, in the first 2 * ROWS integers of scratch."""
-    cdef int64_t i, j, length
-    rows.n = n
-    rows.row = <int64_t *> step.scratch
-    rows.length = rows.row + ROWS
-    for i in range(n):
-        length = length_of(step.kernels, lengths, first + i, op.number[TIME])
-        j = i
-        while j > 0 and rows.length[j - 1] < length:
-            rows.row[j], rows.length[j] = rows.row[j - 1], rows.length[j - 1]
-            j -= 1
-        rows.row[j], rows.length[j] = first + i, length
-
-
-cdef inline int64_t running(const Rows *rows, int64_t t) noexcept nogil:
-    """How many of the sequences have a step t."""
-    cdef int64_t n = rows.n
-    while n > 0 and rows.length[n - 1] <= t:
-        n -= 1
-    return n
-
-
-cdef inline void clear_rest(const Op *op, const Step *step, const Rows *rows, char *x, int64_t lines) noexcept nogil:
-    """Zeros for the steps that do not count, of a batch buffer with so many lines a step."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], units = op.number[UNITS], i, p
-    for i in range(rows.n if x != NULL else 0):
-        for p in range(panels(k, units) if rows.length[i] < time else 0):
-            clear_steps(
-                k, at(k, x, p * panel_stride(step, time * lines)), rows.row[i], rows.length[i], time,
-                lines * panel_width(k, units, p),
-            )
-
-
-cdef inline char *place(
-    const Step *step, const char *x, int64_t time, int64_t columns, int64_t lines, int64_t p, int64_t t
-) noexcept nogil:
-    """Step t of row 0 in panel p of a batch buffer with so many lines a step."""
-    cdef const fnn_kernels *k = step.kernels
-    return at(k, x, p * panel_stride(step, time * lines) + t * lines * panel_width(k, columns, p))
-
-
-cdef inline void load_step(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const char *x, int64_t time, int64_t columns,
-    int64_t t, char *to
-) noexcept nogil:
-    """Step t of the first n sequences of a batch buffer, side by side."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t p, width
-    for p in range(panels(k, columns)):
-        width = panel_width(k, columns, p)
-        k.take_lines(
-            n, width, rows.row, place(step, x, time, columns, 1, p, t), time * width, at(k, to, p * rows.n * k.panel)
-        )
 
 
 cdef inline void add_product(
@@ -121,18 +43,6 @@ cdef inline void add_product(
     g.c = c
     g.c_row = width
     multiply(k, &g, width // k.lanes, n)
-
-
-# What the steps of some sequences need: rows of x, of h before and after the step, of what is multiplied with U (h
-# before the step, maybe masked), of the mask, of c, and the pre-activations of one panel.
-cdef struct Forward:
-    char *x
-    char *before
-    char *after
-    char *heard
-    char *mask
-    char *c
-    char *z
 
 
 cdef void products(
@@ -159,125 +69,8 @@ cdef void products(
             add_product(k, heard, stride, units, U, width, z, width, z, n)
 
 
-cdef void run_cell(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t
-) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
-    cdef int64_t start = p * rows.n * k.panel
-    cdef fnn_cell cell
-    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
-    cell.z, cell.z_line = s.z, rows.n * cell.width
-    cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
-    cell.h = place(step, op.buffer[7], time, units, 1, p, t)
-    cell.gates = place(step, op.buffer[8], time, units, lines, p, t) if op.buffer[8] != NULL else NULL
-    cell.c = place(step, op.buffer[9], time, units, 1, p, t) if op.buffer[9] != NULL else NULL
-    if op.number[CELL] == LSTM:
-        k.lstm_cell(&cell)
-    elif op.number[CELL] == GRU:
-        k.gru_cell(&cell)
-    else:
-        k.activation[op.number[ACTIVATION]](n * cell.width, cell.z, cell.after, op.scalar)
-        k.put_lines(n, cell.width, rows.row, cell.after, cell.h, time * cell.width)
-        if cell.gates != NULL:
-            k.put_lines(n, cell.width, rows.row, cell.z, cell.gates, time * cell.width)
-
-
-cdef inline void hear(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, Forward *s
-) noexcept nogil:
-    """Turns to the next step: what was after this one is before that one."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[UNITS], start, p
-    s.before, s.after = s.after, s.before
-    if s.mask == NULL:
-        s.heard = s.before
-    for p in range(panels(k, units) if s.mask != NULL else 0):
-        start = p * rows.n * k.panel
-        k.mask_lines(
-            n, 1, panel_width(k, units, p), at(k, s.before, start), at(k, s.mask, start), at(k, s.heard, start)
-        )
-
-
-cdef void run_rows(const Op *op, const Step *step, int64_t first, int64_t n) noexcept nogil:
-    """Sequences first ... first + n, from their first step to their last."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], channels = op.number[CHANNELS], units = op.number[UNITS], i, t, p
-    cdef int64_t size = n * padded(k, units)
-    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
-    cdef Forward s
-    cdef Rows rows
-    take_rows(op, step, op.buffer[6], first, n, &rows)
-    memset(room, 0, 4 * size * k.itemsize)
-    s.before = take_room(k, &room, size)
-    s.after = take_room(k, &room, size)
-    s.c = take_room(k, &room, size)
-    s.heard = s.before
-    s.mask = NULL
-    if op.buffer[5] != NULL:
-        s.heard = take_room(k, &room, size)
-        s.mask = take_room(k, &room, size)
-        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
-    s.x = take_room(k, &room, n * padded(k, channels))
-    s.z = room
-    for i in range(time):
-        t = time - 1 - i if op.number[REVERSE] else i
-        n = running(&rows, t)
-        if n == 0:
-            continue
-        load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
-        for p in range(panels(k, units)):
-            products(op, step, &rows, n, &s, p, i == 0)
-            run_cell(op, step, &rows, n, &s, p, t)
-        hear(op, step, &rows, n, &s)
-    for i in range(3):
-        clear_rest(op, step, &rows, op.buffer[7 + i], op.number[LINES_OF_STEP] if i == 1 else 1)
-
-
 cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
-    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
-    for part in range(parts):
-        run_rows(op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts)
-
-
-# What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of the
-# products with U, gate by gate, then rows of a panel; and those of what was multiplied, where a mask comes between.
-cdef struct Backward:
-    char *dh
-    char *dc
-    char *mask
-    char *dheard
-    char *dz
-
-
-cdef void run_cell_grad(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t p, int64_t t
-) noexcept nogil:
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
-    cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
-    cdef fnn_cell_grad cell
-    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
-    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, op.number[GATES] * start)
-    cell.dz_line = rows.n * cell.width
-    cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
-    cell.c = place(step, op.buffer[3], time, units, 1, p, t)
-    cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
-    cell.dgates = place(step, op.buffer[7], time, units, lines, p, t)
-    k.add_lines(
-        n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
-    )
-    if op.number[CELL] == LSTM:
-        k.lstm_cell_grad(&cell)
-    elif op.number[CELL] == GRU:
-        k.gru_cell_grad(&cell)
-    else:
-        k.take_lines(
-            n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, cell.dz
-        )
-        k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, cell.dz, cell.dz, op.scalar)
-        k.put_lines(n, cell.width, rows.row, cell.dz, cell.dgates, time * cell.width)
-        memset(cell.dh, 0, n * cell.width * k.itemsize)
+    all_rows(op, step, products)
 
 
 cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil:
@@ -317,41 +110,8 @@ cdef inline void gates_of_panel(
     g.c_row = width
 
 
-cdef void run_rows_grad(const Op *op, const Step *step, int64_t first, int64_t n) noexcept nogil:
-    """Sequences first ... first + n, from their last step back to their first."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], units = op.number[UNITS], truncate = op.number[TRUNCATE], i, t, p
-    cdef int64_t size = n * padded(k, units)
-    cdef bint reverse = op.number[REVERSE] != 0
-    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
-    cdef Backward s
-    cdef Rows rows
-    take_rows(op, step, op.buffer[6], first, n, &rows)
-    memset(room, 0, 2 * size * k.itemsize)
-    s.dh = take_room(k, &room, size)
-    s.dc = take_room(k, &room, size)
-    s.dheard, s.mask = NULL, NULL
-    if op.buffer[5] != NULL:
-        s.dheard = take_room(k, &room, size)
-        s.mask = take_room(k, &room, size)
-        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
-    s.dz = room
-    for i in range(time):
-        t = i if reverse else time - 1 - i
-        n = running(&rows, t)
-        for p in range(panels(k, units) if n > 0 else 0):
-            run_cell_grad(op, step, &rows, n, &s, p, t)
-        if truncate > 0 and (t + reverse) % truncate == 0:
-            memset(s.dh, 0, 2 * size * k.itemsize)
-        elif n > 0 and i < time - 1:
-            carry(op, step, &rows, n, &s)
-    clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP])
-
-
 cdef void recurrent_grad(const Op *op, const Step *step) noexcept nogil:
-    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
-    for part in range(parts):
-        run_rows_grad(op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts)
+    all_rows_grad(op, step, carry)
 
 
 cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
@@ -378,25 +138,9 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
         line += n
 
 
-# Numbers of the weights' gradients: what dgates has for each unit, how many of the first lines are W's gates, and which
-# are U's.
-cdef enum:
-    INPUTS, OUTPUTS, ALL_LINES, STEPS, BACKWARDS, W_GATES, U_GATES, FIRST_LINE
-
 # A stretch of steps of some rows, packed: the first of them all, rows, and steps of each.
 cdef struct Stretch:
     int64_t row, t, rows, depth
-
-
-cdef inline int64_t gate_of(const Op *op, int64_t line, bint of_state) noexcept nogil:
-    """Which gate of W, or of U, a line of dgates belongs to; -1: none."""
-    cdef int64_t gate
-    if not of_state:
-        return line if line < op.number[W_GATES] else -1
-    for gate in range(op.number[U_GATES]):
-        if op.number[FIRST_LINE + gate] == line:
-            return gate
-    return -1
 
 
 cdef inline void pack(const Op *op, const Step *step, int64_t line, int64_t p, const Stretch *s) noexcept nogil:
@@ -444,15 +188,6 @@ cdef inline void add_gradient(
     g.init = g.c
     g.init_row, g.c_row = width, width
     multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
-
-
-cdef inline char *sums_of(const Op *op, const Step *step, int64_t line, int64_t p) noexcept nogil:
-    """Where the sums of a line's dgates go, db or dd; NULL: nowhere."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t gates = op.number[W_GATES]
-    if line < gates:
-        return at(k, op.buffer[4], p * gates * k.panel + line * panel_width(k, op.number[OUTPUTS], p))
-    return at(k, op.buffer[6], p * k.panel)
 
 
 cdef void gradients_of_line(
@@ -560,26 +295,32 @@ def _padded_to(count, names):
     return [*names, *[None] * (count - len(names))]
 
 
-def bind_recurrent(op, layout):
+def bind_recurrent(op, layout, packed=0):
+    """`packed`: numbers of bfloat16 that each row needs room for, too."""
     cell, gates, lines = CELLS[op.kind]
     operands, mask, lengths = _operands(op)
     buffers = [*_padded_to(5, operands), mask, lengths, *_padded_to(3, op.outputs)]
     h, channels = op.outputs[0], layout.columns(op.inputs[0])
     numbers, scalars = _cell_numbers(op, layout, h, cell, gates, lines, channels)
-    units, rows = layout.padded(layout.columns(h)), min(ROWS, layout.rows)
-    values = 5 * units + layout.padded(channels) + lines * layout.panel
-    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * values)
+    units = layout.padded(layout.columns(h))
+    _scratch(layout, 5 * units + layout.padded(channels) + lines * layout.panel, packed)
     return buffers, numbers, scalars
 
 
-def bind_recurrent_grad(op, layout):
+def bind_recurrent_grad(op, layout, packed=0):
+    """`packed`: numbers of bfloat16 that each row needs room for, too."""
     cell, gates, lines = CELLS[op.kind.removesuffix("_grad")]
     (dh, UT, *saved), mask, lengths = _operands(op)
     kept, state = saved if len(saved) == 2 else (None, saved[0])
     numbers, scalars = _cell_numbers(op, layout, dh, cell, gates, lines)
-    units, rows = layout.padded(layout.columns(dh)), min(ROWS, layout.rows)
-    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * (4 + gates) * units)
+    _scratch(layout, (4 + gates) * layout.padded(layout.columns(dh)), packed)
     return [dh, UT, kept, state, None, mask, lengths, op.outputs[0]], numbers, scalars
+
+
+def _scratch(layout, values, packed):
+    """Room for the numbers of the rows that go through the steps together, packed ones filled up to whole tiles."""
+    rows = min(ROWS, layout.rows)
+    layout.scratch(ROWS_SIZE // layout.dtype.itemsize + rows * values + (rows + TILE_ROWS) * packed // 2)
 
 
 def bind_grad_input(op, layout):

@@ -26,6 +26,7 @@ from fastnn.native import (
     _pool,
     _random,
     _recurrent,
+    _recurrent_bfloat16,
     _reservoir,
     _shape,
     _steps,
@@ -54,7 +55,7 @@ OPS = {
 }
 
 # Those with precision="bfloat16".
-BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS}
+BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS, **_recurrent_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.reference import activation
 from fastnn.reference.activation import logistic
+from fastnn.reference.bfloat16 import bfloat16, operands
 from fastnn.reference.dense import accumulate, product, row_sum
 
 
@@ -22,6 +23,14 @@ def _operands(op, buffers):
 def _with_gates(W):
     """Weights with an axis for gates, also where there is but one."""
     return W.reshape(-1, *W.shape[-2:])
+
+
+def _weights(op, channels, W, *others):
+    """W, U and the biases; rounded, W and U come as one, W above U."""
+    if op.attributes.get("precision") == "bfloat16":
+        return *np.split(_with_gates(W), [channels], axis=1), *others
+    U, *biases = others
+    return _with_gates(W), _with_gates(U), *biases
 
 
 def _steps(time, reverse):
@@ -56,19 +65,21 @@ def _forward(cell):
     """The op of a cell (op, x W + b, (mask h) U, h, c, *d) -> (h, the values of its gates, c) of one step."""
 
     def run(op, buffers, step):
-        (x, W, U, b, *d), mask, lengths = _operands(op, buffers)
-        U = _with_gates(U)
-        driven = product(x[..., np.newaxis, :], _with_gates(W)) + b
+        (x, *weights), mask, lengths = _operands(op, buffers)
+        W, U, b, *d = _weights(op, x.shape[-1], *weights)
+        (x,) = operands(op, x)
+        driven = product(x[..., np.newaxis, :], W) + b
         n, time, _, units = driven.shape
         h = c = np.zeros((n, units), x.dtype)
         kept = {}
         for t in _steps(time, op.attributes["reverse"]):
-            heard = product((h if mask is None else mask * h)[:, np.newaxis], U)
+            (state,) = operands(op, h if mask is None else mask * h)
+            heard = product(state[:, np.newaxis], U)
             values = cell(op, driven[:, t], heard, h, c, *d)
             for name, value in zip(op.outputs, values, strict=False):
                 sequence = kept.setdefault(name, np.zeros((n, time, *value.shape[1:]), x.dtype))
                 np.copyto(sequence[:, t], value, where=_rows_of(_inside(t, lengths), value))
-            h, c = (np.where(_inside(t, lengths), state, x.dtype.type(0)) for state in values[::2])
+            h, c = (np.where(_inside(t, lengths), value, x.dtype.type(0)) for value in values[::2])
         buffers.update(kept)
 
     return run
@@ -108,7 +119,7 @@ def _backward(cell, state_lines):
 
     def run(op, buffers, step):
         (dh, UT, *saved), mask, lengths = _operands(op, buffers)
-        UT, zero = _with_gates(UT), dh.dtype.type(0)
+        UT, zero = _with_gates(*operands(op, UT)), dh.dtype.type(0)
         reverse, truncate = op.attributes["reverse"], op.attributes["truncate"]
         time, order = dh.shape[1], list(_steps(dh.shape[1], op.attributes["reverse"]))
         dgates = [None] * time
@@ -121,7 +132,8 @@ def _backward(cell, state_lines):
             dh_t = np.where(_inside(t, lengths), dh[:, t] + carried, zero)
             lines, direct, dc = cell(op, t, before, dh_t, dc, *saved)
             dgates[t] = np.stack(lines, axis=1)
-            carried = product(dgates[t][:, state_lines], UT).sum(axis=1)
+            (heard,) = operands(op, dgates[t][:, state_lines])
+            carried = product(heard, UT).sum(axis=1)
             carried = (carried if mask is None else mask * carried) + direct
             if truncate is not None and (t + reverse) % truncate == 0:
                 carried = dc = zero
@@ -131,7 +143,7 @@ def _backward(cell, state_lines):
 
 
 def _recurrent_grad_input(op, buffers, step):
-    dgates, WT = (buffers[name] for name in op.inputs)
+    dgates, WT = operands(op, *(buffers[name] for name in op.inputs))
     lines = list(op.attributes["lines"])
     buffers[op.outputs[0]] = product(dgates[:, :, lines], _with_gates(WT)).sum(axis=2)
 
@@ -148,10 +160,11 @@ def _recurrent_grad_weights(op, buffers, step):
     before, after = slice(None, -1), slice(1, None)
     if op.attributes["reverse"]:
         before, after = after, before
+    x, h, dz = operands(op, x, h, dgates)
     gradients = [
-        _weight_gradients(x, dgates, lines),
+        _weight_gradients(x, dz, lines),
         row_sum(dgates[:, :, lines], axes=2),
-        _weight_gradients(h[:, before], dgates[:, after], state_lines),
+        _weight_gradients(h[:, before], dz[:, after], state_lines),
         row_sum(dgates[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
     ]
     values = [value.reshape(buffers[name].shape) for name, value in zip(op.outputs, gradients, strict=False)]
@@ -161,6 +174,10 @@ def _recurrent_grad_weights(op, buffers, step):
 def _masked_states(op, buffers, step):
     h, mask = (buffers[name] for name in op.inputs)
     buffers[op.outputs[0]] = h * mask[:, np.newaxis]
+
+
+def _pack_gates(op, buffers, step):
+    buffers[op.outputs[0]] = bfloat16(np.concatenate([buffers[name] for name in op.inputs], axis=-2))
 
 
 def _transpose_gates(op, buffers, step):
@@ -177,5 +194,6 @@ OPS = {
     "recurrent_grad_input": _recurrent_grad_input,
     "recurrent_grad_weights": _recurrent_grad_weights,
     "masked_states": _masked_states,
+    "pack_gates": _pack_gates,
     "transpose_gates": _transpose_gates,
 }

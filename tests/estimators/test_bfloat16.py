@@ -8,16 +8,32 @@ from sklearn.datasets import load_digits, make_regression
 from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from fastnn import ConvNet, ConvNetRegressor, MLPClassifier, MLPRegressor, check_gradient
-from fastnn.layers import Conv1D, Conv2D, MaxPool2D
+from fastnn import (
+    ConvNet,
+    ConvNetRegressor,
+    MLPClassifier,
+    MLPRegressor,
+    RecurrentClassifier,
+    RecurrentRegressor,
+    check_gradient,
+)
+from fastnn.layers import GRU, LSTM, Conv1D, Conv2D, MaxPool2D
 
 LAYERS = [Conv2D(8, 3, activation="relu"), MaxPool2D()]
 
 
 @pytest.fixture(scope="module")
 def digits():
+    """Also what a recurrent network reads line by line."""
     X, y = load_digits(return_X_y=True)
-    return train_test_split((X / 16).astype(np.float32), y, random_state=0)
+    return train_test_split((X / 16).astype(np.float32).reshape(-1, 8, 8), y, random_state=0)
+
+
+def as_read(digits, name):
+    """The digits, for a dense network in rows."""
+    X, X_test, y, y_test = digits
+    shape = (-1, 64) if name == "mlp" else (-1, 8, 8)
+    return X.reshape(shape), X_test.reshape(shape), y, y_test
 
 
 def networks(backend="native"):
@@ -25,13 +41,14 @@ def networks(backend="native"):
     return {
         "mlp": MLPClassifier((50,), max_iter=30, **options),
         "convnet": ConvNet(LAYERS, input_shape=(8, 8), max_iter=15, learning_rate_init=0.005, **options),
+        "recurrent": RecurrentClassifier([LSTM(32)], max_iter=25, learning_rate_init=0.005, **options),
     }
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", networks())
 def test_accuracy_is_close_to_that_of_float32(digits, name):
-    X, X_test, y, y_test = digits
+    X, X_test, y, y_test = as_read(digits, name)
     scores = {}
     for precision in ("float32", "bfloat16"):
         model = networks()[name].set_params(precision=precision).fit(X, y)
@@ -45,7 +62,7 @@ def test_accuracy_is_close_to_that_of_float32(digits, name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", networks())
 def test_products_are_rounded_in_training_and_in_prediction(digits, name):
-    X, X_test, y, _ = digits
+    X, X_test, y, _ = as_read(digits, name)
     full = networks()[name].set_params(precision="float32", max_iter=2).fit(X, y)
     rounded = networks()[name].set_params(precision="bfloat16", max_iter=2).fit(X, y)
     assert not np.array_equal(full.coefs_[0], rounded.coefs_[0])
@@ -57,7 +74,7 @@ def test_products_are_rounded_in_training_and_in_prediction(digits, name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", networks())
 def test_both_backends_learn_alike(digits, name):
-    X, X_test, y, _ = digits
+    X, X_test, y, _ = as_read(digits, name)
     results = []
     for backend in ("native", "numpy"):
         model = networks(backend)[name].set_params(precision="bfloat16", max_iter=1, solver="sgd")
@@ -68,7 +85,7 @@ def test_both_backends_learn_alike(digits, name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", networks())
 def test_partial_fit_and_pickle_go_on(digits, name):
-    X, X_test, y, _ = digits
+    X, X_test, y, _ = as_read(digits, name)
     model = networks()[name].set_params(precision="bfloat16")
     for _ in range(3):
         model.partial_fit(X, y, classes=np.arange(10))
@@ -80,10 +97,15 @@ def test_partial_fit_and_pickle_go_on(digits, name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("Regressor", [MLPRegressor, ConvNetRegressor])
+@pytest.mark.parametrize("Regressor", [MLPRegressor, ConvNetRegressor, RecurrentRegressor])
 def test_regression(Regressor):
     X, y = make_regression(300, 16, noise=1.0, random_state=0)
-    network = {"hidden_layer_sizes": (50,)} if Regressor is MLPRegressor else {"layers": LAYERS, "input_shape": (4, 4)}
+    network = {
+        MLPRegressor: {"hidden_layer_sizes": (50,)},
+        ConvNetRegressor: {"layers": LAYERS, "input_shape": (4, 4)},
+        RecurrentRegressor: {"layers": [GRU(50)]},
+    }[Regressor]
+    X = X.reshape(-1, 4, 4) if Regressor is RecurrentRegressor else X
     scores = []
     for precision in ("float32", "bfloat16"):
         model = Regressor(**network, precision=precision, max_iter=100, learning_rate_init=0.01, random_state=0)
@@ -94,7 +116,7 @@ def test_regression(Regressor):
 
 @pytest.mark.filterwarnings("ignore")
 def test_weights_of_float64_are_taken_as_float32(digits):
-    X, X_test, y, _ = digits
+    X, X_test, y, _ = as_read(digits, "mlp")
     model = MLPClassifier((20,), precision="bfloat16", max_iter=2).fit(X, y)
     expected = model.predict_proba(X_test)
     model.coefs_ = [W.astype(np.float64) for W in model.coefs_]
@@ -103,7 +125,7 @@ def test_weights_of_float64_are_taken_as_float32(digits):
 
 @pytest.mark.filterwarnings("ignore")
 def test_lbfgs_and_gradient_checks_do_not_round(digits):
-    X, _, y, _ = digits
+    X, _, y, _ = as_read(digits, "mlp")
     weights = {}
     for precision in ("float32", "bfloat16"):
         model = MLPClassifier((10,), "tanh", solver="lbfgs", precision=precision, max_iter=5, random_state=0)
@@ -120,6 +142,8 @@ def contract():
         MLPClassifier(precision="bfloat16"),
         MLPRegressor(precision="bfloat16"),
         ConvNet(layers, learning_rate_init=0.02, max_iter=60, precision="bfloat16"),
+        RecurrentClassifier([GRU(8)], learning_rate_init=0.02, max_iter=60, batch_size=50, precision="bfloat16"),
+        RecurrentRegressor([GRU(8)], learning_rate_init=0.02, max_iter=60, batch_size=50, precision="bfloat16"),
     ):
         for checked, check in estimator_checks_generator(estimator, mark=None):
             if "sample_weight_equivalence" not in check.func.__name__:

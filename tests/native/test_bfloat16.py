@@ -12,7 +12,16 @@ from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
 from fastnn.plan import Op
 from fastnn.reference.bfloat16 import bfloat16
-from tests.native.networks import OPTIMIZERS, data, draw, lowered, network, random_image_network, random_network
+from tests.native.networks import (
+    OPTIMIZERS,
+    data,
+    draw,
+    lowered,
+    network,
+    random_image_network,
+    random_network,
+    random_sequence_network,
+)
 from tests.native.ops import Case, check
 from tests.native.test_equals_reference import compare_one_batch
 from tests.native.test_threads import train
@@ -93,14 +102,15 @@ def close_on_average(actual, expected, dtype, where, widen=1.0):
     assert error <= 0.02, f"{where}: differs by {error:.2g} of its norm"
 
 
-def has_maxima(seed):
+def has_maxima(draw_network, seed):
     """Whether a network looks for maxima: among numbers that rounding has made nearly equal, either may be the one."""
-    plan = lowered(random_image_network(np.random.default_rng(seed)))
-    return any(op.kind == "max_pool" or op.attributes.get("pool") for op in plan.step)
+    plan = lowered(draw_network(np.random.default_rng(seed)))
+    return any(op.kind in ("max_pool", "max_over_steps") or op.attributes.get("pool") for op in plan.step)
 
 
+DRAWN = (random_network, random_image_network, random_sequence_network)
 NETWORKS = [(random_network, seed) for seed in range(40)]
-NETWORKS += [(random_image_network, seed) for seed in range(80) if not has_maxima(seed)]
+NETWORKS += [(draw, seed) for draw in DRAWN[1:] for seed in range(80) if not has_maxima(draw, seed)]
 
 
 @pytest.mark.parametrize(("draw_network", "seed"), NETWORKS)
@@ -121,7 +131,7 @@ def test_chunks_of_a_batch_add_up(isa):
     compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, chunk=16, close=close_on_average)
 
 
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", DRAWN)
 @pytest.mark.parametrize("seed", range(8))
 def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network, isa, any_work_deserves_threads):
     rng = np.random.default_rng(seed)
@@ -138,7 +148,7 @@ def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network
             assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
 
 
-@pytest.mark.parametrize("draw_network", [random_network, random_image_network])
+@pytest.mark.parametrize("draw_network", DRAWN)
 def test_predictions_have_the_same_bits_for_any_chunks(draw_network, isa, any_work_deserves_threads):
     rng = np.random.default_rng(1)
     net = replace(draw_network(rng), precision="bfloat16")

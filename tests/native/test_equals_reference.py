@@ -50,10 +50,11 @@ def compare_one_batch(
     _, loss_sum = native.train(rows, 0, 1, step, np.array([rate]), 1e9)
     _, expected_sum = reference.train(rows, 0, 1, step, np.array([rate]), 1e9)
     last_chunk = traced[-1].step.chunk
-    for _section, at, op, outputs in traced:
-        for name, expected in outputs.items():
-            if plan.buffers[name].role == "batch" and at.chunk == last_chunk:
-                close(native.get(name)[: at.n], expected, dtype, f"{op.kind} -> {name}")
+    # In order of execution; what an op has written over is gone.
+    written = {name: (op, at, value) for _, at, op, outputs in traced for name, value in outputs.items()}
+    for name, (op, at, expected) in written.items():
+        if plan.buffers[name].role == "batch" and at.chunk == last_chunk:
+            close(native.get(name)[: at.n], expected, dtype, f"{op.kind} -> {name}")
     for name in plan.parameters + plan.statistics + plan.states + tuple(plan.gradients.values()):
         # A step of Adam or RMSProp divides by the gradient's own size: a gradient that is pure rounding error may
         # move a weight by up to the learning rate either way.

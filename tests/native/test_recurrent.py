@@ -57,15 +57,15 @@ def test_any_number_of_sequences(kind, rows, dtype, isa):
     check(cell_case(rng, dtype, kind, rows, 4, 5, 21, lengths=True), dtype, isa)
 
 
-def gradients_case(rng, dtype, rows, time, channels, units, lines, reverse):
-    """The gradients of the weights; the states come from a dense layer, since only x and dgates can be gathered."""
+def gradients_case(rng, dtype, rows, time, channels, units, lines, reverse, precision="full"):
+    """The gradients of the weights; the states are channels of x, since only x and dgates can be gathered."""
     x = rng.standard_normal((rows, time, channels)).astype(dtype)
     dgates = rng.standard_normal((rows, time, max(lines) + 1, units)).astype(dtype)
-    fixed = {"V": rng.standard_normal((channels, units)) / np.sqrt(channels), "v": rng.standard_normal(units)}
+    fixed = {"V": (np.arange(units) % channels == np.arange(channels)[:, np.newaxis]), "v": np.zeros(units)}
     gates = len(lines)
     outputs = {"dW": (gates, channels, units), "db": (gates, units), "dU": (gates, units, units)}
     outputs |= {"dd": (units,)} if lines == (0, 1, 3) else {}
-    attributes = {"lines": tuple(range(gates)), "state_lines": lines, "reverse": reverse}
+    attributes = {"lines": tuple(range(gates)), "state_lines": lines, "reverse": reverse, "precision": precision}
     ops = [
         Op("dense", ("x", "V", "v"), ("h",), {"activation": None}),
         Op("recurrent_grad_weights", ("x", "h", "dgates"), tuple(outputs), attributes, split="columns"),

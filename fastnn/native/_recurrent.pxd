@@ -1,0 +1,311 @@
+"""What recurrent cells share whatever their operands are: the way of some sequences through the steps and back, what
+happens at a step between the products, and which gates the lines of dgates belong to."""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn.native.kernels cimport (
+    Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_kernels, length_of, padded, panel_stride,
+    panel_width, panels, rows_of,
+)
+
+cdef enum:
+    ROWS = 64    # sequences that go through the steps together
+    ROWS_SIZE = 16 * ROWS  # bytes of their numbers and lengths
+
+
+cdef enum:
+    SIMPLE_RNN, LSTM, GRU
+
+
+# The numbers of a cell's ops.
+cdef enum:
+    CELL, TIME, CHANNELS, UNITS, GATES, LINES_OF_STEP, REVERSE, TRUNCATE, ACTIVATION
+
+
+# Sequences side by side, longest first: the i-th is row[i] of the chunk, and length[i] of its steps count.
+cdef struct Rows:
+    int64_t n
+    int64_t *row
+    int64_t *length
+
+
+cdef inline char *take_room(const fnn_kernels *k, char **room, int64_t elements) noexcept nogil:
+    cdef char *start = room[0]
+    room[0] = at(k, start, elements)
+    return start
+
+
+cdef inline void take_rows(
+    const Op *op, const Step *step, const char *lengths, int64_t first, int64_t n, Rows *rows
+) noexcept nogil:
+    """Rows first ... first + n, sorted, in the first 2 * ROWS integers of scratch."""
+    cdef int64_t i, j, length
+    rows.n = n
+    rows.row = <int64_t *> step.scratch
+    rows.length = rows.row + ROWS
+    for i in range(n):
+        length = length_of(step.kernels, lengths, first + i, op.number[TIME])
+        j = i
+        while j > 0 and rows.length[j - 1] < length:
+            rows.row[j], rows.length[j] = rows.row[j - 1], rows.length[j - 1]
+            j -= 1
+        rows.row[j], rows.length[j] = first + i, length
+
+
+cdef inline int64_t running(const Rows *rows, int64_t t) noexcept nogil:
+    """How many of the sequences have a step t."""
+    cdef int64_t n = rows.n
+    while n > 0 and rows.length[n - 1] <= t:
+        n -= 1
+    return n
+
+
+cdef inline void clear_rest(const Op *op, const Step *step, const Rows *rows, char *x, int64_t lines) noexcept nogil:
+    """Zeros for the steps that do not count, of a batch buffer with so many lines a step."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], i, p
+    for i in range(rows.n if x != NULL else 0):
+        for p in range(panels(k, units) if rows.length[i] < time else 0):
+            clear_steps(
+                k, at(k, x, p * panel_stride(step, time * lines)), rows.row[i], rows.length[i], time,
+                lines * panel_width(k, units, p),
+            )
+
+
+cdef inline char *place(
+    const Step *step, const char *x, int64_t time, int64_t columns, int64_t lines, int64_t p, int64_t t
+) noexcept nogil:
+    """Step t of row 0 in panel p of a batch buffer with so many lines a step."""
+    cdef const fnn_kernels *k = step.kernels
+    return at(k, x, p * panel_stride(step, time * lines) + t * lines * panel_width(k, columns, p))
+
+
+cdef inline void load_step(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const char *x, int64_t time, int64_t columns,
+    int64_t t, char *to
+) noexcept nogil:
+    """Step t of the first n sequences of a batch buffer, side by side."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t p, width
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        k.take_lines(
+            n, width, rows.row, place(step, x, time, columns, 1, p, t), time * width, at(k, to, p * rows.n * k.panel)
+        )
+
+
+# What the steps of some sequences need: rows of x, of h before and after the step, of what is multiplied with U (h
+# before the step, maybe masked), of the mask, of c, and the pre-activations of one panel.
+cdef struct Forward:
+    char *x
+    char *before
+    char *after
+    char *heard
+    char *mask
+    char *c
+    char *z
+
+
+# Writes the pre-activations of panel p to s.z. Where all sequences start, their states are zero and are left out.
+ctypedef void (*Products)(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, bint starts
+) noexcept nogil
+
+
+cdef inline void run_cell(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
+    cdef int64_t start = p * rows.n * k.panel
+    cdef fnn_cell cell
+    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
+    cell.z, cell.z_line = s.z, rows.n * cell.width
+    cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
+    cell.h = place(step, op.buffer[7], time, units, 1, p, t)
+    cell.gates = place(step, op.buffer[8], time, units, lines, p, t) if op.buffer[8] != NULL else NULL
+    cell.c = place(step, op.buffer[9], time, units, 1, p, t) if op.buffer[9] != NULL else NULL
+    if op.number[CELL] == LSTM:
+        k.lstm_cell(&cell)
+    elif op.number[CELL] == GRU:
+        k.gru_cell(&cell)
+    else:
+        k.activation[op.number[ACTIVATION]](n * cell.width, cell.z, cell.after, op.scalar)
+        k.put_lines(n, cell.width, rows.row, cell.after, cell.h, time * cell.width)
+        if cell.gates != NULL:
+            k.put_lines(n, cell.width, rows.row, cell.z, cell.gates, time * cell.width)
+
+
+cdef inline void hear(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, Forward *s
+) noexcept nogil:
+    """Turns to the next step: what was after this one is before that one."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t units = op.number[UNITS], start, p
+    s.before, s.after = s.after, s.before
+    if s.mask == NULL:
+        s.heard = s.before
+    for p in range(panels(k, units) if s.mask != NULL else 0):
+        start = p * rows.n * k.panel
+        k.mask_lines(
+            n, 1, panel_width(k, units, p), at(k, s.before, start), at(k, s.mask, start), at(k, s.heard, start)
+        )
+
+
+cdef inline void run_rows(
+    const Op *op, const Step *step, int64_t first, int64_t n, Products products
+) noexcept nogil:
+    """Sequences first ... first + n, from their first step to their last."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], channels = op.number[CHANNELS], units = op.number[UNITS], i, t, p
+    cdef int64_t size = n * padded(k, units)
+    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
+    cdef Forward s
+    cdef Rows rows
+    take_rows(op, step, op.buffer[6], first, n, &rows)
+    memset(room, 0, 4 * size * k.itemsize)
+    s.before = take_room(k, &room, size)
+    s.after = take_room(k, &room, size)
+    s.c = take_room(k, &room, size)
+    s.heard = s.before
+    s.mask = NULL
+    if op.buffer[5] != NULL:
+        s.heard = take_room(k, &room, size)
+        s.mask = take_room(k, &room, size)
+        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+    s.x = take_room(k, &room, n * padded(k, channels))
+    s.z = room
+    for i in range(time):
+        t = time - 1 - i if op.number[REVERSE] else i
+        n = running(&rows, t)
+        if n == 0:
+            continue
+        load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
+        for p in range(panels(k, units)):
+            products(op, step, &rows, n, &s, p, i == 0)
+            run_cell(op, step, &rows, n, &s, p, t)
+        hear(op, step, &rows, n, &s)
+    for i in range(3):
+        clear_rest(op, step, &rows, op.buffer[7 + i], op.number[LINES_OF_STEP] if i == 1 else 1)
+
+
+cdef inline void all_rows(const Op *op, const Step *step, Products products) noexcept nogil:
+    """This thread's sequences, ROWS at a time or fewer."""
+    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
+    for part in range(parts):
+        run_rows(
+            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, products
+        )
+
+
+# What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of the
+# products with U, gate by gate, then rows of a panel; and those of what was multiplied, where a mask comes between.
+cdef struct Backward:
+    char *dh
+    char *dc
+    char *mask
+    char *dheard
+    char *dz
+
+
+# dh += mask * sum over gates of dz UT: what goes back to the step before through U.
+ctypedef void (*Carry)(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil
+
+
+cdef inline void run_cell_grad(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t p, int64_t t
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
+    cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
+    cdef fnn_cell_grad cell
+    cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
+    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, op.number[GATES] * start)
+    cell.dz_line = rows.n * cell.width
+    cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
+    cell.c = place(step, op.buffer[3], time, units, 1, p, t)
+    cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
+    cell.dgates = place(step, op.buffer[7], time, units, lines, p, t)
+    k.add_lines(
+        n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
+    )
+    if op.number[CELL] == LSTM:
+        k.lstm_cell_grad(&cell)
+    elif op.number[CELL] == GRU:
+        k.gru_cell_grad(&cell)
+    else:
+        k.take_lines(
+            n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, cell.dz
+        )
+        k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, cell.dz, cell.dz, op.scalar)
+        k.put_lines(n, cell.width, rows.row, cell.dz, cell.dgates, time * cell.width)
+        memset(cell.dh, 0, n * cell.width * k.itemsize)
+
+
+cdef inline void run_rows_grad(
+    const Op *op, const Step *step, int64_t first, int64_t n, Carry carry
+) noexcept nogil:
+    """Sequences first ... first + n, from their last step back to their first."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], truncate = op.number[TRUNCATE], i, t, p
+    cdef int64_t size = n * padded(k, units)
+    cdef bint reverse = op.number[REVERSE] != 0
+    cdef char *room = at(k, step.scratch, ROWS_SIZE // k.itemsize)
+    cdef Backward s
+    cdef Rows rows
+    take_rows(op, step, op.buffer[6], first, n, &rows)
+    memset(room, 0, 2 * size * k.itemsize)
+    s.dh = take_room(k, &room, size)
+    s.dc = take_room(k, &room, size)
+    s.dheard, s.mask = NULL, NULL
+    if op.buffer[5] != NULL:
+        s.dheard = take_room(k, &room, size)
+        s.mask = take_room(k, &room, size)
+        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+    s.dz = room
+    for i in range(time):
+        t = i if reverse else time - 1 - i
+        n = running(&rows, t)
+        for p in range(panels(k, units) if n > 0 else 0):
+            run_cell_grad(op, step, &rows, n, &s, p, t)
+        if truncate > 0 and (t + reverse) % truncate == 0:
+            memset(s.dh, 0, 2 * size * k.itemsize)
+        elif n > 0 and i < time - 1:
+            carry(op, step, &rows, n, &s)
+    clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP])
+
+
+cdef inline void all_rows_grad(const Op *op, const Step *step, Carry carry) noexcept nogil:
+    """This thread's sequences, ROWS at a time or fewer."""
+    cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
+    for part in range(parts):
+        run_rows_grad(
+            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, carry
+        )
+
+
+# Numbers of the weights' gradients: what dgates has for each unit, how many of the first lines are W's gates, and which
+# are U's.
+cdef enum:
+    INPUTS, OUTPUTS, ALL_LINES, STEPS, BACKWARDS, W_GATES, U_GATES, FIRST_LINE
+
+
+cdef inline int64_t gate_of(const Op *op, int64_t line, bint of_state) noexcept nogil:
+    """Which gate of W, or of U, a line of dgates belongs to; -1: none."""
+    cdef int64_t gate
+    if not of_state:
+        return line if line < op.number[W_GATES] else -1
+    for gate in range(op.number[U_GATES]):
+        if op.number[FIRST_LINE + gate] == line:
+            return gate
+    return -1
+
+
+cdef inline char *sums_of(const Op *op, const Step *step, int64_t line, int64_t p) noexcept nogil:
+    """Where the sums of a line's dgates go, db or dd; NULL: nowhere."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t gates = op.number[W_GATES]
+    if line < gates:
+        return at(k, op.buffer[4], p * gates * k.panel + line * panel_width(k, op.number[OUTPUTS], p))
+    return at(k, op.buffer[6], p * k.panel)
