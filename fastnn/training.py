@@ -162,7 +162,7 @@ class Control:
 
 
 class Rates:
-    """The learning rate of every batch of the coming epoch.
+    """The learning rate of every batch of the coming epochs.
 
     Parameters
     ----------
@@ -177,36 +177,31 @@ class Rates:
         # A schedule with an end spans this fit; one without goes on with the life of the model.
         self.origin = progress.step if schedule.needs_total and not control.incremental else 0
         self.by_rows = schedule.name == "invscaling"
-        self.fixed = None
-        if schedule.name in ("constant", "adaptive"):
-            self._fix()
-
-    def _fix(self):
-        self.fixed = np.full(self.control.n_batches, self.current)
+        self.fixed = schedule.name in ("constant", "adaptive")
 
     @property
     def current(self):
         """The base rate after reductions."""
         return self.base if self.progress.rate is None else self.progress.rate
 
-    def epoch(self):
+    def upcoming(self, epochs=1):
         """Float64 array, one rate a batch."""
-        if self.fixed is not None:
-            return self.fixed
         n, control = self.control.n_batches, self.control
+        if self.fixed:
+            return np.full(epochs * n, self.current)
         if self.by_rows:
             # Counting rows as steps keeps to the rows really seen, also where partial_fit brings batches of any size.
-            return np.full(n, self.schedule.rates(self.current, self.progress.samples, 1, 1, samples_per_epoch=1)[0])
+            seen = [self.progress.samples + i * control.rows for i in range(epochs)]
+            rates = [self.schedule.rates(self.current, rows, 1, 1, samples_per_epoch=1)[0] for rows in seen]
+            return np.repeat(rates, n)
         first = self.progress.step - self.origin
-        return self.schedule.rates(self.current, first, n, n, control.max_iter * n, control.rows)
+        return self.schedule.rates(self.current, first, epochs * n, n, control.max_iter * n, control.rows)
 
     def reduce(self):
         """Divides an adaptive rate; returns the new one, or None when it is too small or not adaptive at all."""
         if not self.schedule.adaptive or self.current <= _adaptive(self.schedule).minimum:
             return None
         self.progress.rate = self.current / _adaptive(self.schedule).divisor
-        if self.fixed is not None:
-            self._fix()
         return self.progress.rate
 
 
@@ -248,60 +243,73 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
     Divergence
         When the loss is not finite and there are no better weights to go back to.
     """
-    n_batches, batch_size, rows = control.n_batches, control.batch_size, control.rows
-    shuffle = control.shuffle and n_batches > 1  # one batch of all rows is the same in any order
     keys = ("loss", "learning_rate", "seconds") + (("validation_score", "validation_loss") if validate else ())
     losses, learning_rates, seconds, *held_out = progress.curves(keys)
-    train, next_rates, iteration = runner.train, rates.epoch, 0
+    watched = any(hook is not None for hook in (validate, before, after, say))
+    n_batches, iteration, stop = control.n_batches, 0, False
     try:
-        while iteration < control.max_iter:
+        while iteration < control.max_iter and not stop:
             if before is not None:
                 before()
             start = perf_counter()
-            if shuffle:
-                runner.shuffle(progress.epoch)
-            progress.epoch += 1
-            batch_rates = next_rates()
-            done, total = train(batch_size, 0, n_batches, progress.step, batch_rates, SLICE)
-            progress.step += done
-            while done < n_batches:
-                left, rest = n_batches - done, batch_rates[done:]
-                more, total = train(batch_size, done, left, progress.step, rest, SLICE, total)
-                done, progress.step = done + more, progress.step + more
-            iteration += 1
-            progress.samples += rows
-            loss = total / rows
-            losses.append(loss)
-            learning_rates.append(float(batch_rates[-1]))
-            if say is not None:
-                say(f"Iteration {iteration}, loss = {loss:.8f}")
-            finite = math.isfinite(loss)
-            if validate is not None:
-                _validate(runner, plan, progress, control, validate if finite else None, held_out, say)
-            seconds.append(perf_counter() - start)
-            if not finite:
-                _diverged(progress, control, iteration, learning_rates[-1])
-                break
-            if not control.early_stopping:
-                progress.stalled = progress.stalled + 1 if loss > progress.best_loss - control.tol else 0
-                if loss < progress.best_loss:
-                    progress.best_loss = loss
-            if after is not None and after(iteration):
-                break
-            if progress.stalled > control.patience and _out_of_patience(progress, control, rates, say):
-                break
-        else:
-            if not control.incremental:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({control.max_iter}) reached and the optimization "
-                    "hasn't converged yet.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+            left = control.max_iter - iteration
+            epochs = 1 if watched or not iteration else _unwatched(progress, control, left, seconds[-1])
+            batch_rates = rates.upcoming(epochs)
+            for i, total in enumerate(_run_batches(runner, progress, control, batch_rates, epochs)):
+                iteration += 1
+                progress.samples += control.rows
+                loss = total / control.rows
+                losses.append(loss)
+                learning_rates.append(float(batch_rates[(i + 1) * n_batches - 1]))
+                if say is not None:
+                    say(f"Iteration {iteration}, loss = {loss:.8f}")
+                finite = math.isfinite(loss)
+                if validate is not None:
+                    _validate(runner, plan, progress, control, validate if finite else None, held_out, say)
+                seconds.append((perf_counter() - start) / epochs)
+                if not finite:
+                    _diverged(progress, control, iteration, learning_rates[-1])
+                    stop = True
+                    break
+                if not control.early_stopping:
+                    progress.stalled = progress.stalled + 1 if loss > progress.best_loss - control.tol else 0
+                    if loss < progress.best_loss:
+                        progress.best_loss = loss
+                stop = after is not None and after(iteration)
+                if not stop and progress.stalled > control.patience:
+                    stop = _out_of_patience(progress, control, rates, say)
+        if not stop and not control.incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({control.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
         progress.level()
     return iteration
+
+
+def _unwatched(progress, control, left, seconds):
+    """How many epochs a backend may run before anybody has to look: what is left, in the time of a slice, and short of
+    the end of patience, which no epoch brings nearer by more than one."""
+    return max(1, int(min(left, SLICE / max(seconds, 1e-9), control.patience - progress.stalled + 1)))
+
+
+def _run_batches(runner, progress, control, rates, epochs):
+    """Runs epochs batch by batch; returns the sum of the loss over the rows of each."""
+    n_batches, done, total, sums = control.n_batches, 0, 0.0, np.empty(epochs)
+    begun = progress.epoch
+    # One batch of all rows is the same in any order.
+    shuffled = begun if control.shuffle and n_batches > 1 else None
+    while done < len(rates):
+        left, rest = len(rates) - done, rates[done:]
+        step = progress.step
+        more, total = runner.train(control.batch_size, done, left, step, rest, SLICE, total, shuffled, sums)
+        done, progress.step = done + more, progress.step + more
+        progress.epoch = begun + -(-done // n_batches)
+    return sums.tolist()
 
 
 def _validate(runner, plan, progress, control, validate, held_out, say):

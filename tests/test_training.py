@@ -74,6 +74,39 @@ def test_slices_add_up_to_the_whole(make, monkeypatch):
         np.testing.assert_array_equal(runner.get(name), sliced_runner.get(name))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("schedule", [schedules.Constant(), schedules.Cosine(), schedules.InverseScaling(0.5)])
+@pytest.mark.parametrize("changes", [{}, {"tol": 1.0, "patience": 4}, {"shuffle": False, "patience": math.inf}])
+def test_epochs_nobody_watches_are_those_run_one_by_one(make, schedule, changes):
+    n_iter, progress, runner = train(make, schedule, **changes)
+    n_watched, watched, watched_runner = train(make, schedule, **changes, hooks={"after": lambda _: False})
+    assert n_iter == n_watched
+    for curve in ("loss", "learning_rate"):
+        assert progress.history[curve] == watched.history[curve]
+    for key in ("epoch", "step", "samples", "stalled", "best_loss"):
+        assert getattr(progress, key) == getattr(watched, key)
+    for name in runner.plan.parameters:
+        np.testing.assert_array_equal(runner.get(name), watched_runner.get(name))
+
+
+def test_epochs_may_be_cut_anywhere(make):
+    _, whole = make("train")
+    expected = []
+    for epoch in range(3):
+        whole.shuffle(5 + epoch)
+        expected.append(whole.train(16, 0, 4, 4 * epoch, np.full(4, 0.05), 1e9)[1])
+    _, cut = make("train")
+    sums, done, total = np.zeros(3), 0, 0.0
+    for n in (3, 4, 1, 2, 2):
+        more, total = cut.train(16, done, n, done, np.full(n, 0.05), 1e9, total, 5, sums)
+        done += more
+    assert done == 12
+    assert total == 0.0
+    assert sums.tolist() == expected
+    for name in whole.plan.parameters:
+        np.testing.assert_array_equal(whole.get(name), cut.get(name))
+
+
 def test_the_end_of_patience(make):
     said = []
     n_iter, progress, _ = train(make, tol=100.0, patience=3, hooks={"say": said.append})
@@ -106,15 +139,15 @@ def test_warm_up_then_adaptive(make):
 def test_rates_by_rows_count_the_rows_really_seen():
     progress = Progress(7, samples=99, step=12345)
     rates = Rates(schedules.InverseScaling(0.5), 1.0, control(), progress)
-    np.testing.assert_allclose(rates.epoch(), [0.1] * 4)
+    np.testing.assert_allclose(rates.upcoming(), [0.1] * 4)
 
 
 def test_rates_with_an_end_span_each_fit_but_go_on_in_partial_fit():
     progress = Progress(7, step=40)
     whole = Rates(schedules.Cosine(), 1.0, control(max_iter=10), progress)
-    assert whole.epoch()[0] == 1.0
+    assert whole.upcoming()[0] == 1.0
     part = Rates(schedules.Cosine(), 1.0, control(max_iter=20, incremental=True), progress)
-    assert part.epoch()[0] == pytest.approx(0.5)
+    assert part.upcoming()[0] == pytest.approx(0.5)
 
 
 def test_reaching_max_iter(make):

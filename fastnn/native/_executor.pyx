@@ -46,8 +46,12 @@ cdef struct Run:
     Step base
     int64_t total            # rows in all
     int64_t batch_size
-    int64_t first_batch
+    int64_t first_batch      # counted from the start of epoch `epoch`
     int64_t n_batches
+    int64_t epoch_batches    # batches in an epoch
+    int64_t epoch            # negative: rows keep their order
+    int64_t *order           # where it is not negative: made anew at the start of each epoch
+    double *sums             # of the loss, one an epoch; NULL: all batches add to the same sum
     const double *rates      # one a batch
     double beta_1, beta_2    # Adam's, 0 for other optimisers
     double deadline
@@ -126,6 +130,23 @@ cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t 
     return True
 
 
+cdef inline void begin_epoch(Run *run, const Step *step, int64_t batch) noexcept nogil:
+    """The order of rows for the epoch that starts with this batch. All threads have finished the one before."""
+    if run.epoch < 0 or batch % run.epoch_batches != 0:
+        return
+    if step.thread == 0:
+        fnn_shuffle(run.total, step.seed, <uint32_t> (run.epoch + batch // run.epoch_batches), run.order)
+    wait(run, step)
+
+
+cdef inline void end_batch(Run *run, int64_t batch, double loss) noexcept nogil:
+    run.loss_sum += loss
+    run.batches_done += 1
+    if run.sums != NULL and (batch + 1) % run.epoch_batches == 0:
+        run.sums[batch // run.epoch_batches] = run.loss_sum
+        run.loss_sum = 0.0
+
+
 cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     cdef Step step = run.base
     cdef int64_t b, start, rows, count = 0
@@ -137,7 +158,8 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     run_ops(run.prepare, run.n_prepare, &step, &run.barrier, False)
     wait(run, &step)
     for b in range(run.n_batches):
-        start = (run.first_batch + b) * run.batch_size
+        begin_epoch(run, &step, run.first_batch + b)
+        start = (run.first_batch + b) % run.epoch_batches * run.batch_size
         rows = min(run.batch_size, run.total - start)
         step.t = run.base.t + b + 1
         step.rate = run.rates[b] if run.rates != NULL else 0.0
@@ -157,8 +179,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
         wait(run, &step)
         count += 1
         if thread == 0:
-            run.loss_sum += (loss + penalty(run)) * <double> rows
-            run.batches_done += 1
+            end_batch(run, run.first_batch + b, (loss + penalty(run)) * <double> rows)
         if run.stop_after == count - 1:
             break
     fnn_restore_float_mode(mode)
@@ -315,14 +336,15 @@ cdef class Program:
     def run(
         self, bytearray ops, Source source, *, order, int64_t capacity, int64_t batch_size, int64_t first_batch,
         int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
-        int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum,
+        int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum, int64_t epoch, sums,
     ):
-        """Runs batches first_batch ... of the source.
+        """Runs batches first_batch ... of the source, also over the ends of epochs where there are `sums` for them.
 
         Returns (batches done, loss_sum + sum of batch loss * rows, offset, chunk).
         """
         cdef Run run
-        cdef const int64_t[::1] order_view
+        cdef int64_t[::1] order_view
+        cdef double[::1] sums_view
         cdef const double[::1] rates_view
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
@@ -344,13 +366,20 @@ cdef class Program:
         run.n_penalties = len(penalties)
         if run.n_penalties:
             run.penalties = &penalties_view[0]
+        run.epoch_batches = max(<int64_t> 1, (source.n + batch_size - 1) // max(<int64_t> 1, batch_size))
+        run.epoch = epoch
         if order is not None:
             order_view = order
-            run.base.order = &order_view[0]
+            run.base.order = run.order = &order_view[0]
+        if sums is not None:
+            sums_view = sums
+            run.sums = &sums_view[0]
         if rates is not None:
             rates_view = rates
             run.rates = &rates_view[0]
-        if first_batch < 0 or n_batches < 0 or (first_batch + n_batches - 1) * batch_size >= source.n > 0:
+        if first_batch < 0 or n_batches < 0 or (
+            first_batch + n_batches > run.epoch_batches * (1 if sums is None else len(sums))
+        ):
             raise ValueError(f"batches {first_batch}..{first_batch + n_batches} of {batch_size} exceed {source.n} rows")
         if rates is not None and len(rates) < n_batches:
             raise ValueError(f"expected a learning rate for each of {n_batches} batches, got {len(rates)}")

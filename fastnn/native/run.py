@@ -315,8 +315,10 @@ class Runner:
             self.order = np.empty(self.source.n, np.int64)
         _executor.shuffle(self.seed, epoch, self.order)
 
-    def _run(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0):
+    def _run(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0, epoch=None, sums=None):
         """Runs batches in calls of the executor, each on as many threads as have proved fastest."""
+        if epoch is not None and self.order is None:
+            self.order = np.empty(self.source.n, np.int64)
         rows = min(batch_size, self.source.n)
         if self._pace is None:
             operations = 2 * self.plan.multiply_adds * min(rows, self.rows)
@@ -332,7 +334,7 @@ class Runner:
                 rates=None if rates is None else rates[done:], seconds=end - start, seed=self.seed,
                 threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
                 row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
-                loss_sum=loss_sum,
+                loss_sum=loss_sum, epoch=-1 if epoch is None else epoch & 0xFFFFFFFF, sums=sums,
             )  # fmt: skip
             now = perf_counter()
             self._pace.record(threads, batches, now - start)
@@ -356,12 +358,13 @@ class Runner:
         size = -(-self.layout.scratch_size * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
         return aligned(threads * size).reshape(threads, size)
 
-    def train(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0):
+    def train(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0, epoch=None, sums=None):
         """Runs batches first_batch, first_batch + 1, ...; comes back early after `seconds`.
 
         Parameters
         ----------
         batch_size, first_batch, n_batches : int
+            With `sums` the batches may go on through the epochs that follow, counted from the start of the first one.
         step : int
             Optimiser steps done before.
         rates : (n_batches,) float64 array
@@ -370,6 +373,10 @@ class Runner:
         loss_sum : float, default=0.0
             What earlier calls of the same epoch returned: added to in the order of batches, it has the same bits
             however an epoch is cut into calls.
+        epoch : int, optional
+            Number of the first of these epochs; each one's rows are shuffled by its number. None: their order stays.
+        sums : float64 array, optional
+            Gets each finished epoch's loss_sum, which starts again at 0.
 
         Returns
         -------
@@ -378,7 +385,7 @@ class Runner:
         loss_sum : float
             With batch loss * batch rows added for each batch.
         """
-        return self._run(batch_size, first_batch, n_batches, step, rates, seconds, loss_sum)
+        return self._run(batch_size, first_batch, n_batches, step, rates, seconds, loss_sum, epoch, sums)
 
     def loss_and_gradient(self):
         """Loss of all bound rows as one batch, penalty included; gradients are left in their buffers."""

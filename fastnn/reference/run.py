@@ -201,7 +201,9 @@ class Runner:
         """Orders the bound rows for an epoch."""
         self._order = random.shuffle(self._n, self.seed, epoch)
 
-    def train(self, batch_size, first_batch, n_batches, step, rates, seconds=math.inf, loss_sum=0.0):
+    def train(
+        self, batch_size, first_batch, n_batches, step, rates, seconds=math.inf, loss_sum=0.0, epoch=None, sums=None
+    ):
         """Runs consecutive batches of the bound rows, one optimiser step each.
 
         Parameters
@@ -209,7 +211,7 @@ class Runner:
         batch_size : int
         first_batch, n_batches : int
             The batches first_batch, ..., first_batch + n_batches - 1; the last one of the data may
-            be smaller.
+            be smaller. With `sums` they may go on through the epochs that follow, counted from the start of the first.
         step : int
             Optimiser steps done so far.
         rates : ndarray of shape (n_batches,)
@@ -219,6 +221,10 @@ class Runner:
         loss_sum : float, default=0.0
             What earlier calls of the same epoch returned: added to in the order of batches, it has the same bits
             however an epoch is cut into calls.
+        epoch : int, optional
+            Number of the first of these epochs; each one's rows are shuffled by its number. None: their order stays.
+        sums : float64 array, optional
+            Gets each finished epoch's loss_sum, which starts again at 0.
 
         Returns
         -------
@@ -229,14 +235,19 @@ class Runner:
         end = time.perf_counter() + seconds
         buffers = self._call_buffers()
         self._prepare(buffers)
-        done = 0
+        done, epoch_batches = 0, -(-self._n // batch_size)
         while done < n_batches:
-            first = (first_batch + done) * batch_size
+            past, batch = divmod(first_batch + done, epoch_batches)
+            if epoch is not None and batch == 0:
+                self.shuffle(epoch + past)
+            first = batch * batch_size
             rows = min(batch_size, self._n - first)
             for _ in self._batch(buffers, first, rows, step + done + 1, float(rates[done])):
                 pass
             loss_sum += self._batch_loss(buffers, first, rows) * rows
             done += 1
+            if sums is not None and batch == epoch_batches - 1:
+                sums[past], loss_sum = loss_sum, 0.0
             if time.perf_counter() >= end:
                 break
         self._keep(buffers)
