@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { FNN_MAX_ROWS = 16, FNN_MAX_VECTORS = 4 };
+enum { FNN_MAX_ROWS = 16, FNN_MAX_VECTORS = 4, FNN_MASKED_ROWS = 4 };
 
 /* Lists that dispatch, Cython, tests and benchmarks share. */
 typedef enum {
@@ -119,6 +119,24 @@ typedef struct {
 
 typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
 
+/* Product that leaves out steps where the factor is 0 in all rows of a register tile; i < rows, j < vectors * lanes:
+ *   c[i][j] = start + sum over s < 64 * blocks of a[i*a_row + s*a_step] * b[s][j],
+ * the sum in that order; start is c[i][j] with `accumulate`, else bias[j], or 0 where bias is NULL. Bit s % 64 of
+ * mask[i*mask_row + s / 64*mask_block] must be set where the factor is not 0. Row s of b and row i of c are row s and i of
+ * a panel of as many columns; with more columns than a panel has, the others come from a second one. */
+typedef struct {
+    int64_t rows, blocks;
+    const uint64_t *mask;
+    int64_t mask_row, mask_block;
+    const void *a;
+    int64_t a_row, a_step;
+    const void *b[2], *bias;
+    int accumulate;
+    void *c[2];
+} fnn_masked;
+
+typedef void (*fnn_masked_kernel)(const fnn_masked *g);
+
 /* y[i] = f(x[i]), i < n, a multiple of lanes; y may be x. */
 typedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y);
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
@@ -217,6 +235,7 @@ typedef struct {
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
+    fnn_masked_kernel masked[2 * FNN_MAX_VECTORS + 1]; /* by vectors, up to those of two panels */
     fnn_function_kernel function[FNN_FUNCTIONS];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
@@ -228,6 +247,10 @@ typedef struct {
      * order, a tree joins the lanes. */
     void (*narrow_product)(int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
                            const void *w, const void *b, void *z);
+    /* words[r]: bit j is set where x[r*width + j] is not 0; r < rows, j < width <= panel. */
+    void (*nonzero)(int64_t rows, int64_t width, const void *x, uint64_t *words);
+    /* Bit r of to[j*to_row] = bit j of words[r], r < rows <= 64, j < columns <= 64; the bits from `rows` on get 0. */
+    void (*transpose_bits)(int64_t rows, const uint64_t *words, int64_t columns, uint64_t *to, int64_t to_row);
     /* s[j] (+)= sum over r < rows of x[r*width + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
     void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s);
     /* g[i] += inverse_weight * (l2*w[i] + l1*sign(w[i])); returns inverse_weight * sum(l1*|w| + l2/2*w*w). n multiple of lanes. */

@@ -71,6 +71,7 @@ def lower(
     clip_value=None,
     whole_batch=False,
     rows=None,
+    sparse=False,
 ):
     """Lowers a network to a plan.
 
@@ -94,6 +95,8 @@ def lower(
         Promise that no batch is split into chunks, so that an update may be fused with its weight gradient.
     rows : int or None
         Rows of a batch, for the choice of how threads share a layer; None where one thread runs the plan.
+    sparse : bool
+        Whether X is mostly zeros, so that leaving out the products with them pays.
 
     Returns
     -------
@@ -126,6 +129,8 @@ def lower(
         plan = passes.split_wide_layers(plan, rows)
     if network.precision == "bfloat16":
         plan = passes.use_bfloat16(plan)
+    elif sparse:
+        plan = passes.skip_zeros(plan)
     return passes.place_barriers(plan)
 
 

@@ -1,8 +1,8 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
-`pool_first` and `fold_norms` leave out work; `fuse` joins ops whose intermediate buffer nobody else reads;
-`split_wide_layers` chooses how threads share the forward products; `use_bfloat16` rounds the operands of products;
-`place_barriers` marks where threads must wait for each other.
+`pool_first`, `fold_norms` and `skip_zeros` leave out work; `fuse` joins ops whose intermediate buffer nobody else
+reads; `split_wide_layers` chooses how threads share the forward products; `use_bfloat16` rounds the operands of
+products; `place_barriers` marks where threads must wait for each other.
 """
 
 from collections import Counter
@@ -201,6 +201,33 @@ def split_wide_layers(plan, rows):
         return op
 
     return plan.with_(step=tuple(map(choose, plan.step)), update=tuple(map(choose, plan.update)))
+
+
+def skip_zeros(plan):
+    """Dense layers that read gathered rows leave out products with zeros: an op behind the gather tells which numbers
+    are not zero, and the products get that as their last input and nonzero=True.
+
+    Layers of fewer than 64 units gain nothing: reading the bits costs what it saves (784-32 on MNIST: 0.97).
+    """
+    products = {"dense", "dense_grad_weights", "dense_update"}
+    gathered = {op.outputs[0] for op in plan.step if op.kind == "gather"}
+    readers = {op.inputs[0] for op in plan.step if op.kind == "dense" and plan.buffers[op.inputs[1]].columns >= 64}
+    marked = {x for x in gathered & readers if len(plan.buffers[x].shape) == 1}
+    bits = {x: replace(plan.buffers[x], name=f"{x}.nonzero", layout="bits") for x in marked}
+
+    def reading(op):
+        if op.kind not in products or op.inputs[0] not in marked:
+            return op
+        inputs = (*op.inputs, bits[op.inputs[0]].name)
+        return op.with_(inputs=inputs, attributes=op.attributes | {"nonzero": True})
+
+    step = []
+    for op in plan.step:
+        step.append(reading(op))
+        if op.kind == "gather" and op.outputs[0] in marked:
+            step.append(Op("nonzero", op.outputs, (bits[op.outputs[0]].name,)))
+    buffers = plan.buffers | {buffer.name: buffer for buffer in bits.values()}
+    return plan.with_(step=tuple(step), update=tuple(map(reading, plan.update)), buffers=buffers)
 
 
 class _Bfloat16:

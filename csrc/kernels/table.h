@@ -13,6 +13,7 @@
 #include "gemm.h"
 #include "gradient.h"
 #include "loss.h"
+#include "nonzero.h"
 #include "norm.h"
 #include "peak.h"
 #include "pool.h"
@@ -31,6 +32,7 @@
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
 #define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
 #define FNN_SPARSE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_ENTRY, vectors)
+#define FNN_MASKED_ENTRY(vectors) [vectors] = NAME(masked_##vectors),
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .isa = FNN_STRING(FNN_ISA),
@@ -45,6 +47,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
+    .masked = {FNN_MASKED(FNN_MASKED_ENTRY)},
     .function = {
 #define FNN_FUNCTION(name, ...) NAME(function_##name),
 #include "../functions.def"
@@ -71,6 +74,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_OPTIMIZER
     },
     .narrow_product = NAME(narrow_product),
+    .nonzero = NAME(nonzero),
+    .transpose_bits = NAME(transpose_bits),
     .column_sum = NAME(column_sum),
     .penalty = NAME(penalty),
     .clip = NAME(clip),
@@ -139,3 +144,4 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_ELEMENTWISE_ENTRIES
 #undef FNN_SPARSE_ENTRY
 #undef FNN_SPARSE_ENTRIES
+#undef FNN_MASKED_ENTRY

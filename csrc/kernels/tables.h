@@ -41,6 +41,13 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
     }
 #endif
 
+/* X(1) X(2) ... up to the vectors of two panels. */
+#if FNN_VECTORS > 2
+#define FNN_MASKED(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#else
+#define FNN_MASKED(X) X(1) X(2) X(3) X(4)
+#endif
+
 /* A loop over one vector's lanes that becomes one vector's operations. */
 #define FNN_EACH_LANE FNN_LANE_LOOP for (signed_bits lane = 0; lane < FNN_LANES; lane++)
 

@@ -3,3 +3,19 @@
 #define FNN_VECTORS 2
 #define FNN_TILES(TILE) TILE(1, 12) TILE(2, 6)
 #define FNN_INDEXED_TILES FNN_TILES
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "compiler.h"
+
+/* A bit for each lane that is not zero. */
+#define FNN_NONZERO_LANES
+FNN_INLINE uint64_t nonzero_lanes_f32(const float *x)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_NEQ_UQ));
+}
+FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
+{
+    return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(x), _mm256_setzero_pd(), _CMP_NEQ_UQ));
+}

@@ -5,7 +5,22 @@
 #define FNN_TILES(TILE) TILE(1, 16) TILE(2, 14) TILE(3, 9) TILE(4, 6)
 /* Each row of an indexed tile has a pointer of its own; more than 12 do not fit the general registers. */
 #define FNN_INDEXED_TILES(TILE) TILE(1, 12) TILE(2, 12) TILE(3, 9) TILE(4, 6)
-#if defined(__GNUC__)
+
 #include <immintrin.h>
+#include <stdint.h>
+
+#include "compiler.h"
+
+/* A bit for each lane that is not zero. */
+#define FNN_NONZERO_LANES
+FNN_INLINE uint64_t nonzero_lanes_f32(const float *x)
+{
+    return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+}
+FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
+{
+    return _mm512_cmp_pd_mask(_mm512_loadu_pd(x), _mm512_setzero_pd(), _CMP_NEQ_UQ);
+}
+#if defined(__GNUC__)
 #define FNN_RECIPROCAL(x) (vec)_mm512_rcp14_ps((__m512)(x))
 #endif

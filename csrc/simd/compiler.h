@@ -37,6 +37,28 @@
 #define FNN_PREFETCH(address) (void)(address)
 #endif
 
+/* The number of the lowest bit that is set; there has to be one. */
+#ifdef FNN_GNU_VECTORS
+#define FNN_LOWEST_BIT(word) __builtin_ctzll(word)
+#elif defined(_MSC_VER)
+#include <intrin.h>
+FNN_INLINE int fnn_lowest_bit(uint64_t word)
+{
+    unsigned long number;
+    _BitScanForward64(&number, word);
+    return (int)number;
+}
+#define FNN_LOWEST_BIT(word) fnn_lowest_bit(word)
+#else
+FNN_INLINE int fnn_lowest_bit(uint64_t word)
+{
+    int number = 0;
+    for (; !(word & 1); word >>= 1) number++;
+    return number;
+}
+#define FNN_LOWEST_BIT(word) fnn_lowest_bit(word)
+#endif
+
 /* gcc 12 and every clang in use */
 #if defined(FNN_GNU_VECTORS) && defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)

@@ -24,7 +24,8 @@ plan = functools.lru_cache(maxsize=256)(lower)
 
 def row_bytes(lowered, dtype):
     """Bytes that a row of a chunk takes in all batch buffers of a plan together."""
-    rows = [buffer.size for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
+    buffers = [buffer for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
+    rows = [buffer.size for buffer in buffers if buffer.layout != "bits"]  # which weigh next to nothing
     return max(1, sum(rows)) * dtype.itemsize
 
 

@@ -1,6 +1,7 @@
 """Checks of what users pass, and the rows of a fit: training part and held-out part."""
 
 import copy
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +121,23 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
     X_val = estimator._read(X_val, reset=False)
     check_consistent_length(X_val, y_val)
     return X_val, y_val, check_weight(sample_weight_val, X_val)
+
+
+# Products leave out zeros in groups of four neighbours of a row; where they leave out none, they are slower by a fifth.
+# 64 rows tell how many groups are zero.
+GROUP, FULLEST, ENOUGH_ROWS = 4, 0.6, 64
+
+
+def mostly_zeros(X):
+    """Whether leaving out products with the zeros of X pays, by the groups of some of its rows, or by the entries of a
+    sparse matrix.
+    """
+    n, features = X.shape[0], math.prod(X.shape[1:])
+    if sparse.issparse(X):
+        return X.nnz <= n * features / GROUP
+    rows = X[np.linspace(0, n - 1, min(n, ENOUGH_ROWS)).astype(int)].reshape(-1, features)
+    groups = rows[:, : features // GROUP * GROUP].reshape(-1, GROUP)
+    return bool((groups != 0).any(axis=1).sum() < FULLEST * len(groups))
 
 
 def largest(X):

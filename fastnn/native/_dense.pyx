@@ -5,10 +5,13 @@ round, dz^T x, and the forward product has a kernel of its own.
 
 Forward and input gradient run over column panels outside and rows inside, so that a panel of weights stays in the
 cache; weight gradients run over (block of inputs, panel of outputs) tasks, each summing over all rows in order.
+
+Where bits tell which numbers of x are not zero, the products with the others are left out: that changes no bit of a sum
+of finite numbers, but the sign of a zero.
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
@@ -16,7 +19,7 @@ from fastnn.native._dense cimport (
     update_block,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, panel_stride, panel_width, panels, rows_of,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, multiply, panel_stride, panel_width, panels, rows_of,
     rows_of_panels, share,
 )
 
@@ -81,10 +84,50 @@ cdef void narrow_product(const Op *op, const Step *step, char *z) noexcept nogil
         activate(op, step, first * k.lanes, n * k.lanes)
 
 
+cdef void masked_product(const Op *op, const Step *step, char *z) noexcept nogil:
+    """z = x W + b without the zeros of x, for this thread's rows or columns.
+
+    A panel of inputs after the other, so that the weights of two panels of outputs (32 KB) stay in the first cache.
+    """
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], n = panels(k, outputs), p, q, width, panel, i
+    cdef int64_t stride = panel_stride(step, 1), first = first_row(step)
+    cdef const uint64_t *bits = <const uint64_t *> op.buffer[6]
+    cdef bint by_columns = op.number[2] != 0
+    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
+    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
+    cdef fnn_masked g
+    g.rows, g.blocks = rows_of(step), 1
+    if by_columns:
+        first, g.rows = 0, step.n
+    g.mask_row, g.mask_block, g.a_step = 1, 0, 1
+    for p in range(first_panel, last_panel, 2):
+        width = panel_width(k, outputs, p)
+        if p + 1 < last_panel:
+            width += panel_width(k, outputs, p + 1)
+        g.bias = at(k, op.buffer[2], p * k.panel)
+        for q in range(panels(k, inputs)):
+            g.mask = bits + q * step.capacity + first
+            g.a_row = panel_width(k, inputs, q)
+            g.a = at(k, op.buffer[0], q * stride + first * g.a_row)
+            for i in range(2 if p + 1 < last_panel else 1):
+                panel = panel_width(k, outputs, p + i)
+                g.b[i] = at(k, op.buffer[1], block_offset(k, inputs, outputs, q, p + i))
+                g.c[i] = at(k, z, (p + i) * stride + first * panel)
+            g.accumulate = q > 0
+            k.masked[width // k.lanes](&g)
+        for i in range(p, min(p + 2, last_panel) if op.number[3] >= 0 else p):
+            panel = panel_width(k, outputs, i)
+            activate(op, step, i * stride + first * panel, g.rows * panel)
+
+
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
     if op.number[5]:
         narrow_product(op, step, z)
+        return
+    if op.buffer[6] != NULL:
+        masked_product(op, step, z)
         return
     product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
 
@@ -93,14 +136,48 @@ cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
     product(op, step, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
 
 
+cdef inline int64_t words_for(int64_t rows) noexcept nogil:
+    return (rows + 63) // 64
+
+
+cdef inline uint64_t *column_masks(const Op *op, const Step *step, int64_t block, const char *bits) noexcept nogil:
+    """Behind the block in the scratch: for each input of this block the rows that are not zero, 64 in a word."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef uint64_t *masks = <uint64_t *> at(k, step.scratch, k.panel * k.panel)
+    cdef const uint64_t *words = <const uint64_t *> bits + block * step.capacity
+    cdef int64_t height = min(k.panel, op.number[0] - block * k.panel), n = words_for(step.n), i
+    for i in range(n):
+        k.transpose_bits(min(<int64_t> 64, step.n - 64 * i), words + 64 * i, height, masks + i, n)
+    return masks
+
+
+cdef inline void masked_weight_gradient(
+    const Step *step, const Op *op, int64_t block, int64_t p, const uint64_t *masks, char *dW, bint accumulate
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], width = panel_width(k, op.number[1], p), stride = panel_stride(step, 1)
+    cdef fnn_masked g
+    g.rows, g.blocks = min(k.panel, inputs - block * k.panel), words_for(step.n)
+    g.mask, g.mask_row, g.mask_block = masks, g.blocks, 1
+    g.a, g.a_row, g.a_step = at(k, op.buffer[0], block * stride), 1, panel_width(k, inputs, block)
+    g.b[0] = at(k, op.buffer[1], p * stride)
+    g.bias, g.accumulate = NULL, accumulate
+    g.c[0] = dW
+    k.masked[width // k.lanes](&g)
+
+
 cdef inline void weight_gradient(
-    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, char *dW, bint accumulate
+    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, const uint64_t *masks, char *dW,
+    bint accumulate,
 ) noexcept nogil:
     """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
     cdef int64_t stride = panel_stride(step, positions)
     cdef fnn_gemm g
+    if masks != NULL:
+        masked_weight_gradient(step, op, block, p, masks, dW, accumulate)
+        return
     g.a = at(k, op.buffer[0], block * stride)
     g.a_row = 1
     g.a_step = panel_width(k, inputs, block)
@@ -133,13 +210,17 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     """dW = x^T dz; turned, buffers and sizes come the other way round, and dW^T = dz^T x."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], task, block, p
+    cdef int64_t masked = -1
     cdef bint turned = op.number[3] != 0
     cdef char *dW
+    cdef uint64_t *masks = NULL
     cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
         dW = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
-        weight_gradient(step, op, block, p, positions, dW, step.chunk > 0)
+        if op.buffer[4] != NULL and block != masked:
+            masks, masked = column_masks(op, step, block, op.buffer[4]), block
+        weight_gradient(step, op, block, p, positions, masks, dW, step.chunk > 0)
         if turned:
             clear_pads(k, inputs, outputs, p, dW)
         if has_bias(turned, block, p):
@@ -153,12 +234,15 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], task, block, p
-    cdef int64_t height
+    cdef int64_t height, masked = -1
     cdef bint turned = op.number[5] != 0
+    cdef uint64_t *masks = NULL
     cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
-        weight_gradient(step, op, block, p, positions, step.scratch, False)
+        if op.buffer[10] != NULL and block != masked:
+            masks, masked = column_masks(op, step, block, op.buffer[10]), block
+        weight_gradient(step, op, block, p, positions, masks, step.scratch, False)
         if turned:
             clear_pads(k, inputs, outputs, p, step.scratch)
         update_block(op, step, block, p)
@@ -194,13 +278,27 @@ def _turned(op, turned):
     return op.inputs[1::-1] if turned else op.inputs[:2]
 
 
+def _nonzero(op, turned):
+    """The buffer that tells which numbers of x are not zero, or None."""
+    return op.inputs[len(op.inputs) - 1] if op.attributes.get("nonzero") and not turned else None
+
+
+def _masked(op, layout, turned):
+    """The same for a weight gradient, which needs room in the scratch then."""
+    bits = _nonzero(op, turned)
+    if bits is not None:
+        layout.scratch(layout.panel**2 + layout.panel * -(-layout.rows // 64) * 8 // layout.dtype.itemsize)
+    return bits
+
+
 def bind_dense(op, layout):
-    x, W, b = op.inputs
+    x, W, b = op.inputs[:3]
     activation, parameters = _activation(op)
     turned = W in layout.turned
     numbers = [*layout.shape(W)[:: -1 if turned else 1], int(op.split == "columns"), activation]
     numbers += [layout.positions(x), int(turned)]
-    return [x, W, b, op.outputs[0], op.outputs[1] if len(op.outputs) > 1 else None], numbers, parameters
+    z = op.outputs[1] if len(op.outputs) > 1 else None
+    return [x, W, b, op.outputs[0], z, None, _nonzero(op, turned)], numbers, parameters
 
 
 def bind_dense_grad_input(op, layout):
@@ -213,13 +311,14 @@ def bind_dense_grad_input(op, layout):
 def bind_dense_grad_weights(op, layout):
     turned = op.outputs[0] in layout.turned
     numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned)]
-    return [*_turned(op, turned), *op.outputs], numbers, []
+    return [*_turned(op, turned), *op.outputs, _masked(op, layout, turned)], numbers, []
 
 
 def bind_dense_update(op, layout):
-    W, b, *states = op.inputs[2:]
+    attributes = op.attributes
+    W, b, *states = op.inputs[2 : len(op.inputs) - attributes.get("nonzero", False)]
     turned = W in layout.turned
-    attributes, extra = op.attributes, list(op.outputs[len(op.inputs) - 2 :])
+    extra = list(op.outputs[2 + len(states) :])
     n = attributes["states"]
     penalty = extra.pop(0) if attributes["penalty"] else None
     if penalty is not None:
@@ -227,6 +326,7 @@ def bind_dense_update(op, layout):
     pad = [None] * (2 - n)
     transposed = extra[0] if attributes["transposed"] and not turned else None
     buffers = [*_turned(op, turned), W, b, *states[:n], *pad, *states[n:], *pad, penalty, transposed]
+    buffers.append(_masked(op, layout, turned))
     optimizer, *constants = attributes["optimizer"]
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]

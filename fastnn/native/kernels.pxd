@@ -48,6 +48,18 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_row
 
     ctypedef void (*fnn_sparse_kernel)(const fnn_sparse *g) noexcept nogil
+    ctypedef struct fnn_masked:
+        int64_t rows, blocks
+        const uint64_t *mask
+        int64_t mask_row, mask_block
+        const void *a
+        int64_t a_row, a_step
+        const void *b[2]
+        const void *bias
+        int accumulate
+        void *c[2]
+
+    ctypedef void (*fnn_masked_kernel)(const fnn_masked *g) noexcept nogil
     ctypedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
@@ -123,6 +135,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
         fnn_sparse_kernel sparse[5][17]
+        fnn_masked_kernel masked[9]
         fnn_function_kernel function[64]
         fnn_activation_kernel activation[64]
         fnn_activation_grad_kernel activation_grad[64]
@@ -131,6 +144,10 @@ cdef extern from "fastnn.h" nogil:
         void (*narrow_product)(
             int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
             const void *w, const void *b, void *z,
+        ) noexcept nogil
+        void (*nonzero)(int64_t rows, int64_t width, const void *x, uint64_t *words) noexcept nogil
+        void (*transpose_bits)(
+            int64_t rows, const uint64_t *words, int64_t columns, uint64_t *to, int64_t to_row
         ) noexcept nogil
         void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s) noexcept nogil
         double (*penalty)(

@@ -22,6 +22,7 @@ from fastnn.native import (
     _gather,
     _gram,
     _loss,
+    _nonzero,
     _norm,
     _pool,
     _random,
@@ -44,6 +45,7 @@ OPS = {
     **_gather.OPS,
     **_gram.OPS,
     **_loss.OPS,
+    **_nonzero.OPS,
     **_norm.OPS,
     **_pool.OPS,
     **_random.OPS,
@@ -178,6 +180,8 @@ class Layout:
             return self.rows * buffer.size
         if buffer.layout == "bfloat16":
             return self.packed_sizes[name]
+        if buffer.layout == "bits":
+            return 8 * self.rows * -(-buffer.columns // self.panel) // self.dtype.itemsize
         rows, columns = self.shape(name)
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
@@ -291,6 +295,10 @@ class Runner:
         """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
         buffer = self.plan.buffers[name]
         shape = (self.rows, *buffer.shape) if self.layout.has_rows(name) else buffer.shape
+        if buffer.layout == "bits":
+            words = self._view(name).view(np.uint64).reshape(-1, self.rows).T
+            bits = words[..., np.newaxis] >> np.arange(self.layout.panel, dtype=np.uint64) & np.uint64(1)
+            return bits.reshape(self.rows, -1)[:, : buffer.columns].astype(self.dtype)
         if buffer.layout == "rows" or buffer.role == "row":
             return self._view(name).reshape(shape).copy()
         matrix = np.empty(self.layout.shape(name), self.dtype)

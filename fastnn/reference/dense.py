@@ -51,7 +51,7 @@ def _dense_grad_input(op, buffers, step):
 
 
 def _dense_grad_weights(op, buffers, step):
-    x, dz = (buffers[name] for name in op.inputs)
+    x, dz = (buffers[name] for name in op.inputs[:2])
     accumulate(buffers, op.outputs, weight_gradients(op, x, dz), step)
 
 

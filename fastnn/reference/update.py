@@ -95,7 +95,8 @@ def _transpose(op, buffers, step):
 
 
 def _dense_update(op, buffers, step):
-    x, dz, W, b, *states = (buffers[name] for name in op.inputs)
+    operands_and_states = op.inputs[: len(op.inputs) - op.attributes.get("nonzero", False)]
+    x, dz, W, b, *states = (buffers[name] for name in operands_and_states)
     dW, db = weight_gradients(op, x, dz)
     l1, l2, clip = (op.attributes[name] for name in ("l1", "l2", "clip"))
     dW, penalty = penalise(W, dW, l1, l2, step.inverse_weight)

@@ -23,18 +23,18 @@ class Case:
     fixed : dict of str to array
         Parameters.
     outputs : dict of str to (shape, role)
-    rows_layout : tuple of str
-        Batch buffers that lie row by row.
+    rows_layout, bits_layout : tuple of str
+        Batch buffers that lie row by row, or as bits.
     also : tuple of str
         Parameters that the ops change.
     packed : dict of str to tuple
         Shapes of the copies of weights that the ops make for products of bfloat16.
     """
 
-    def __init__(self, ops, inputs, outputs, fixed=None, rows_layout=(), also=(), packed=None):
+    def __init__(self, ops, inputs, outputs, fixed=None, rows_layout=(), also=(), packed=None, bits_layout=()):
         self.fixed = fixed or {}
         self.sources = dict(zip(("X", "y"), inputs.values(), strict=False))
-        layout = {name: "rows" for name in rows_layout}
+        layout = {name: "rows" for name in rows_layout} | {name: "bits" for name in bits_layout}
         buffers = {name: Buffer(name, x.shape[1:], "batch", layout.get(name, "panels")) for name, x in inputs.items()}
         buffers |= {name: Buffer(name, x.shape, "parameter") for name, x in self.fixed.items()}
         buffers |= {name: Buffer(name, *place, layout.get(name, "panels")) for name, place in outputs.items()}
