@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from fastnn import ESNClassifier, ESNRegressor
 from fastnn.datasets import mackey_glass, narma
+from fastnn.reservoir import recurrent_weights
 
 
 def ragged(rng, n=23, channels=2, longest=40):
@@ -112,6 +113,16 @@ def test_bits_do_not_depend_on_threads():
     one, two = (ESNRegressor(200, random_state=0, n_jobs=n).fit(X, y) for n in (1, 2))
     assert np.array_equal(one.predict(X), two.predict(X))
     assert np.array_equal(one.coef_, two.coef_)
+
+
+def test_bits_of_a_long_series_do_not_depend_on_threads():
+    """On two, one multiplies what the other has computed."""
+    u = np.random.default_rng(2).uniform(-1, 1, (3001, 1))
+    fitted = [ESNRegressor(120, washout=30, random_state=0, n_jobs=n).fit([u[:-1]], [u[1:]]) for n in (1, 2)]
+    assert np.array_equal(fitted[0].coef_, fitted[1].coef_)
+    for esn in fitted:
+        esn.partial_fit([u[:-1]], [u[1:]])
+    assert np.array_equal(fitted[0].coef_, fitted[1].coef_)
 
 
 def test_long_series_in_blocks_equals_a_loop():
@@ -251,6 +262,12 @@ def test_spectral_radius(topology, units, density):
     if topology == "random":
         heard = min(units, 10) if density is None else max(1, round(density * units))
         assert ((W != 0).sum(axis=0) == heard).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_largest_eigenvalue_is_found_among_many_nearly_as_large(seed):
+    W = recurrent_weights(np.random.RandomState(seed), 200, "random", None, 0.9)
+    assert np.abs(np.linalg.eigvals(W.toarray())).max() == pytest.approx(0.9, rel=1e-5)
 
 
 def test_same_seed_same_bits_and_pickles(backend):
