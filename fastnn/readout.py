@@ -2,6 +2,7 @@
 squares. Everything is float64: the normal equations square the condition number."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import linalg
@@ -11,7 +12,7 @@ from fastnn.passes import place_barriers
 from fastnn.plan import Builder
 from fastnn.training import runner_class, thread_limit
 
-ROWS = 512  # gathered before they are multiplied: a panel of their columns stays in the second cache
+ROWS = 256  # gathered before they are multiplied: a panel of their columns stays in the first cache
 TILE = 64  # of a Cholesky decomposition: too little work for BLAS to start threads
 
 
@@ -38,44 +39,28 @@ class Ridge:
         self.backend, self.n_jobs = backend, n_jobs
         width = features + outputs + 1
         self.products = np.zeros((width, width))  # of no use below the diagonal
-        self.gathered, self.runner, self.waiting = None, None, 0
+        self.adding = None
 
-    def add(self, X, Y, weight=None):
-        """Adds rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones."""
-        if self.runner is None:
-            self._begin()
+    def add(self, X, Y, weight=None, aside=False):
+        """Adds rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones.
+
+        With `aside` their products may still be computed when this returns, on a thread of their own: for a caller that
+        keeps one thread busy with the rows to come.
+        """
+        if self.adding is None:
+            self.adding = _Adding(self.products, self.backend, thread_limit(self.backend, self.n_jobs), aside)
         for first in range(0, len(X), ROWS):
             part = slice(first, first + ROWS)
-            self._gather(X[part], Y[part], None if weight is None else weight[part])
-
-    def _begin(self):
-        width, threads = len(self.products), thread_limit(self.backend, self.n_jobs)
-        self.gathered = np.empty((ROWS, width))
-        self.runner = runner_class(self.backend)(_products_plan(width), dtype=float, rows=ROWS, n_threads=threads)
-        self.runner.set("gram.G", self.products)
-
-    def _gather(self, X, Y, weight):
-        if self.waiting + len(X) > ROWS:
-            self._multiply()
-        rows = self.gathered[self.waiting : self.waiting + len(X)]
-        self.waiting += len(X)
-        rows[:, : self.features], rows[:, self.features : -1], rows[:, -1] = X, Y, 1.0
-        if weight is not None:
-            rows *= np.sqrt(weight)[:, np.newaxis]
-
-    def _multiply(self):
-        """Adds the products of the rows gathered so far."""
-        self.runner.bind(self.gathered[: self.waiting])
-        self.runner.train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
-        self.waiting = 0
+            rows = self.adding.room(len(X[part]))
+            rows[:, : self.features], rows[:, self.features : -1], rows[:, -1] = X[part], Y[part], 1.0
+            if weight is not None:
+                rows *= np.sqrt(weight[part])[:, np.newaxis]
 
     def finish(self):
         """Adds what is still waiting; rows may follow."""
-        if self.runner is not None:
-            if self.waiting:
-                self._multiply()
-            self.products = self.runner.get("gram.G")
-            self.gathered = self.runner = None  # not for pickles
+        if self.adding is not None:
+            self.products = self.adding.finish()
+            self.adding = None  # not for pickles
 
     @property
     def finite(self):
@@ -140,11 +125,67 @@ class Ridge:
         return errors / (total * self.outputs)
 
 
-def cholesky_solve(G, R):
-    """W with G W = R by the Cholesky decomposition G = L L^T, tile by tile; G (n, n) is read on and above the diagonal.
+class _Adding:
+    """Gathers rows (n, width) and adds their products to a matrix.
 
-    LAPACK's own is twice as fast where all cores are idle, but its threads wait for each other at every step: 500
-    columns took 0.5 s instead of 1.5 ms where another process held a core, and these take 3 ms.
+    Parameters
+    ----------
+    products : ndarray of shape (width, width)
+    backend : {"native", "numpy"}
+    threads : int
+        At most so many.
+    aside : bool
+        Whether one of them multiplies while the caller goes on.
+    """
+
+    def __init__(self, products, backend, threads, aside):
+        width = len(products)
+        self.pool = ThreadPoolExecutor(1) if aside and threads > 1 else None
+        self.free = [np.empty((ROWS, width)) for _ in range(1 if self.pool is None else 2)]
+        self.gathered, self.busy = 0, None
+        threads = threads if self.pool is None else 1
+        self.runner = runner_class(backend)(_products_plan(width), dtype=float, rows=ROWS, n_threads=threads)
+        self.runner.set("gram.G", products)
+
+    def room(self, n):
+        """Place for n more rows, at most ROWS."""
+        if self.gathered + n > ROWS:
+            self._multiply()
+        self.gathered += n
+        return self.free[0][self.gathered - n : self.gathered]
+
+    def _multiply(self):
+        rows, self.gathered = self.free[0][: self.gathered], 0
+        if self.pool is None:
+            self._add(rows)
+        else:
+            self._wait()
+            self.busy = self.pool.submit(self._add, rows)
+            self.free.reverse()
+
+    def _add(self, rows):
+        self.runner.bind(rows)
+        self.runner.train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
+
+    def _wait(self):
+        if self.busy is not None:
+            self.busy.result()
+
+    def finish(self):
+        """The matrix with the products of all rows."""
+        if self.gathered:
+            self._multiply()
+        self._wait()
+        if self.pool is not None:
+            self.pool.shutdown()
+        return self.runner.get("gram.G")
+
+
+def cholesky_solve(G, R):
+    """W with G W = R by the Cholesky decomposition G = U^T U, tile by tile; G (n, n) is read on and above the diagonal.
+
+    LAPACK's own is faster where all cores are idle, 2 ms for 500 columns instead of 3. But its threads wait for each
+    other at every step: where another process held a core, it took up to 0.4 s, of 1000 columns 2 s.
 
     Raises
     ------
@@ -153,22 +194,22 @@ def cholesky_solve(G, R):
     """
     n = len(G)
     tiles = -(-n // TILE)
-    L = np.eye(tiles * TILE)
-    L[:n, :n] = G.T
-    L = L.reshape(tiles, TILE, tiles, TILE).swapaxes(1, 2).copy()
-    inverse = np.empty((tiles, TILE, TILE))
+    U = np.eye(tiles * TILE)
+    U[:n, :n] = G
+    U = U.reshape(tiles, TILE, tiles, TILE).swapaxes(1, 2).copy()
+    inverse = np.empty((tiles, TILE, TILE))  # of the diagonal's tiles, transposed
     for k in range(tiles):
-        inverse[k] = np.linalg.inv(np.linalg.cholesky(L[k, k]))
-        below = L[k + 1 :, k] = L[k + 1 :, k] @ inverse[k].T
-        for j, tile in enumerate(below):
-            L[k + 1 + j :, k + 1 + j] -= below[j:] @ tile.T
+        inverse[k] = linalg.lapack.dtrtri(np.linalg.cholesky(U[k, k].T), lower=1)[0]
+        right = U[k, k + 1 :] = inverse[k] @ U[k, k + 1 :]
+        for j, tile in enumerate(right):
+            U[k + 1 + j, k + 1 + j :] -= tile.T @ right[j:]
     W = np.zeros((tiles, TILE, R.shape[1]))
     W.reshape(tiles * TILE, -1)[:n] = R
     for k in range(tiles):
         W[k] = inverse[k] @ W[k]
-        W[k + 1 :] -= L[k + 1 :, k] @ W[k]
+        W[k + 1 :] -= U[k, k + 1 :].swapaxes(1, 2) @ W[k]
     for k in reversed(range(tiles)):
-        W[k] = inverse[k].T @ (W[k] - (L[k + 1 :, k].swapaxes(1, 2) @ W[k + 1 :]).sum(axis=0))
+        W[k] = inverse[k].T @ (W[k] - (U[k, k + 1 :] @ W[k + 1 :]).sum(axis=0))
     return W.reshape(tiles * TILE, -1)[:n].copy()
 
 
@@ -202,8 +243,9 @@ class RecursiveLeastSquares:
         self.P, self.weights = np.eye(features + intercept) / alpha, np.zeros((features + intercept, outputs))
         self.intercept, self.forgetting = intercept, forgetting
 
-    def add(self, X, Y, weight=None):
-        """Follows rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones."""
+    def add(self, X, Y, weight=None, aside=False):
+        """Follows rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones; `aside` changes nothing,
+        because each row needs the one before."""
         X = np.hstack([np.ones((len(X), 1)), X]) if self.intercept else X
         if weight is not None:
             scale = np.sqrt(weight[weight > 0])[:, np.newaxis]

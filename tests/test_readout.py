@@ -35,6 +35,19 @@ def test_sums_do_not_depend_on_blocks(features, backend):
     np.testing.assert_allclose(np.triu(expected.products), np.triu(A.T @ A), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_rows_added_aside_give_the_same_bits(backend):
+    random = np.random.default_rng(1)
+    X, Y, weight = random.standard_normal((1300, 70)), random.standard_normal((1300, 2)), random.random(1300)
+    here, aside = (Ridge(70, 2, True, backend, n_jobs=2) for _ in range(2))
+    for first in range(0, 1300, 100):
+        rows = slice(first, first + 100)
+        here.add(X[rows], Y[rows], weight[rows])
+        aside.add(X[rows], Y[rows], weight[rows], aside=True)
+    assert np.array_equal(here.solve(0.1)[0], aside.solve(0.1)[0])
+    assert np.array_equal(np.triu(here.products), np.triu(aside.products))
+
+
 def test_without_a_penalty_the_weights_of_least_norm_are_taken():
     X = np.ones((10, 2)) * np.arange(10)[:, np.newaxis]
     ridge = Ridge(2, 1, True, "numpy")

@@ -373,7 +373,7 @@ class BaseESN(BaseEstimator):
                     )
 
         for block in blocks():
-            self._add(*block)
+            self._add(*block, aside=len(rows) == 1)  # whose states one thread computes
         if self._equations is None:
             raise ValueError(f"{self._name}: washout={self.washout} leaves nothing of the first chunk; make it longer")
         self._solve(blocks)
@@ -387,14 +387,14 @@ class BaseESN(BaseEstimator):
                 "leave short sequences out"
             )
 
-    def _add(self, X, Y, weight):
+    def _add(self, X, Y, weight, aside=False):
         if self._equations is None:
             shape = X.shape[1], Y.shape[1], "bias" in self._features.chosen
             if self.solver == "rls":
                 self._equations = RecursiveLeastSquares(*shape, self._alphas()[0], self.forgetting)
             else:
                 self._equations = Ridge(*shape, self.backend, self.n_jobs)
-        self._equations.add(X, Y, weight)
+        self._equations.add(X, Y, weight, aside)
 
     def _solve(self, blocks):
         """Weights of the readout; `blocks()` yields all rows (X, Y, weight) once more."""
