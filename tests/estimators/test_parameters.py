@@ -199,7 +199,7 @@ def test_class_weights_of_labels(backend):
 
 
 def test_label_smoothing_bounds_confidence(backend):
-    exact = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 3000, "tol": 1e-7, "backend": backend}
+    exact = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 3000, "tol": 1e-7, "random_state": 0, "backend": backend}
     zeros = np.zeros((20, 1))
     binary = MLPClassifier((), **exact, label_smoothing=0.2).fit(zeros, [0] * 10 + [1] * 10)
     assert binary.predict_proba(zeros)[0, 1] == pytest.approx(0.5)
@@ -283,3 +283,29 @@ def test_fits_and_predictions_in_several_threads(backend):
     assert all(same(fit.result(), model) for fit in fits)
     for prediction in predictions:
         np.testing.assert_array_equal(prediction.result(), expected)
+
+
+def test_a_seed_draws_what_a_generator_with_this_seed_draws():
+    for seed in (7, np.int64(7)):
+        ours = MLPClassifier((8,), max_iter=1, random_state=seed).fit(X, Y)
+        theirs = MLPClassifier((8,), max_iter=1, random_state=np.random.RandomState(7)).fit(X, Y)
+        np.testing.assert_array_equal(ours.coefs_[0], theirs.coefs_[0])
+        assert ours._progress.seed == theirs._progress.seed
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, str, float])
+def test_classes_come_back_in_the_type_they_came(dtype):
+    y = Y.astype(dtype)
+    model = MLPClassifier((8,), max_iter=2, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.classes_, np.unique(y))
+    assert model.predict(X[:3]).dtype == y.dtype
+
+
+def test_a_subclass_has_its_own_parameters():
+    class Wide(MLPClassifier):
+        def __init__(self, width=8, max_iter=1):
+            super().__init__((width,), max_iter=max_iter)
+            self.width = width
+
+    assert sorted(Wide().get_params()) == ["max_iter", "width"]
+    assert "solver" in MLPClassifier().get_params()
