@@ -49,6 +49,12 @@ class Network:
     def __post_init__(self):
         shape = self.input_shape if isinstance(self.input_shape, tuple) else (self.input_shape,)
         object.__setattr__(self, "input_shape", shape)
+        for i, spec in enumerate(self.augment if self.lengths else ()):
+            if spec.name == "mixup":
+                raise ValueError(
+                    f"augment[{i}] {spec}: rows have lengths of their own, and a blend of two would count the steps of "
+                    "one and the target of both; leave it out, or cut all rows to the same length"
+                )
 
     @property
     def features(self):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn.activations import ACTIVATIONS
+from fastnn.augment import Mixup, Scale
 from fastnn.layers import GRU, LSTM, BatchNorm, Dense, Dropout, LayerNorm, SimpleRNN, TimeDistributed
 from fastnn.losses import AbsoluteError, Hinge, Huber, LogLoss, Perceptron, Poisson, Quantile, SquaredError
 from fastnn.lower import Network, lower
@@ -100,6 +101,14 @@ def test_bad_layers_are_refused(make, message):
 
 def sequences(*layers, lengths=False):
     return Network((12, 3), layers, LogLoss(), "softmax", lengths=lengths)
+
+
+def test_rows_of_unequal_length_are_not_blended():
+    specs, options = (Scale(), Mixup()), {"layers": (GRU(4), Dense(2)), "loss": LogLoss()}
+    with pytest.raises(ValueError, match=r"augment\[1\] Mixup.*lengths of their own.*the same length"):
+        Network((12, 3), **options, augment=specs, lengths=True)
+    Network((12, 3), **options, augment=specs)
+    Network((12, 3), **options, augment=specs[:1], lengths=True)
 
 
 def test_lengths_are_one_number_more_behind_each_row():
