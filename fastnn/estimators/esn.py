@@ -260,6 +260,8 @@ class BaseESN(BaseEstimator):
                 f"{self._name}: input_scaling has shape {scaling.shape} for {channels} channels; give one number for "
                 "each, or a single one"
             )
+        if not np.isfinite(scaling).all():
+            raise ValueError(f"{self._name}: input_scaling must be finite numbers, got {self.input_scaling!r}")
         feedback = np.full(fed_back, float(self.feedback_scaling))
         scale = np.concatenate([np.broadcast_to(scaling, channels), feedback])[:, np.newaxis]
         self.input_weights_ = scale * random_state.uniform(-1, 1, (len(scale), self.units))

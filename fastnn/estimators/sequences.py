@@ -132,7 +132,7 @@ def read(estimator, X, lengths=None, *, reset):
         if lengths is not None:
             raise ValueError(f"{name}: lengths belong to padded arrays, but X is a list; its arrays have their own")
         sequences = Sequences(_from_list(name, X), None)
-    elif not sparse.issparse(X) and (lengths is not None or dimensions(X) == 3):
+    elif not sparse.issparse(X) and (lengths is not None or dimensions(X) > 2):
         sequences = _from_array(name, X, lengths)
     else:
         return _from_table(estimator, X, reset)
@@ -162,16 +162,21 @@ def of_steps(estimator, read, y, axes, what="y"):
         padded = dimensions(y) == axes and (axes > 2 or np.shape(y) == read.shape)
         if not padded:
             return None
-    if len(y) != len(read):
-        raise ValueError(f"{name}: {what} has {len(y)} sequences, X has {len(read)}")
+    return _each_step(name, y, read.lengths, axes, padded, what)
+
+
+def _each_step(name, y, lengths, axes, padded, what="y"):
+    """y as a list of arrays (time_i, ...) of fewer than `axes` axes; where it is `padded`, without the padding."""
+    if len(y) != len(lengths):
+        raise ValueError(f"{name}: {what} has {len(y)} sequences, X has {len(lengths)}")
     found = [np.asarray(values) for values in y]
     if padded:
-        found = [values[:length] for values, length in zip(found, read.lengths, strict=True)]
-    for i, (values, length) in enumerate(zip(found, read.lengths, strict=True)):
+        found = [values[:length] for values, length in zip(found, lengths, strict=True)]
+    for i, (values, length) in enumerate(zip(found, lengths, strict=True)):
         if values.shape[:1] != (length,) or values.ndim >= axes or values.shape[1:] != found[0].shape[1:]:
             raise ValueError(
                 f"{name}: {what}[{i}] has shape {values.shape}, expected values for each of the {length} steps of "
-                f"X[{i}], of as many outputs as those of {what}[0]"
+                f"X[{i}]{'' if i == 0 else f', of as many outputs as those of {what}[0]'}"
             )
     return found
 
@@ -289,28 +294,16 @@ def step_values(name, y, lengths, time=None):
     y is a list of arrays (time_i,) or (time_i, outputs), or an array (n, time) or (n, time, outputs) whose padding is
     left out; `time` says how long it must be, None that of the longest or longer.
     """
-    n = len(lengths)
-    listed = isinstance(y, (list, tuple)) or is_list(y)
-    y = list(map(np.asarray, y)) if listed else np.asarray(y)
-    given = len(y) if listed or y.ndim else 0
-    if given != n:
-        raise ValueError(f"{name}: y has {given} sequences, X has {n}")
-    if not listed:
-        fits = y.ndim in (2, 3) and (y.shape[1] >= lengths.max() if time is None else y.shape[1] == time)
-        if not fits:
-            expected = lengths.max() if time is None else time
+    n, listed = len(lengths), isinstance(y, (list, tuple)) or is_list(y)
+    if not listed and np.shape(y)[:1] == (n,):
+        y, expected = np.asarray(y), lengths.max() if time is None else time
+        if y.ndim not in (2, 3) or y.shape[1] < expected or time not in (None, y.shape[1]):
             raise ValueError(
                 f"{name}: y has shape {y.shape}, but the layers yield a sequence, so it must have a value for each of "
                 f"{expected} steps: ({n}, {expected}) or ({n}, {expected}, outputs); for one value a sequence choose "
                 "return_sequences=False in the last recurrent layer"
             )
-        y = [values[:length] for values, length in zip(y, lengths, strict=True)]
-    for i, (values, length) in enumerate(zip(y, lengths, strict=True)):
-        if values.ndim not in (1, 2) or len(values) != length or values.shape[1:] != y[0].shape[1:]:
-            raise ValueError(
-                f"{name}: y[{i}] has shape {values.shape}, expected values for each of the {length} steps of X[{i}]"
-                f"{'' if i == 0 else ', as many as y[0] has for each'}"
-            )
+    y = _each_step(name, np.atleast_1d(y) if not listed else y, lengths, 3, not listed)
     flat = np.concatenate(y)
     return flat[:, 0] if flat.shape[1:] == (1,) else flat
 

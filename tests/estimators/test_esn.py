@@ -297,6 +297,7 @@ def test_score_of_steps():
         (ESNRegressor, {"solver": "rls", "alpha": 0.0}, "needs a positive alpha"),
         (ESNClassifier, {"solver": "rls", "alpha": [1.0, 2.0]}, "give one alpha"),
         (ESNClassifier, {"input_scaling": [1.0, 2.0, 3.0]}, "input_scaling has shape"),
+        (ESNRegressor, {"input_scaling": [1.0, np.inf]}, "input_scaling must be finite numbers"),
         (ESNClassifier, {"activation": "rrelu"}, "is random"),
     ],
     ids=str,

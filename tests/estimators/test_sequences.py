@@ -63,7 +63,7 @@ def test_whole_numbers_and_single_precision():
         (padded(SERIES, 0.0)[0], [3.0, 5.0, 4.0, 6.0], "lengths must be 4 whole numbers"),
         (SERIES, [3, 5, 4, 6], "lengths belong to padded arrays"),
         (np.zeros((4, 0, 2)), None, "holds no numbers"),
-        (np.zeros((4, 3, 2, 1)), None, "dim 4|4D|shape"),
+        (np.zeros((4, 3, 2, 1)), None, r"expected X of shape \(n, time, channels\)"),
     ],
     ids=range(14),
 )
