@@ -33,6 +33,10 @@ class BaseRecurrent(BaseNetwork):
         dense layer at each step, and y has a target at each step. None is a GRU with 4 units a channel, at least 32
         and at most 128.
 
+    epsilon : float, default=1e-7
+        Number added to the denominator of "adam", "adamw", "rmsprop" and "adagrad". Gradients through many steps are
+        small: where 1e-8 is all that is added, their rounding errors grow with every epoch.
+
     clip_norm : float or None, default=1.0
         Largest norm of the gradient of all weights together: long sequences make it explode now and then (Pascanu,
         Mikolov and Bengio, 2013). "lbfgs" does not clip and ignores the default.
@@ -258,7 +262,7 @@ class RecurrentClassifier(SequenceTargets, ClassifierTargets, BaseRecurrent):
         validation_fraction=0.1,
         beta_1=0.9,
         beta_2=0.999,
-        epsilon=1e-8,
+        epsilon=1e-7,
         n_iter_no_change=10,
         max_fun=15000,
         loss="log_loss",
@@ -405,7 +409,7 @@ class RecurrentRegressor(SequenceTargets, RegressorTargets, BaseRecurrent):
         validation_fraction=0.1,
         beta_1=0.9,
         beta_2=0.999,
-        epsilon=1e-8,
+        epsilon=1e-7,
         n_iter_no_change=10,
         max_fun=15000,
         loss="squared_error",

@@ -15,18 +15,16 @@ from fastnn import (
     RecurrentClassifier,
     RecurrentRegressor,
 )
-from fastnn.layers import GRU, Conv1D
+from fastnn.layers import Conv1D
 
 from .conftest import BACKENDS
 
 SMALL = {"layers": [Conv1D(4, 2, padding="same", activation="relu")], "learning_rate_init": 0.02, "max_iter": 60}
-RECURRENT = {"layers": [GRU(8)], "learning_rate_init": 0.02, "max_iter": 60, "batch_size": 50}
 ESTIMATORS = [
     *(Estimator(backend=name) for Estimator in (MLPClassifier, MLPRegressor) for name in BACKENDS),
     *(Estimator(**SMALL, backend=name) for Estimator in (ConvNet, ConvNetRegressor) for name in BACKENDS),
     *(Estimator(backend=name) for Estimator in (ESNClassifier, ESNRegressor) for name in BACKENDS),
-    *(RecurrentClassifier(**RECURRENT, backend=name) for name in BACKENDS),
-    *(RecurrentRegressor(**RECURRENT, backend=name) for name in BACKENDS),
+    *(Estimator(backend=name) for Estimator in (RecurrentClassifier, RecurrentRegressor) for name in BACKENDS),
     ConvNet(),
     ConvNetRegressor(),
 ]
