@@ -437,6 +437,17 @@ typedef struct {
     /* As B of a product: with depth along the rows, or along the columns, to_tile elements from tile to tile. */
     void (*pack_pairs)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
     void (*pack_transposed)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    /* As B of a product whose depth are places, gradients of maxima: place p = window[i] + tap[t], column j gets
+     * dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. Other places are left alone. */
+    void (*put_pairs)(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,
+                      const int32_t *tap, uint16_t *to, int64_t to_tile);
+    /* to[r*to_row + i] = from[r*from_row + i*from_step], r < rows, i < n, a multiple of D. */
+    void (*copy)(int64_t rows, int64_t n, const uint16_t *from, int64_t from_row, int64_t from_step, uint16_t *to,
+                 int64_t to_row);
+    /* to[r*to_row + u*n + i] = from[r*from_row + u*from_line + i], r < rows, u < lines, i < n <= 16, in this order, n rounded
+     * up to a multiple of 8. */
+    void (*patches)(int64_t rows, int64_t lines, int64_t n, const uint16_t *from, int64_t from_line, int64_t from_row,
+                    uint16_t *to, int64_t to_row);
     /* Between `enter` and `leave`, which a thread calls around its products. */
     void (*multiply)(const fnn_bfloat16_product *p);
     void (*enter)(void);

@@ -148,6 +148,87 @@ static void fnn_pack_transposed(int64_t rows, int64_t width, const float *from, 
     }
 }
 
+static void fnn_copy(int64_t rows, int64_t n, const uint16_t *from, int64_t from_row, int64_t from_step, uint16_t *to,
+                     int64_t to_row)
+{
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        if (from_step == 1)
+            for (int64_t i = 0; i < n; i += FNN_DEPTH) memcpy(to + i, from + i, FNN_DEPTH * sizeof *to);
+        else
+            for (int64_t i = 0; i < n; i++) to[i] = from[i * from_step];
+    }
+}
+
+FNN_INLINE void fnn_patches_of(int64_t lines, int64_t chunk, int64_t rows, int64_t n, const uint16_t *from,
+                               int64_t from_line, int64_t from_row, uint16_t *to, int64_t to_row)
+{
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        FNN_UNROLL
+        for (int64_t u = 0; u < lines; u++) memcpy(to + u * n, from + u * from_line, chunk * sizeof *to);
+    }
+}
+
+static void fnn_patches(int64_t rows, int64_t lines, int64_t n, const uint16_t *from, int64_t from_line, int64_t from_row,
+                        uint16_t *to, int64_t to_row)
+{
+    const int64_t chunk = n <= 8 ? 8 : 16;
+    if (lines == 3 && chunk == 8)
+        fnn_patches_of(3, 8, rows, n, from, from_line, from_row, to, to_row);
+    else if (lines == 5 && chunk == 8)
+        fnn_patches_of(5, 8, rows, n, from, from_line, from_row, to, to_row);
+    else
+        fnn_patches_of(lines, chunk, rows, n, from, from_line, from_row, to, to_row);
+}
+
+/* What a word of two places gets: `low` where the index is `first`, `high` where it is `second`, else `other`. */
+FNN_INLINE void fnn_choose(const float *index, float first, float second, const uint32_t *low, const uint32_t *high,
+                           const uint32_t *other, uint32_t *words)
+{
+    FNN_EACH_LANE words[lane] = index[lane] == second ? high[lane] : index[lane] == first ? low[lane] : other[lane];
+}
+
+/* Of a gradient that is a place's, in the lower or the upper half of words; the other half stays. */
+FNN_INLINE void fnn_put_place(int64_t place, float tap, const float *index, const uint32_t *both, uint32_t *words)
+{
+    const uint32_t half = place % 2 ? 0xffff0000u : 0xffff;
+    words += place / 2 * FNN_LANES;
+    FNN_EACH_LANE words[lane] = (words[lane] & ~half) | (index[lane] == tap ? both[lane] & half : 0);
+}
+
+/* `pairs`: a tap and the next one are always a pair of places, which is written at once. */
+FNN_INLINE void fnn_put_taps(int64_t taps, int pairs, int64_t n, int64_t width, const float *dy, const float *index,
+                             const int32_t *window, const int32_t *tap, uint32_t *words)
+{
+    static const uint32_t zeros[FNN_LANES];
+    for (int64_t i = 0; i < n; i++, dy += width, index += width) {
+        uint32_t both[FNN_LANES], low[FNN_LANES], high[FNN_LANES];
+        fnn_round_pairs(dy, dy, both);
+        FNN_EACH_LANE low[lane] = both[lane] & 0xffff;
+        FNN_EACH_LANE high[lane] = both[lane] & 0xffff0000u;
+        if (pairs) {
+            FNN_UNROLL
+            for (int64_t t = 0; t < taps; t += 2)
+                fnn_choose(index, (float)t, (float)(t + 1), low, high, zeros,
+                           words + (window[i] + tap[t]) / 2 * FNN_LANES);
+        } else {
+            for (int64_t t = 0; t < taps; t++) fnn_put_place(window[i] + tap[t], (float)t, index, both, words);
+        }
+    }
+}
+
+static void fnn_put_pairs(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index,
+                          const int32_t *window, const int32_t *tap, uint16_t *to, int64_t to_tile)
+{
+    int32_t odd = taps == 4 ? (tap[0] | tap[2] | (tap[1] - tap[0] - 1) | (tap[3] - tap[2] - 1)) : 1;
+    for (int64_t i = 0; i < n; i++) odd |= window[i];
+    for (int64_t j = 0; j < width; j += FNN_LANES, to += to_tile) {
+        if (odd % 2 == 0)
+            fnn_put_taps(4, 1, n, width, dy + j, index + j, window, tap, (uint32_t *)to);
+        else
+            fnn_put_taps(taps, 0, n, width, dy + j, index + j, window, tap, (uint32_t *)to);
+    }
+}
+
 #ifndef FNN_BFLOAT16_PRODUCT
 FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_product *p, int64_t i, int64_t j)
 {
@@ -236,6 +317,9 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .pack_columns = fnn_pack_columns,
     .pack_pairs = fnn_pack_pairs,
     .pack_transposed = fnn_pack_transposed,
+    .put_pairs = fnn_put_pairs,
+    .copy = fnn_copy,
+    .patches = fnn_patches,
     .multiply = fnn_multiply,
     .enter = fnn_enter,
     .leave = fnn_leave,

@@ -26,6 +26,16 @@ cdef struct Windows:
     const int32_t *tap
 
 
+# conv_bfloat16.Shifts in C.
+cdef struct Shifts:
+    int64_t count, size, step, stride, start, left
+
+
+# conv_bfloat16.Patches in C.
+cdef struct Patches:
+    int64_t lines, run, from_line, from_row, from_output, across
+
+
 # What conv_bfloat16._correlation writes. Offsets in the scratch are in elements.
 cdef struct Correlation:
     int64_t in_rows          # the image operand lies row by row, without panels
@@ -36,6 +46,8 @@ cdef struct Correlation:
     Windows put              # where gradients are put first,
     int64_t put_to, put_row  # in the scratch
     int64_t zeroed           # so much of the scratch starts as zeros
+    Patches patch            # made of the staged image for each band,
+    int64_t patches          # in the scratch
     const int32_t *offset
     int64_t blocks, a_row, line, columns
     int64_t across           # rows of the last line that count
@@ -49,12 +61,15 @@ cdef struct Correlation:
 cdef struct WeightGradient:
     int64_t in_rows, channels, places
     Grid grid
-    int64_t image, pitch, together, zeroed
+    int64_t image, pitch
+    Shifts shifts
+    int64_t lines, line_pitch  # in the scratch: a line that is copied
+    int64_t together, zeroed
     const int32_t *tap
     int64_t taps, rows, a_row
     const int32_t *offset
     int64_t blocks           # of an image
-    int64_t columns, outputs, lines, across, to_line, to_place
+    int64_t columns, outputs, height, across, to_line, to_place
     Windows put
     int64_t strip, row, pairs, line, b_rows
 
@@ -106,6 +121,21 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
             )
             if q.spill > 0:
                 memset(to + (i * g.to_line + g.across) * q.pitch, 0, q.spill * sizeof(uint16_t))
+
+
+cdef const uint16_t *bring_patches(
+    const Step *step, const Correlation *q, int64_t first, int64_t lines
+) noexcept nogil:
+    """What the kernel sees of the staged image at every place of some lines of the output, a row each."""
+    cdef const Patches *p = &q.patch
+    cdef uint16_t *to = <uint16_t *> at(step.kernels, step.scratch, q.patches)
+    cdef int64_t i
+    for i in range(lines):
+        step.bfloat16.patches(
+            p.across, p.lines, p.run, (<const uint16_t *> step.scratch) + (first + i) * p.from_output, p.from_line,
+            p.from_row, to + i * p.across * q.a_row, q.a_row,
+        )
+    return to
 
 
 cdef void finish(
@@ -168,6 +198,8 @@ cdef inline void correlate(const Op *op, const Step *step, Finish finish) noexce
                 lines = q.edge[band + 1] - q.edge[band]
                 g.a = (<const uint16_t *> step.scratch) + q.edge[band] * q.step * q.line * q.a_row
                 g.rows = ((lines - 1) * q.step + q.high - 1) * q.line + q.across
+                if q.patch.lines > 0:
+                    g.a = bring_patches(step, q, q.edge[band] * q.step, (lines - 1) * q.step + q.high)
                 step.bfloat16.multiply(&g)
                 finish(
                     op, step, q, image_at(step, q.columns, panel, image, q.outputs), q.edge[band], lines, width
@@ -185,33 +217,49 @@ cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
     correlate(op, step, finish_gradient)
 
 
+cdef void bring_line(
+    const Op *op, const Step *step, const WeightGradient *q, int64_t image, int64_t n, uint16_t *to, int64_t pitch
+) noexcept nogil:
+    """A line of an image, channel by channel."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef float *line = <float *> at(k, step.scratch, q.line)
+    cdef int64_t place = q.grid.first + n * q.grid.source, c, panel, width
+    cdef const float *source = <const float *> op.buffer[0] + (image * q.places + place) * q.channels
+    if not q.in_rows:
+        for panel in range(panels(k, q.channels)):
+            width = panel_width(k, q.channels, panel)
+            source = <const float *> at(k, op.buffer[0], image_at(step, q.channels, panel, image, q.places))
+            step.bfloat16.pack_columns(
+                q.grid.across, width, source + place * width, width, to + panel * k.panel * pitch, pitch, 2 * k.lanes
+            )
+    elif q.channels == 1:
+        step.bfloat16.narrow(q.grid.across, source, to)
+    else:
+        for c in range(q.channels):
+            k.copy(1, q.grid.across, source + c, 0, q.channels, line, 0, 1)
+            step.bfloat16.narrow(q.grid.across, line, to + c * pitch)
+
+
 cdef void stage_channels(
     const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n
 ) noexcept nogil:
-    """x of some images, channel by channel."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef const Grid *g = &q.grid
-    cdef float *line = <float *> at(k, step.scratch, q.line)
-    cdef const float *source
+    """x of some images, channel by channel: their lines one after another, or each copied for every shift."""
+    cdef const Shifts *s = &q.shifts
+    cdef uint16_t *line = <uint16_t *> at(step.kernels, step.scratch, q.lines)
     cdef uint16_t *to
-    cdef int64_t i, j, c, panel, width
+    cdef int64_t i, j, c
     for i in range(n):
-        to = (<uint16_t *> step.scratch) + i * q.image + g.start
-        for panel in range(0 if q.in_rows else panels(k, q.channels)):
-            width = panel_width(k, q.channels, panel)
-            source = <const float *> at(k, op.buffer[0], image_at(step, q.channels, panel, first + i, q.places))
-            for j in range(g.lines):
-                step.bfloat16.pack_columns(
-                    g.across, width, source + (g.first + j * g.source) * width, width,
-                    to + panel * k.panel * q.pitch + j * g.to_line, q.pitch, 2 * k.lanes,
+        for j in range(q.grid.lines):
+            to = (<uint16_t *> step.scratch) + i * q.image + q.grid.start + j * q.grid.to_line
+            if s.count == 0:
+                bring_line(op, step, q, first + i, j, to, q.pitch)
+                continue
+            bring_line(op, step, q, first + i, j, line + s.left, q.line_pitch)
+            for c in range(q.channels):
+                step.bfloat16.copy(
+                    s.count, s.size, line + c * q.line_pitch + s.start, s.step, s.stride, to + c * s.size,
+                    q.channels * s.size,
                 )
-        if not q.in_rows:
-            continue
-        source = (<const float *> op.buffer[0]) + (first + i) * q.places * q.channels
-        for c in range(q.channels):
-            for j in range(g.lines):
-                k.copy(1, g.across, source + (g.first + j * g.source) * q.channels + c, 0, q.channels, line, 0, 1)
-                step.bfloat16.narrow(g.across, line, to + c * q.pitch + j * g.to_line)
 
 
 cdef void stage_gradient(
@@ -220,23 +268,24 @@ cdef void stage_gradient(
     """dz of some images in one panel, in pairs of places."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t i, j, offset, width = panel_width(k, q.columns, panel), depth = q.blocks * 2 * k.lanes
+    cdef int64_t tile = q.together * depth * k.lanes
     cdef char *strip = at(k, step.scratch, q.strip)
+    cdef uint16_t *pairs = <uint16_t *> at(k, step.scratch, q.pairs)
     for i in range(n):
         offset = image_at(step, q.columns, panel, first + i, q.outputs)
         if q.put.across > 0:
-            k.put_in_windows(
-                q.outputs, q.put.taps, width, at(k, op.buffer[1], offset), at(k, op.buffer[2], offset), q.put.window,
-                q.put.tap, strip, q.row,
+            step.bfloat16.put_pairs(
+                q.outputs, q.put.taps, width, <const float *> at(k, op.buffer[1], offset),
+                <const float *> at(k, op.buffer[2], offset), q.put.window, q.put.tap, pairs + i * depth * k.lanes, tile,
             )
-        else:
-            for j in range(q.lines):
-                k.copy(
-                    q.across, width, at(k, op.buffer[1], offset + j * q.across * width), width, 1,
-                    at(k, strip, j * q.to_line * q.row), q.to_place * q.row, 1,
-                )
+            continue
+        for j in range(q.height):
+            k.copy(
+                q.across, width, at(k, op.buffer[1], offset + j * q.across * width), width, 1,
+                at(k, strip, j * q.to_line * q.row), q.to_place * q.row, 1,
+            )
         step.bfloat16.pack_pairs(
-            depth, width, <const float *> strip, q.row,
-            (<uint16_t *> at(k, step.scratch, q.pairs)) + i * depth * k.lanes, n * depth * k.lanes,
+            depth, width, <const float *> strip, q.row, pairs + i * depth * k.lanes, tile
         )
 
 
@@ -266,11 +315,11 @@ cdef void gradient_of_part(
     g.a = <const uint16_t *> step.scratch
     g.a_part = q.tap + first_tap
     g.parts = share(q.taps, thread + 1, threads) - first_tap
+    g.b_tile = q.together * q.blocks * square(k)
     while first < last or not accumulate:
         n = min(q.together, last - first)
         stage_channels(op, step, q, first, n)
         g.blocks = n * q.blocks
-        g.b_tile = g.blocks * square(k)
         for panel in range(panels(k, q.columns)):
             width = panel_width(k, q.columns, panel)
             stage_gradient(op, step, q, panel, first, n)

@@ -53,8 +53,32 @@ def _segments(layout, geometry, channels, pitch, width, joined):
     return Segments(starts, taps, layout.deep(taps * channels) // layout.deep(1))
 
 
+class Patches(NamedTuple):
+    """Rows of a product that are copied from a staged image, one for each output, if the whole kernel then takes fewer
+    blocks: lines of the kernel, `run` numbers of each; how far lines, rows, and the rows of two lines of outputs are
+    apart in the image; outputs in a line. None of them: lines 0."""
+
+    lines: int = 0
+    run: int = 0
+    from_line: int = 0
+    from_row: int = 0
+    from_output: int = 0
+    across: int = 0
+
+
+NO_PATCHES = Patches()
+LONGEST_RUN = 16  # that is copied
+
+
 def _forward_segments(layout, geometry, channels, in_rows, width=0):
-    return _segments(layout, geometry, channels, _pitch(layout, channels, in_rows), width, True)
+    """(Segments, Patches) of an image staged `width` places wide."""
+    (kh, kw), (sh, sw), dilation = geometry.kernel, geometry.stride, geometry.dilation
+    pitch, run = _pitch(layout, channels, in_rows), kw * channels
+    if pitch == channels and dilation[1] == 1 and run <= LONGEST_RUN and layout.deep(kh * run) < kh * layout.deep(run):
+        line, blocks = width * pitch, layout.deep(kh * run) // layout.deep(1)
+        patches = Patches(kh, run, dilation[0] * line, sw * pitch, sh * line, geometry.output[1])
+        return Segments(np.zeros(1, np.int64), kh * kw, blocks), patches
+    return _segments(layout, geometry, channels, pitch, width, True), NO_PATCHES
 
 
 def _int32(layout, array):
@@ -108,16 +132,16 @@ NO_WINDOWS = [0, 0, 0, 0]
 
 
 def _correlation(
-    layout, *, source, in_rows, grid, staged, pitch, segments, unpool, columns, a_places, line, shape, pool
+    layout, *, source, in_rows, grid, staged, pitch, segments, patches, unpool, columns, a_row, line, shape, pool
 ):
     """Numbers of a product over the taps.
 
     source: (channels, places) of the image operand; staged: (height, width); unpool: (pool, size) of gradients that
-    are put at maxima first; a_places: places from row to row of A; line: rows from line to line; shape: the output's,
-    or the windows' of `pool`.
+    are put at maxima first; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or
+    the windows' of `pool`.
     """
     scratch, itemsize = Scratch(), layout.dtype.itemsize
-    slack = TILE_ROWS * a_places * pitch + 2 * layout.deep(1)
+    slack = TILE_ROWS * a_row + 2 * layout.deep(1)
     elements = staged[0] * staged[1] * pitch + segments.blocks * layout.deep(1) + slack
     scratch.take(-(-elements // 2))
     windows, put = NO_WINDOWS, (0, 0)
@@ -126,20 +150,22 @@ def _correlation(
         row = min(layout.panel, layout.padded(source[0]))
         put = (scratch.take(size[0] * size[1] * row), row)
         windows = _windows(layout, of, of.output[0], size[1])
-    zeroed = scratch.size
     step = 1 if pool is None else pool.stride[0]
     width = min(layout.panel, layout.padded(columns))
-    cut = bands(shape[0], step * line * width, STRIP // itemsize)
+    cut = bands(shape[0], step * line * (width + a_row * bool(patches.lines) // 2), STRIP // itemsize)
     tallest = max(map(len, cut))
     high, across = (1, shape[1]) if pool is None else (pool.kernel[0], (shape[1] - 1) * pool.stride[1] + pool.kernel[1])
-    strip = scratch.take((((tallest - 1) * step + high) * line + TILE_ROWS) * width)
+    rows = ((tallest - 1) * step + high) * line + TILE_ROWS
+    patched = scratch.take((rows + 1) * a_row // 2 if patches.lines else 0)
+    zeroed = scratch.size
+    strip = scratch.take(rows * width)
     layout.scratch(scratch.size)
     edges = [band.start for band in cut] + [shape[0]]
     grid = grid.flat
     spill = 2 * layout.lanes if not in_rows and pitch < 2 * layout.lanes else 0
     fields = [
-        int(in_rows), *source, *grid, pitch, spill, *windows, *put, zeroed,
-        _int32(layout, segments.offsets(layout.deep(1))), segments.total, a_places * pitch, line, columns,
+        int(in_rows), *source, *grid, pitch, spill, *windows, *put, zeroed, *patches, patched,
+        _int32(layout, segments.offsets(layout.deep(1))), segments.total, a_row, line, columns,
         across, shape[1], step, high, layout.table(np.array(edges, np.int64)), len(cut), strip, shape[0] * shape[1],
         *(NO_WINDOWS if pool is None else _windows(layout, pool, tallest, line)),
     ]  # fmt: skip
@@ -162,11 +188,16 @@ def forward(layout, op):
     geometry, pool = op.attributes["geometry"], op.attributes["pool"]
     channels, in_rows = layout.columns(x), layout.in_rows(x)
     staged, (sh, sw), ((top, _), (left, _)) = _staged_size(geometry, geometry.output), geometry.stride, geometry.padding
+    pitch = _pitch(layout, channels, in_rows)
+    segments, patches = _forward_segments(layout, geometry, channels, in_rows, staged[1])
+    a_row, line = sw * pitch, sh * staged[1] // sw
+    if patches.lines:
+        a_row, line = segments.blocks * layout.deep(1), patches.across
     return _correlation(
         layout, source=(channels, layout.positions(x)), in_rows=in_rows,
-        grid=_grid(geometry.image, staged, (1, 1), (top, left)), staged=staged, pitch=_pitch(layout, channels, in_rows),
-        segments=_forward_segments(layout, geometry, channels, in_rows, staged[1]), unpool=None,
-        columns=layout.columns(y), a_places=sw, line=sh * staged[1] // sw, shape=(pool or geometry).output, pool=pool,
+        grid=_grid(geometry.image, staged, (1, 1), (top, left)), staged=staged, pitch=pitch, segments=segments,
+        patches=patches, unpool=None, columns=layout.columns(y), a_row=a_row, line=line,
+        shape=(pool or geometry).output, pool=pool,
     )  # fmt: skip
 
 
@@ -181,52 +212,119 @@ def grad_input(layout, op):
     return _correlation(
         layout, source=(channels, layout.positions(dz)), in_rows=False,
         grid=_grid(geometry.output, staged, geometry.stride, origin), staged=staged, pitch=pitch,
-        segments=_segments(layout, geometry, channels, pitch, staged[1], False),
-        unpool=None if pool is None else (pool, geometry.output), columns=layout.columns(dx), a_places=1,
+        segments=_segments(layout, geometry, channels, pitch, staged[1], False), patches=NO_PATCHES,
+        unpool=None if pool is None else (pool, geometry.output), columns=layout.columns(dx), a_row=pitch,
         line=staged[1], shape=geometry.image, pool=None,
+    )  # fmt: skip
+
+
+class Shifts(NamedTuple):
+    """Copies of a line: `count` of `size` places each, one `step` further on than the other, of every `stride`-th place
+    from `start` of a line that lies at `left`. None of them: count 0."""
+
+    count: int = 0
+    size: int = 0
+    step: int = 0
+    stride: int = 0
+    start: int = 0
+    left: int = 0
+
+
+class Places(NamedTuple):
+    """How the images of a weight gradient are staged and read, whose depth are places.
+
+    size: numbers of all; image, pitch: from one image, or channel, to the next; taps: where the parts of the product
+    start; rows, a_row: of a part; steps: where the blocks of an image start; place: by how much the place of output
+    (i, j) in the depth grows with i and j.
+    """
+
+    grid: Grid
+    shifts: Shifts
+    size: int
+    image: int
+    pitch: int
+    taps: np.ndarray
+    rows: int
+    a_row: int
+    steps: np.ndarray
+    place: tuple
+
+    def cycles(self, layout, channels, columns):
+        """Cycles for an image on tiles: 16 for a product, and what loading a tile of rows takes, which is four times as
+        much where these cross the lines of the cache."""
+        tiles, vectors = len(self.taps) * -(-self.rows // TILE_ROWS), layout.padded(columns) // layout.lanes
+        load, copies = (12, self.grid.lines * self.shifts.count * channels) if self.shifts.count else (48, 0)
+        return tiles * len(self.steps) * max(16 * vectors, load * -(-vectors // 2)) + 4 * copies
+
+
+def _long_rows(layout, geometry, channels, together):
+    """Every channel is one long row of places, with zeros between its lines; a tap is a shift of all rows."""
+    (kh, kw), (sh, sw), (dh, dw) = geometry.kernel, geometry.stride, geometry.dilation
+    height, width = _staged_size(geometry, geometry.output)
+    # Lines are packed in pairs of places: they start at even ones.
+    margin = geometry.padding[1][0] % 2
+    width = width + margin + (width + margin) % 2
+    grid = _grid(geometry.image, (height, width), (1, 1), (geometry.padding[0][0], geometry.padding[1][0] + margin))
+    grid = grid.flat
+    end = grid.start + (grid.lines - 1) * grid.to_line + layout.deep(grid.across)  # a line is packed in whole blocks
+    image = layout.deep(max(end, height * width))
+    pitch, last = together * image, (geometry.output[0] - 1) * sh * width + (geometry.output[1] - 1) * sw
+    return Places(
+        grid, Shifts(), (layout.padded(channels) + TILE_ROWS) * pitch + height * width, image, pitch,
+        sums(np.arange(kh) * dh * width, np.arange(kw) * dw) + margin, channels, pitch,
+        np.arange(0, last + 1, layout.deep(1)), (sh * width, sw),
+    )  # fmt: skip
+
+
+def _shifted_lines(layout, geometry, channels, together):
+    """Every line is copied for each tap of a line of the kernel, as far as the outputs of a line go: blocks then start
+    at multiples of their size, and all taps and channels are the rows of a single part."""
+    (kh, kw), (sh, sw), (dh, dw) = geometry.kernel, geometry.stride, geometry.dilation
+    size = layout.deep(geometry.output[1])
+    line, margin = kw * channels * size, geometry.padding[1][0] % 2
+    height, width = _staged_size(geometry, geometry.output)
+    grid = _grid(geometry.image, (height, width), (1, 1), (geometry.padding[0][0], geometry.padding[1][0]))
+    shifts = Shifts(kw, size, dw, sw, margin, grid.start % width + margin)
+    grid = grid._replace(start=grid.start // width * line, to_line=line)
+    steps = sums(np.arange(geometry.output[0]) * sh * line, np.arange(0, size, layout.deep(1)))
+    taps, lines = ([0], kh) if dh == 1 else (np.arange(kh) * dh * line, 1)
+    return Places(
+        grid, shifts, together * height * line + (TILE_ROWS + 2) * size, height * line, 0, np.asarray(taps),
+        lines * kw * channels, size, steps, (size, 1),
     )  # fmt: skip
 
 
 def grad_weights(layout, op):
     """Descriptor of a `conv_grad_weights` op."""
     x, dz = op.inputs[:2]
-    geometry, pool = op.attributes["geometry"], op.attributes["pool"]
-    (kh, kw), (sh, sw), (dh, dw), depth = geometry.kernel, geometry.stride, geometry.dilation, layout.deep(1)
+    geometry, pool, depth = op.attributes["geometry"], op.attributes["pool"], layout.deep(1)
     channels, columns, in_rows = layout.columns(x), layout.columns(dz), layout.in_rows(x)
-    output = geometry.output
-    height, width = _staged_size(geometry, output)
-    # Lines are packed in pairs of places: they start at even ones.
-    margin = geometry.padding[1][0] % 2
-    width = width + margin + (width + margin) % 2
-    origin = (geometry.padding[0][0], geometry.padding[1][0] + margin)
-    grid = _grid(geometry.image, (height, width), (1, 1), origin)
-    image = layout.deep(height * width)
-    blocks = layout.deep((output[0] - 1) * sh * width + (output[1] - 1) * sw + 1) // depth
-    row_width = min(layout.panel, layout.padded(columns))
-    size = 2 * (image * layout.padded(channels) + blocks * depth * row_width)
+    make = min(
+        (_long_rows, _shifted_lines),
+        key=lambda make: make(layout, geometry, channels, 1).cycles(layout, channels, columns),
+    )
+    places, row_width = make(layout, geometry, channels, 1), min(layout.panel, layout.padded(columns))
+    deep = len(places.steps) * depth * row_width  # numbers of an image's gradients
+    size = 2 * (places.size + deep)
     together = next(n for n in (8, 4, 2, 1) if n == 1 or n * size <= TOGETHER)
-    pitch = together * image
+    places = make(layout, geometry, channels, together)
+    shifts, across = places.shifts, geometry.image[1]
     scratch = Scratch()
-    scratch.take((layout.padded(channels) * pitch + TILE_ROWS * pitch + height * width + 2 * depth) // 2)
-    strip = scratch.take(blocks * depth * row_width)
+    scratch.take((places.size + 2 * depth) // 2)
+    line_pitch = layout.deep(max(shifts.left + layout.deep(across), shifts.size * shifts.stride + across) + depth)
+    lines = scratch.take(layout.padded(channels) * line_pitch // 2)
+    pairs = scratch.take(together * deep // 2)
+    strip = scratch.take(deep if pool is None else 0)
     zeroed = scratch.size
-    pairs = scratch.take(together * blocks * depth * row_width // 2)
-    line = scratch.take(grid.flat.across)
+    line = scratch.take(places.grid.across)
     layout.scratch(scratch.size)
-    # With one channel the taps of a line are the rows of a product, else the channels of a tap are.
-    steps, rows, a_row = ([0], kw, dw) if channels == 1 else (np.arange(kw) * dw, channels, pitch)
-    taps = sums(np.arange(kh) * dh * width, np.asarray(steps)) + margin
-    offsets = sums(np.arange(together) * image, np.arange(blocks) * depth)
-    place = np.array([sh * width, sw])
-    windows = NO_WINDOWS
-    if pool is not None:
-        windows = _windows(layout, pool, pool.output[0], *place)
-    (lines, across) = output
+    windows = NO_WINDOWS if pool is None else _windows(layout, pool, pool.output[0], *places.place)
     fields = [
-        int(in_rows), channels, layout.positions(x), *grid.flat, image, pitch, together, zeroed,
-        _int32(layout, taps), len(taps), rows, a_row, _int32(layout, offsets), blocks,
-        columns, layout.positions(dz), lines, across, *place, *windows, strip, row_width, pairs, line,
-        kh * kw * channels,
+        int(in_rows), channels, layout.positions(x), *places.grid, places.image, places.pitch, *shifts, lines,
+        line_pitch, together, zeroed, _int32(layout, places.taps), len(places.taps), places.rows, places.a_row,
+        _int32(layout, sums(np.arange(together) * places.image, places.steps)), len(places.steps),
+        columns, layout.positions(dz), *geometry.output, *places.place, *windows, strip, row_width, pairs, line,
+        geometry.kernel[0] * geometry.kernel[1] * channels,
     ]  # fmt: skip
     return layout.table(np.array(fields, np.int64))
 
@@ -236,7 +334,7 @@ def pack(layout, op):
     W, geometry = op.inputs[0], op.attributes["geometry"]
     rows, columns = layout.shape(W)
     channels = layout.plan.buffers[W].shape[-2]
-    segments = _forward_segments(layout, geometry, channels, op.attributes["in_rows"])
+    segments, _ = _forward_segments(layout, geometry, channels, op.attributes["in_rows"])
     layout.packed(op.outputs[0], segments.total * layout.deep(1), columns)
     return [rows, columns, len(segments.starts), segments.taps * channels, segments.blocks]
 

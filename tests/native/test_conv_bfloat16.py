@@ -72,6 +72,17 @@ def test_known_networks(name, pooled, kind, isa):
     compare(case, kind, 9, np.float32, isa)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_that_are_summed_over_together_do_not_touch_each_other(name, pooled, isa):
+    geometry, channels, filters, layout = NETWORKS[name]
+    pool = Geometry(geometry.output, (1, 1), (1, 1)) if pooled else None
+    case = Rounded(
+        np.random.default_rng(1), geometry=geometry, channels=channels, filters=filters, pool=pool, layout=layout
+    )
+    compare(case, "conv_grad_weights", 8 * PARTS + 1, np.float32, isa)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(5))
 def test_chunks_of_a_batch_add_up(seed, kind, isa):
