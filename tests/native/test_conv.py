@@ -154,7 +154,7 @@ def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None, 
         runner._ops, runner.source, order=None, capacity=capacity, batch_size=rows, first_batch=0, n_batches=1, step=0,
         rates=None, seconds=1e9, seed=0, threads=threads, scratch=scratch.ctypes.data,
         scratch_size=scratch.shape[1], row_loss=runner._row_loss, penalties=runner._penalties, offset=0,
-        chunk=0, loss_sum=0.0,
+        chunk=0, loss_sum=0.0, epoch=-1, sums=None,
     )  # fmt: skip
     assert (scratch[:, -GAP:] == CANARY).all(), f"{op.kind} wrote beyond its scratch, {case}"
     last = rows - (rows - 1) // capacity * capacity
