@@ -46,12 +46,14 @@ FNN_INLINE fnn_rows fnn_rows_at(const fnn_bfloat16_product *p, int64_t i)
 }
 
 /* Tile numbers are part of the instruction: sums are in tiles 0 to 3. Two tiles of rows by two of columns share a's in 4
- * and 5 and b's in 6 and 7; four by one take turns with a in 4 and 5. */
+ * and 5 and b's in 6 and 7; four by one take turns with a in 4 and 5, one by four with b in 6, 7 and 5. */
 #define FNN_EACH_SUM(DO) \
     DO(0, 4, 6, 0, 0); \
     if (columns > 1) DO(1, 4, 7, 0, 1); \
     if (columns > 1 && rows > 1) DO(2, 5, 6, 1, 0); \
     if (columns > 1 && rows > 1) DO(3, 5, 7, 1, 1); \
+    if (columns > 2) DO(2, 4, 5, 0, 2); \
+    if (columns > 3) DO(3, 4, 6, 0, 3); \
     if (columns == 1 && rows > 1) DO(1, 5, 6, 1, 0); \
     if (columns == 1 && rows > 2) DO(2, 4, 6, 2, 0); \
     if (columns == 1 && rows > 3) DO(3, 5, 6, 3, 0)
@@ -60,6 +62,7 @@ FNN_INLINE fnn_rows fnn_rows_at(const fnn_bfloat16_product *p, int64_t i)
 FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, int64_t i, int64_t j)
 {
     const uint16_t *b = p->b + j * p->b_tile;
+    const int64_t b_column = p->b_tile;
     const int64_t a_bytes = 2 * p->a_row, c_bytes = 4 * p->c_row, init_bytes = 4 * p->init_row;
     float edge[FNN_TILE * FNN_TILE];
     fnn_rows of[4];
@@ -84,6 +87,7 @@ FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, 
 #define FNN_MULTIPLY(sum, a_tile, b_tile, r, v) \
     do { \
         if (v == 0) _tile_loadd(a_tile, of[r].a + offset, a_bytes); \
+        if (v > 1) _tile_loadd(b_tile, b + v * b_column, FNN_TILE_BYTES); \
         _tile_dpbf16ps(sum, a_tile, b_tile); \
     } while (0)
 #define FNN_END(sum, a_tile, b_tile, r, v) \
@@ -105,7 +109,7 @@ FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, 
     for (int64_t block = 0; block < p->blocks; block++, b += FNN_TILE_DEPTH * FNN_TILE) {
         const int64_t offset = p->offset ? p->offset[block] : block * p->a_block;
         _tile_loadd(6, b, FNN_TILE_BYTES);
-        if (columns > 1) _tile_loadd(7, b + p->b_tile, FNN_TILE_BYTES);
+        if (columns > 1) _tile_loadd(7, b + b_column, FNN_TILE_BYTES);
         FNN_EACH_SUM(FNN_MULTIPLY);
     }
     FNN_EACH_SUM(FNN_END);
@@ -115,11 +119,13 @@ FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, 
 #undef FNN_END
 }
 
-/* Four sums at a time hide the latency of one: a single column takes four tiles of rows. */
+/* Four sums at a time hide the latency of one: a single column takes four tiles of rows, a single row four of columns. */
 static void fnn_multiply(const fnn_bfloat16_product *p)
 {
     const int64_t rows = (p->a_part ? p->parts : 1) * ((p->rows + FNN_TILE - 1) / FNN_TILE);
-    for (int64_t j = 0; j < p->tiles; j += 2) {
+    int64_t j = 0;
+    for (; rows == 1 && j + 4 <= p->tiles; j += 4) fnn_tiles(1, 4, p, 0, j);
+    for (; j < p->tiles; j += 2) {
         int64_t i = 0;
         if (p->tiles - j > 1) {
             for (; i + 2 <= rows; i += 2) fnn_tiles(2, 2, p, i, j);
