@@ -104,7 +104,8 @@ def _gradient(builder, op, dh):
         saved = [*saved, h]
     time, units = builder.shape(h)
     sizes = {name: prod(builder.shape(name)) for name in (W, U)}
-    dgates = builder.batch(f"{h}.dgates", (time, cell.lines, units))
+    # Where a step has gates, their gradients take their place, while they are in the cache.
+    dgates = saved[0] if cell.gates else builder.batch(f"{h}.dgates", (time, cell.lines, units))
     inputs = (dh, _transposed(builder, U), *saved, *optional)
     builder.emit(Op(f"{op.kind}_grad", inputs, (dgates,), dict(attributes), multiply_adds=time * sizes[U]))
     if W in builder.parameters:
