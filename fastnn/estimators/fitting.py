@@ -132,7 +132,7 @@ class Fit:
         """The plan for batches of this size, and the rows of its chunks."""
         share = batch_size if self.n_threads > 1 else None
         plan = self._plan(purpose, share, whole_batch=True, **options)
-        rows = networks.training_capacity(plan, batch_size, dtype)
+        rows = networks.training_capacity(plan, batch_size, dtype, self.n_threads)
         return plan if rows >= batch_size else self._plan(purpose, share, whole_batch=False, **options), rows
 
     def _check_memory(self, lowered, rows, dtype):

@@ -9,10 +9,13 @@ from fastnn import memory, optimizers
 from fastnn.activations import RReLU, get_activation
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
+from fastnn.ops.recurrent import CELLS
 from fastnn.schedules import InverseScaling, get_schedule
 
 CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few enough for the cache
 TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
+CACHE_BYTES = 2 << 20  # or, of recurrent networks, for each thread, but at least for two,
+CACHE_ROWS = 32  # in multiples of so many rows,
 PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread
 # batch_size="auto" where a batch runs in one piece, with batch norm:
 BATCH_BYTES = 1 << 30  # at most so many bytes of activations and gradients,
@@ -29,11 +32,20 @@ def row_bytes(lowered, dtype):
     return max(1, sum(rows)) * dtype.itemsize
 
 
-def training_capacity(lowered, batch_size, dtype):
-    """Rows of a chunk in training: the whole batch where an op mixes its rows, else what fits into memory."""
+def training_capacity(lowered, batch_size, dtype, n_threads=1):
+    """Rows of a chunk in training: the whole batch where an op mixes its rows, else what fits into memory.
+
+    The gates of a recurrent network are many numbers, which go forward, back and into the weights' gradients: rows
+    whose numbers stay in the cache are trained up to a quarter faster. Its bits do not depend on the chunks, since sums
+    go on where the last chunk left them; products of bfloat16 add up to 32 rows at once. Sums over parts of a chunk
+    would.
+    """
     if lowered.needs_whole_batch:
         return int(batch_size)
-    return max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
+    rows = max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
+    recurrent = any(op.kind in CELLS for op in lowered.step) and all(op.split != "parts" for op in lowered.ops)
+    cached = max(2, n_threads) * CACHE_BYTES // row_bytes(lowered, dtype) // CACHE_ROWS * CACHE_ROWS
+    return min(rows, cached) if recurrent and cached else rows
 
 
 def batch_bytes(lowered, rows, dtype, shared=True):

@@ -344,6 +344,21 @@ def test_early_stopping_sets_sequences_aside(scoring, backend):
         assert padded_model.validation_scores_ == model.validation_scores_
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("layer", [LSTM(64), GRU(64), Bidirectional(LSTM(32)), SimpleRNN(256)], ids=repr)
+def test_same_model_whether_a_batch_stays_in_the_cache_or_not(layer, precision):
+    """Batches are cut into pieces that the caches of all threads hold."""
+    rng = np.random.default_rng(0)
+    X, y, models = rng.random((230, 40, 3), np.float32), rng.integers(0, 3, 230), []
+    for n_jobs in (1, 2, 3, 6):
+        options = {"max_iter": 2, "batch_size": 150, "precision": precision, "random_state": 0}
+        models.append(RecurrentClassifier([layer], n_jobs=n_jobs, **options).fit(X, y))
+    for other in models[1:]:
+        for name in ("coefs_", "recurrent_coefs_", "intercepts_"):
+            for ours, theirs in zip(getattr(models[0], name), getattr(other, name), strict=True):
+                assert ours is theirs is None or np.array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("layers", [STACKS["both ways"], STACKS["dropout"]], ids=["both ways", "dropout"])
 def test_same_model_for_any_number_of_threads(layers, backend):
     models = [classifier(layers, backend=backend, n_jobs=n_jobs).fit(SERIES, LABELS) for n_jobs in (1, 2, 3)]
