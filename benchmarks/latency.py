@@ -17,10 +17,9 @@ import machine
 import networks
 import numpy as np
 import report
-from machine import CORES
+from machine import CORES, PAUSE
 from networks import KERAS, Network
 from peers import quietly, torch_threads
-from race import PAUSE
 from sklearn import neural_network
 
 SAMPLE = 5e-3  # seconds of calls, at least one, that make one time

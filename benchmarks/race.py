@@ -24,8 +24,6 @@ import report
 from networks import KERAS, LENET, Network, NotOffered, recurrent
 from peers import PEERS, PRECISIONS
 
-PAUSE = 0.05  # seconds between two fits: worker threads of the last library stop spinning
-
 
 @dataclass(frozen=True)
 class Row:
@@ -119,7 +117,7 @@ def race(row, precision, options):
     times = {peer: [] for peer in fits}
     for _ in range(options.rounds):
         for peer, fit in fits.items():
-            time.sleep(PAUSE)
+            time.sleep(machine.PAUSE)
             times[peer].append(1000 * fit())
     print(", ".join(f"{peer} {report.spread(values)} ms" for peer, values in times.items()), flush=True)
     result = {"row": row.title, "precision": precision, "epochs": row.epochs, "notes": notes}

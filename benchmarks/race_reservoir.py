@@ -11,8 +11,9 @@ import argparse
 import statistics
 from importlib import metadata
 from importlib.util import find_spec
-from time import perf_counter
+from time import perf_counter, sleep
 
+import machine
 import numpy as np
 
 import fastnn
@@ -91,6 +92,7 @@ def race(peers, options):
         times = {name: ([], []) for name in peers}
         for seed in range(options.rounds):
             for name, peer in peers.items():
+                sleep(machine.PAUSE)
                 start = perf_counter()
                 model = peer(options.units, 0.9, 0.3, density, 1e-6, seed=seed)
                 model.fit(u[:-1], u[1:])
