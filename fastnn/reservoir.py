@@ -118,7 +118,7 @@ def _spectral_radius(W):
     Eigenvalues of random matrices crowd near the largest. Asked for that of W alone, ARPACK found another one for one
     matrix in seven, up to 2 % below; of W^POWER it found the right one for each of 106, in half the time: their sizes
     lie further apart, and an error of it is one of W divided by POWER. With ncv of 16 its vectors are small enough for
-    BLAS to work without threads, which would go on spinning beside ours (ncv of 20: up to a quarter more time of a fit).
+    BLAS to work without threads, which would go on spinning beside ours (ncv of 20: a fit takes up to a quarter more).
     """
     units = W.shape[0]
     if units > 100:
