@@ -156,3 +156,8 @@ def test_no_path_of_a_machine_is_written_down():
 
 def test_no_package_index_is_named():
     assert not _found(r"index-[u]rl|find-[l]inks|[p]ypi\.org|files\.[p]ythonhosted")
+
+
+def test_no_index_of_compiled_python_counts_from_the_end():
+    # The modules are compiled without wraparound: [-1] of a list is then the memory in front of it.
+    assert not _found(r"\w\[-\d+\]", (PACKAGE / "native").glob("*.pyx"))

@@ -280,8 +280,8 @@ def bind_dense_update(op, layout):
     *outputs, packed = op.outputs
     buffers, numbers, scalars = _dense.bind_dense_update(op.with_(outputs=tuple(outputs)), layout)
     _gradients_scratch(layout, op.inputs[2], layout.positions(op.inputs[0]))
-    buffers[-1] = packed  # in place of the bits that only products of float32 read
-    return buffers, numbers, scalars
+    buffers.pop()  # the bits, which only products of float32 read
+    return [*buffers, packed], numbers, scalars
 
 
 def bind_pack(op, layout):
