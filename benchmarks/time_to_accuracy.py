@@ -5,7 +5,7 @@ rate of every batch for all. After each epoch, outside of the clock, the test im
 all epochs up to the first that reaches the target. PyTorch runs eagerly and compiled, in float32 and in bfloat16; its
 best setting is the least of these. Seeds take turns among the competitors. Needs FASTNN_DATA.
 
-    python benchmarks/time_to_accuracy.py --write README.md
+    python benchmarks/time_to_accuracy.py
 """
 
 import statistics
