@@ -437,6 +437,10 @@ typedef struct {
     /* As B of a product: with depth along the rows, or along the columns, to_tile elements from tile to tile. */
     void (*pack_pairs)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
     void (*pack_transposed)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
+    /* As A of a product whose rows are places, gradients of maxima: to[(window[i] + tap[t])*to_row + j] = dy[i*width + j] where
+     * index[i*width + j] == t, else 0; i < n, t < taps, j < width. Where to_row < lanes, of so many columns only. */
+    void (*put_rows)(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,
+                     const int32_t *tap, uint16_t *to, int64_t to_row);
     /* As B of a product whose depth are places, gradients of maxima: place p = window[i] + tap[t], column j gets
      * dy[i*width + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. Other places are left alone. */
     void (*put_pairs)(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,

@@ -265,7 +265,8 @@ class _Bfloat16:
                 attributes = {"geometry": op.attributes["geometry"], "in_rows": in_rows}
             op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
         elif op.kind == "conv_grad_input" and op.inputs[1] in self.plan.parameters:
-            op = self._reading(op, "conv_transpose", {"groups": 1})  # one channel and one filter: W was its own
+            attributes = {"geometry": op.attributes["geometry"], "groups": 1}
+            op = self._reading(op, "conv_transpose", attributes)  # one channel and one filter: W was its own
         elif op.kind in self.TRANSPOSES:
             WT = op.outputs[0]
             self.buffers[WT] = replace(self.buffers[WT], layout="bfloat16")

@@ -180,6 +180,37 @@ static void fnn_patches(int64_t rows, int64_t lines, int64_t n, const uint16_t *
         fnn_patches_of(lines, chunk, rows, n, from, from_line, from_row, to, to_row);
 }
 
+FNN_INLINE void fnn_put_rows_of(int64_t taps, int64_t n, int64_t width, const float *dy, const float *index,
+                                const int32_t *window, const int32_t *tap, uint16_t *to, int64_t to_row)
+{
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < width; j += FNN_LANES, dy += FNN_LANES, index += FNN_LANES) {
+            const vec gradient = NAME(load)(dy), place = NAME(load)(index);
+            FNN_UNROLL
+            for (int64_t t = 0; t < taps; t++) {
+                uint16_t *row = to + (window[i] + tap[t]) * to_row + j, rounded[FNN_LANES];
+                float chosen[FNN_LANES];
+                NAME(store)(chosen, NAME(where_equal)(place, NAME(broadcast)((float)t), gradient, NAME(zero)()));
+                if (to_row < FNN_LANES) {
+                    fnn_round_row(chosen, rounded);
+                    memcpy(row, rounded, to_row * sizeof *row);
+                } else {
+                    fnn_round_row(chosen, row);
+                }
+            }
+        }
+    }
+}
+
+static void fnn_put_rows(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index,
+                         const int32_t *window, const int32_t *tap, uint16_t *to, int64_t to_row)
+{
+    if (taps == 4)
+        fnn_put_rows_of(4, n, width, dy, index, window, tap, to, to_row);
+    else
+        fnn_put_rows_of(taps, n, width, dy, index, window, tap, to, to_row);
+}
+
 /* What a word of two places gets: `low` where the index is `first`, `high` where it is `second`, else `other`. */
 FNN_INLINE void fnn_choose(const float *index, float first, float second, const uint32_t *low, const uint32_t *high,
                            const uint32_t *other, uint32_t *words)
@@ -317,6 +348,7 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .pack_columns = fnn_pack_columns,
     .pack_pairs = fnn_pack_pairs,
     .pack_transposed = fnn_pack_transposed,
+    .put_rows = fnn_put_rows,
     .put_pairs = fnn_put_pairs,
     .copy = fnn_copy,
     .patches = fnn_patches,

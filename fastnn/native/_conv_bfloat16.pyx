@@ -43,8 +43,7 @@ cdef struct Correlation:
     Grid grid
     int64_t pitch            # numbers from place to place
     int64_t spill            # numbers that are zeroed behind a line, which packing has written to
-    Windows put              # where gradients are put first,
-    int64_t put_to, put_row  # in the scratch
+    Windows put              # where gradients of maxima are put
     int64_t zeroed           # so much of the scratch starts as zeros
     Patches patch            # made of the staged image for each band,
     int64_t patches          # in the scratch
@@ -92,7 +91,7 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
     cdef const fnn_kernels *k = step.kernels
     cdef const Grid *g = &q.grid
     cdef uint16_t *to = (<uint16_t *> step.scratch) + g.start * q.pitch
-    cdef int64_t panel, width, from_row, i
+    cdef int64_t panel, width, i
     cdef const char *source
     if q.in_rows:
         source = at(k, op.buffer[0], (image * q.places + g.first) * q.channels)
@@ -103,20 +102,19 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
             )
         return
     for panel in range(panels(k, q.channels)):
-        width = from_row = panel_width(k, q.channels, panel)
+        width = panel_width(k, q.channels, panel)
         source = at(k, op.buffer[0], image_at(step, q.channels, panel, image, q.places))
         if q.put.across > 0:
-            k.put_in_windows(
-                q.places, q.put.taps, width, source,
-                at(k, op.buffer[4], image_at(step, q.channels, panel, image, q.places)), q.put.window, q.put.tap,
-                at(k, step.scratch, q.put_to), q.put_row,
+            step.bfloat16.put_rows(
+                q.places, q.put.taps, width, <const float *> source,
+                <const float *> at(k, op.buffer[4], image_at(step, q.channels, panel, image, q.places)), q.put.window,
+                q.put.tap, to + panel * k.panel, q.pitch,
             )
-            source = at(k, step.scratch, q.put_to)
-            from_row = q.put_row
-        source = at(k, source, g.first * from_row)
+            continue
+        source = at(k, source, g.first * width)
         for i in range(g.lines):
             step.bfloat16.pack_rows(
-                g.across, width, <const float *> at(k, source, i * g.source * from_row), from_row,
+                g.across, width, <const float *> at(k, source, i * g.source * width), width,
                 to + i * g.to_line * q.pitch + panel * k.panel, g.to_place * q.pitch, 2 * k.lanes,
             )
             if q.spill > 0:
@@ -144,7 +142,7 @@ cdef void finish(
     """From the strip to lines first ... of an image whose outputs, in a panel, start at `offset`."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t at_line = offset + first * q.shown * width, n = lines * q.shown
-    cdef char *strip = at(k, step.scratch, q.strip)
+    cdef const char *strip = at(k, step.scratch, q.strip)
     cdef char *y = at(k, op.buffer[3], at_line)
     cdef char *z = at(k, op.buffer[5], at_line) if op.buffer[5] != NULL else y
     if q.pool.across > 0:
@@ -160,11 +158,16 @@ cdef void finish_gradient(
     const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t at_line = offset + first * q.shown * width
-    cdef char *dx = at(k, op.buffer[3], at_line)
-    k.copy(lines, q.shown * width, at(k, step.scratch, q.strip), q.line * width, 1, dx, q.shown * width, 1)
-    if op.number[1] >= 0:
-        k.activation_grad[op.number[1]](lines * q.shown * width, dx, at(k, op.buffer[5], at_line), dx, op.scalar)
+    cdef int64_t n = q.shown * width, to = offset + first * n, i
+    cdef const char *strip = at(k, step.scratch, q.strip)
+    if op.number[1] < 0:
+        k.copy(lines, n, strip, q.line * width, 1, at(k, op.buffer[3], to), n, 1)
+        return
+    for i in range(lines):
+        k.activation_grad[op.number[1]](
+            n, at(k, strip, i * q.line * width), at(k, op.buffer[5], to + i * n), at(k, op.buffer[3], to + i * n),
+            op.scalar,
+        )
 
 
 ctypedef void (*Finish)(
@@ -369,19 +372,28 @@ cdef void conv_pack(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: taps, channels, filters. The taps come out in reverse, filters as depth."""
+    """Numbers: taps of a segment, segments, blocks of each, channels, filters. Taps come out in reverse, filters as depth."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t taps = op.number[0], channels = op.number[1], filters = op.number[2], task, panel, width, tap
-    cdef int64_t n = panels(k, filters), blocks = (filters + 2 * k.lanes - 1) // (2 * k.lanes)
-    for task in range(share(taps * n, step.thread, step.threads), share(taps * n, step.thread + 1, step.threads)):
-        tap, panel = task // n, task % n
-        width = panel_width(k, filters, panel)
-        step.bfloat16.pack_transposed(
-            channels, width,
-            <const float *> at(k, op.buffer[0], panel * taps * channels * k.panel + tap * channels * width), width,
-            (<uint16_t *> op.buffer[1])
-            + ((taps - 1 - tap) * blocks + panel * k.panel // (2 * k.lanes)) * square(k),
-            taps * blocks * square(k),
+    cdef int64_t taps = op.number[0], segments = op.number[1], blocks = op.number[2] * square(k), total = segments * blocks
+    cdef int64_t channels = op.number[3], filters = op.number[4], n = panels(k, channels)
+    cdef int64_t task, panel, width, columns, segment, tap, filter_panel, filter_width, start
+    cdef char *rows = step.scratch
+    for task in range(share(segments * n, step.thread, step.threads), share(segments * n, step.thread + 1, step.threads)):
+        segment, panel = task // n, task % n
+        width, columns = panel_width(k, channels, panel), min(k.panel, channels - panel * k.panel)
+        memset(rows, 0, taps * filters * width * k.itemsize)
+        for tap in range(taps):
+            for filter_panel in range(panels(k, filters)):
+                filter_width = panel_width(k, filters, filter_panel)
+                start = filter_panel * taps * segments * channels * k.panel
+                start += (((segments - segment) * taps - 1 - tap) * channels + panel * k.panel) * filter_width
+                k.transpose(
+                    columns, min(k.panel, filters - filter_panel * k.panel), at(k, op.buffer[0], start), filter_width,
+                    at(k, rows, (tap * filters + filter_panel * k.panel) * width), width,
+                )
+        step.bfloat16.pack_pairs(
+            taps * filters, width, <const float *> rows, width,
+            (<uint16_t *> op.buffer[1]) + panel * k.panel // k.lanes * total + segment * blocks, total,
         )
 
 

@@ -44,10 +44,15 @@ def _pitch(layout, channels, in_rows):
     return channels if in_rows or channels <= layout.lanes else layout.deep(channels)
 
 
-def _segments(layout, geometry, channels, pitch, width, joined):
-    """The segments of a kernel in an image staged `width` places wide; `joined`: the taps of a line may be one."""
+def _gradient_pitch(layout, geometry, channels):
+    """The same for gradients, which are packed a place at a time where they lie a stride apart."""
+    return _pitch(layout, channels, False) if geometry.stride == (1, 1) else layout.deep(channels)
+
+
+def _segments(layout, geometry, channels, pitch, width):
+    """The segments of a kernel in an image staged `width` places wide."""
     (kh, kw), (dh, dw) = geometry.kernel, geometry.dilation
-    joined = joined and pitch == channels and dw == 1
+    joined = pitch == channels and dw == 1
     horizontal, taps = (np.zeros(1, np.int64), kw) if joined else (np.arange(kw) * dw, 1)
     starts = sums(np.arange(kh) * dh * width, horizontal) * pitch
     return Segments(starts, taps, layout.deep(taps * channels) // layout.deep(1))
@@ -78,7 +83,7 @@ def _forward_segments(layout, geometry, channels, in_rows, width=0):
         line, blocks = width * pitch, layout.deep(kh * run) // layout.deep(1)
         patches = Patches(kh, run, dilation[0] * line, sw * pitch, sh * line, geometry.output[1])
         return Segments(np.zeros(1, np.int64), kh * kw, blocks), patches
-    return _segments(layout, geometry, channels, pitch, width, True), NO_PATCHES
+    return _segments(layout, geometry, channels, pitch, width), NO_PATCHES
 
 
 def _int32(layout, array):
@@ -107,17 +112,10 @@ class Grid(NamedTuple):
         return self
 
 
-def _clipped(size, staged, stride, origin):
-    """(first, count) of the places along an axis that lie inside: 0 <= origin + i * stride < staged."""
-    first = max(0, -(origin // stride))
-    return first, max(0, min(size, -(-(staged - origin) // stride)) - first)
-
-
-def _grid(size, staged, stride, origin):
-    """The grid of an image of some size in one `staged` in size."""
-    (i, lines), (j, across) = (_clipped(size[a], staged[a], stride[a], origin[a]) for a in range(2))
-    start = (origin[0] + i * stride[0]) * staged[1] + origin[1] + j * stride[1]
-    return Grid(lines, across, i * size[1] + j, size[1], start, stride[0] * staged[1], stride[1])
+def _grid(size, width, stride, origin):
+    """The grid of an image of some size in one staged `width` places wide, whose first place gets to `origin`."""
+    start = origin[0] * width + origin[1]
+    return Grid(*size, 0, size[1], start, stride[0] * width, stride[1])
 
 
 def _windows(layout, pool, lines, line, place=1):
@@ -136,20 +134,17 @@ def _correlation(
 ):
     """Numbers of a product over the taps.
 
-    source: (channels, places) of the image operand; staged: (height, width); unpool: (pool, size) of gradients that
-    are put at maxima first; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or
-    the windows' of `pool`.
+    source: (channels, places) of the image operand; staged: (height, width); unpool: the pool of gradients that are put
+    at maxima; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or the windows' of
+    `pool`.
     """
     scratch, itemsize = Scratch(), layout.dtype.itemsize
     slack = TILE_ROWS * a_row + 2 * layout.deep(1)
-    elements = staged[0] * staged[1] * pitch + segments.blocks * layout.deep(1) + slack
+    elements = (staged[0] + 1) * staged[1] * pitch + segments.blocks * layout.deep(1) + slack
     scratch.take(-(-elements // 2))
-    windows, put = NO_WINDOWS, (0, 0)
+    windows = NO_WINDOWS
     if unpool is not None:
-        of, size = unpool
-        row = min(layout.panel, layout.padded(source[0]))
-        put = (scratch.take(size[0] * size[1] * row), row)
-        windows = _windows(layout, of, of.output[0], size[1])
+        windows = _windows(layout, unpool, unpool.output[0], grid.to_line, grid.to_place)
     step = 1 if pool is None else pool.stride[0]
     width = min(layout.panel, layout.padded(columns))
     cut = bands(shape[0], step * line * (width + a_row * bool(patches.lines) // 2), STRIP // itemsize)
@@ -164,7 +159,7 @@ def _correlation(
     grid = grid.flat
     spill = 2 * layout.lanes if not in_rows and pitch < 2 * layout.lanes else 0
     fields = [
-        int(in_rows), *source, *grid, pitch, spill, *windows, *put, zeroed, *patches, patched,
+        int(in_rows), *source, *grid, pitch, spill, *windows, zeroed, *patches, patched,
         _int32(layout, segments.offsets(layout.deep(1))), segments.total, a_row, line, columns,
         across, shape[1], step, high, layout.table(np.array(edges, np.int64)), len(cut), strip, shape[0] * shape[1],
         *(NO_WINDOWS if pool is None else _windows(layout, pool, tallest, line)),
@@ -187,15 +182,18 @@ def forward(layout, op):
     x, y = op.inputs[0], op.outputs[0]
     geometry, pool = op.attributes["geometry"], op.attributes["pool"]
     channels, in_rows = layout.columns(x), layout.in_rows(x)
-    staged, (sh, sw), ((top, _), (left, _)) = _staged_size(geometry, geometry.output), geometry.stride, geometry.padding
+    (sh, sw), ((top, _), (left, _)) = geometry.stride, geometry.padding
+    height, width = _staged_size(geometry, geometry.output)
+    width = max(left + geometry.image[1], width - left)  # the zeros behind a line are those before the next
+    width += -width % sw
     pitch = _pitch(layout, channels, in_rows)
-    segments, patches = _forward_segments(layout, geometry, channels, in_rows, staged[1])
-    a_row, line = sw * pitch, sh * staged[1] // sw
+    segments, patches = _forward_segments(layout, geometry, channels, in_rows, width)
+    a_row, line = sw * pitch, sh * width // sw
     if patches.lines:
         a_row, line = segments.blocks * layout.deep(1), patches.across
     return _correlation(
         layout, source=(channels, layout.positions(x)), in_rows=in_rows,
-        grid=_grid(geometry.image, staged, (1, 1), (top, left)), staged=staged, pitch=pitch, segments=segments,
+        grid=_grid(geometry.image, width, (1, 1), (top, left)), staged=(height, width), pitch=pitch, segments=segments,
         patches=patches, unpool=None, columns=layout.columns(y), a_row=a_row, line=line,
         shape=(pool or geometry).output, pool=pool,
     )  # fmt: skip
@@ -205,16 +203,21 @@ def grad_input(layout, op):
     """Descriptor of a `conv_grad_input` op: a product with stride 1 on gradients that lie a stride apart."""
     dz, dx = op.inputs[0], op.outputs[0]
     geometry, pool = op.attributes["geometry"], op.attributes["pool"]
-    channels, apart = layout.columns(dz), geometry.stride != (1, 1)
-    pitch = layout.deep(channels) if apart else _pitch(layout, channels, False)
-    staged = tuple(size + extent - 1 for size, extent in zip(geometry.image, geometry.extent, strict=True))
-    origin = tuple(geometry.extent[axis] - 1 - geometry.padding[axis][0] for axis in range(2))
+    channels = layout.columns(dz)
+    pitch = _gradient_pitch(layout, geometry, channels)
+    # Zeros before the first gradient, or what of the image comes before all that it has to do with.
+    zeros = [extent - 1 - before for extent, (before, _) in zip(geometry.extent, geometry.padding, strict=True)]
+    origin, lead = [max(0, n) for n in zeros], [max(0, -n) for n in zeros]
+    reach = [n + size + extent - 1 for n, size, extent in zip(lead, geometry.image, geometry.extent, strict=True)]
+    reach[1] -= origin[1]  # the zeros behind a line are those before the next
+    span = [(n - 1) * stride + 1 for n, stride in zip(geometry.output, geometry.stride, strict=True)]
+    height, width = (max(reach[axis], origin[axis] + span[axis]) for axis in range(2))
+    segments = _segments(layout, geometry, channels, pitch, width)
     return _correlation(
         layout, source=(channels, layout.positions(dz)), in_rows=False,
-        grid=_grid(geometry.output, staged, geometry.stride, origin), staged=staged, pitch=pitch,
-        segments=_segments(layout, geometry, channels, pitch, staged[1], False), patches=NO_PATCHES,
-        unpool=None if pool is None else (pool, geometry.output), columns=layout.columns(dx), a_row=pitch,
-        line=staged[1], shape=geometry.image, pool=None,
+        grid=_grid(geometry.output, width, geometry.stride, origin), staged=(height, width), pitch=pitch,
+        segments=segments._replace(starts=segments.starts + (lead[0] * width + lead[1]) * pitch), patches=NO_PATCHES,
+        unpool=pool, columns=layout.columns(dx), a_row=pitch, line=width, shape=geometry.image, pool=None,
     )  # fmt: skip
 
 
@@ -264,8 +267,7 @@ def _long_rows(layout, geometry, channels, together):
     # Lines are packed in pairs of places: they start at even ones.
     margin = geometry.padding[1][0] % 2
     width = width + margin + (width + margin) % 2
-    grid = _grid(geometry.image, (height, width), (1, 1), (geometry.padding[0][0], geometry.padding[1][0] + margin))
-    grid = grid.flat
+    grid = _grid(geometry.image, width, (1, 1), (geometry.padding[0][0], geometry.padding[1][0] + margin)).flat
     end = grid.start + (grid.lines - 1) * grid.to_line + layout.deep(grid.across)  # a line is packed in whole blocks
     image = layout.deep(max(end, height * width))
     pitch, last = together * image, (geometry.output[0] - 1) * sh * width + (geometry.output[1] - 1) * sw
@@ -283,7 +285,7 @@ def _shifted_lines(layout, geometry, channels, together):
     size = layout.deep(geometry.output[1])
     line, margin = kw * channels * size, geometry.padding[1][0] % 2
     height, width = _staged_size(geometry, geometry.output)
-    grid = _grid(geometry.image, (height, width), (1, 1), (geometry.padding[0][0], geometry.padding[1][0]))
+    grid = _grid(geometry.image, width, (1, 1), (geometry.padding[0][0], geometry.padding[1][0]))
     shifts = Shifts(kw, size, dw, sw, margin, grid.start % width + margin)
     grid = grid._replace(start=grid.start // width * line, to_line=line)
     steps = sums(np.arange(geometry.output[0]) * sh * line, np.arange(0, size, layout.deep(1)))
@@ -340,10 +342,10 @@ def pack(layout, op):
 
 
 def transpose(layout, op):
-    """Numbers of a `conv_transpose` op: taps, channels and filters."""
-    W = op.inputs[0]
-    rows, filters = layout.shape(W)
-    channels = layout.plan.buffers[W].shape[-2]
-    taps = rows // channels
-    layout.packed(op.outputs[0], taps * layout.deep(filters), channels)
-    return [taps, channels, filters]
+    """Numbers of a `conv_transpose` op: taps of a segment, segments, blocks of each, channels and filters."""
+    W, geometry = op.inputs[0], op.attributes["geometry"]
+    filters, channels = layout.columns(W), layout.plan.buffers[W].shape[-2]
+    segments = _segments(layout, geometry, filters, _gradient_pitch(layout, geometry, filters), 0)
+    layout.packed(op.outputs[0], segments.total * layout.deep(1), channels)
+    layout.scratch(segments.taps * filters * min(layout.panel, layout.padded(channels)))
+    return [segments.taps, len(segments.starts), segments.blocks, channels, filters]

@@ -337,6 +337,10 @@ cdef extern from "fastnn.h" nogil:
         void (*pack_transposed)(
             int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
         ) noexcept nogil
+        void (*put_rows)(
+            int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,
+            const int32_t *tap, uint16_t *to, int64_t to_row,
+        ) noexcept nogil
         void (*put_pairs)(
             int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,
             const int32_t *tap, uint16_t *to, int64_t to_tile,

@@ -26,7 +26,7 @@ def conv(builder, x, filters, geometry, name, *, groups=1, bias=True, trainable=
     return z
 
 
-def _transpose(builder, W, groups):
+def _transpose(builder, W, geometry, groups):
     """WT[u,v,o,g*i+c] = W[u,v,c,g*j+o] for o < j, c < i channels of group g: the copy that the backward product reads.
 
     A depthwise kernel is its own.
@@ -35,7 +35,8 @@ def _transpose(builder, W, groups):
     if inputs == filters // groups == 1:
         return W
     WT = builder.buffer(f"{W}.T", (*kernel, filters // groups, groups * inputs), "transposed")
-    builder.emit(Op("conv_transpose", (W,), (WT,), {"groups": groups}, "columns"), section="prepare")
+    attributes = {"geometry": geometry, "groups": groups}
+    builder.emit(Op("conv_transpose", (W,), (WT,), attributes, "columns"), section="prepare")
     return WT
 
 
@@ -45,7 +46,7 @@ def _conv_gradient(builder, op, dz):
     dx = None
     if x in builder.dependent:
         dx = builder.batch(f"{x}.gradient", builder.shape(x))
-        WT = _transpose(builder, parameters[0], attributes["groups"])
+        WT = _transpose(builder, parameters[0], attributes["geometry"], attributes["groups"])
         inner = Op("conv_grad_input", (dz, WT), (dx,), attributes | {"activation": None})
         builder.emit(inner.with_(multiply_adds=op.multiply_adds))
     if parameters[0] in builder.parameters:

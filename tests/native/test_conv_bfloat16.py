@@ -43,7 +43,8 @@ class Rounded(Case):
             attributes = {"geometry": self.geometry, "in_rows": self.layout == "rows", **ROUNDED}
             return (Op("conv_pack", ("W",), ("copy",), attributes, "columns"),)
         if kind == "conv_grad_input":
-            return (Op("conv_transpose", ("W",), ("WT",), {"groups": 1, **ROUNDED}, "columns"),)
+            attributes = {"geometry": self.geometry, "groups": 1, **ROUNDED}
+            return (Op("conv_transpose", ("W",), ("WT",), attributes, "columns"),)
         return ()
 
     def values(self, op, rows, dtype):
