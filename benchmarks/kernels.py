@@ -32,6 +32,7 @@ ALL_ISAS = _executor.isa_names(bfloat16=True)
 HAS_TORCH = find_spec("torch") is not None  # PyTorch's kernels are timed beside ours where it is installed
 REPEATS = 8, 1000  # least and most executions of the op in one call, enough for OPERATIONS or BYTES
 OPERATIONS, BYTES = 2e8, 4e7
+RUN = 16  # zeros side by side, as beside the strokes of a digit
 ROUNDS, BUDGET = (5, 15), 0.4  # least and most rounds, as many as take so many seconds
 PROBE = {"GFLOP/s": 2e8, "GB/s": 1e8}  # operations or bytes of each thread in a call of the probe: some milliseconds
 RATES = np.array([1e-3])
@@ -54,6 +55,8 @@ class Kernel:
         Bytes read and written, in float32; 0: every operand once.
     rounded : bool
         Whether the operands are rounded to bfloat16; a buffer "copy" then holds the packed weights "W".
+    zeros : float
+        Share of "x" that is zero, in runs; a buffer "bits" then tells what is not.
     """
 
     op: Op
@@ -62,6 +65,7 @@ class Kernel:
     operations: int = 0
     bytes: int = 0
     rounded: bool = False
+    zeros: float = 0.0
 
     def plan(self, repeats):
         """The op `repeats` times, after ops that fill its batch inputs from X and y."""
@@ -72,6 +76,8 @@ class Kernel:
             fill.append(_fill(source, name))
         if "copy" in buffers:
             fill.append(Op("pack", ("W",), ("copy",), {"precision": "bfloat16"}, "columns"))
+        if "bits" in buffers:
+            fill.append(Op("nonzero", ("x",), ("bits",)))
         return Plan("kernel", buffers, step=(*fill, *(self.op,) * repeats))
 
     @property
@@ -87,7 +93,7 @@ class Kernel:
 
     @property
     def batch_inputs(self):
-        return [name for name in self.op.inputs if self.operands[name][1] == "batch"]
+        return [name for name in self.op.inputs if self.operands[name][1] == "batch" and name != "bits"]
 
     def runner(self, plan, isa, threads, **options):
         runner = Runner(plan, dtype=np.float32, rows=self.rows, isa=isa, **options)
@@ -105,6 +111,7 @@ class Kernel:
                 runner.set(name, random.uniform(0.01, 1.0, shape))
         sources = [random.normal(size=(self.rows, *self.operands[name][0])) for name in self.batch_inputs]
         sources = [source.astype(np.float32) for source in sources] or [np.zeros((self.rows, 1), np.float32)]
+        sources[0].flat[np.repeat(random.random(-(-sources[0].size // RUN)) < self.zeros, RUN)[: sources[0].size]] = 0
         runner.bind(*sources)
         return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
 
