@@ -130,7 +130,7 @@ def lower(
         _backward(builder, forward, z, dz)
         _update(builder, purpose, optimizer, l1, l2, clip_norm, clip_value)
     update = whole_batch and purpose == "train" and clip_norm is None
-    plan = passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update)
+    plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows)
     if network.precision == "bfloat16":

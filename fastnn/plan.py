@@ -40,7 +40,7 @@ LAYOUTS = ("panels", "rows", "bfloat16", "bits")
 # Into how many parts a chunk's rows are cut where threads sum over rows: a fixed number, so that bits do not depend on
 # that of the threads.
 PARTS = 8
-SPLITS = ("rows", "columns", "parts", "one")
+SPLITS = ("rows", "columns", "halves", "parts", "one")
 ROLES = (
     "source",
     "batch",
@@ -92,9 +92,10 @@ class Op:
     """One operation: reads `inputs`, writes `outputs` (names of buffers, in the order ``fastnn.ops`` defines).
 
     `split` says how threads may share it: "rows" (each row on its own), "columns" (each column panel on its own,
-    over all rows), "parts" (each of the `parts` that a chunk's rows are cut into on its own, whatever the number of
-    threads) or "one" (a single thread). `barrier` asks every thread to wait for the others before it.
-    `multiply_adds` counts the multiplications fused with additions for one row.
+    over all rows), "halves" (each half of each row of x, cut before column `cut`, on its own), "parts" (each of the
+    `parts` that a chunk's rows are cut into on its own, whatever the number of threads) or "one" (a single thread).
+    `barrier` asks every thread to wait for the others before it. `multiply_adds` counts the multiplications fused with
+    additions for one row.
     """
 
     kind: str

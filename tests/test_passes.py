@@ -92,9 +92,28 @@ def test_a_writer_waits_for_readers():
 
 
 def test_wide_layers_are_shared_by_columns():
-    network = Network(784, (Dense(256, "relu"), Dense(16, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    network = Network(784, (Dense(512, "relu"), Dense(16, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128)
     assert [op.split for op in plan.step if op.kind == "dense"] == ["columns", "rows", "rows"]
+
+
+@pytest.mark.parametrize("rows", [None, 128])
+def test_long_rows_are_halved_for_any_number_of_threads(rows):
+    network = Network(784, (Dense(256, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=rows, sparse=True)
+    halves = [op for op in plan.step if op.split == "halves"]
+    assert [op.kind for op in halves] == ["gather", "nonzero", "dense"]
+    assert {op.attributes["cut"] for op in halves} == {384}
+    assert not any(op.barrier for op in halves)
+    assert [op.kind for op in plan.step][3:6] == ["add", "activation", "dense"]
+    assert plan.step[3].barrier
+
+
+@pytest.mark.parametrize("features, hidden", [(255, 64), (784, 63), (784, 393)])
+def test_short_rows_and_many_units_are_not_halved(features, hidden):
+    network = Network(features, (Dense(hidden, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam())
+    assert "halves" not in [op.split for op in plan.step]
 
 
 IMAGES = Network(

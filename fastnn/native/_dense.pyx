@@ -19,8 +19,8 @@ from fastnn.native._dense cimport (
     update_block,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, multiply, panel_stride, panel_width, panels, rows_of,
-    rows_of_panels, share,
+    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_of, multiply, panel_stride, panel_width,
+    panels, rows_of, rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -31,9 +31,11 @@ cdef enum:
 
 
 cdef inline void product(
-    const Op *op, const Step *step, int64_t depth, int64_t columns, const char *bias, char *c, Finish finish
+    const Op *op, const Step *step, const Half *part, int64_t depth, int64_t columns, const char *bias, char *c,
+    Finish finish,
 ) noexcept nogil:
-    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, (rows, depth) by (depth, columns).
+    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, (rows, depth) by (depth, columns),
+    or a part of the first buffer's columns.
 
     Where there is a sixth buffer, whole panels of the second matrix are read there, row-major with all columns.
     `finish` is called on n fresh elements at `offset` of c while they are in L1, where the op has an activation.
@@ -45,17 +47,17 @@ cdef inline void product(
     cdef const char *given = op.buffer[5]
     cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
     cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
-    cdef int64_t first = 0 if by_columns else first_row(step) * positions
-    cdef int64_t last = step.n * positions if by_columns else first + rows_of(step) * positions
+    cdef int64_t first = 0 if by_columns else part.first * positions
+    cdef int64_t last = step.n * positions if by_columns else first + part.rows * positions
     cdef fnn_gemm rows, g
-    rows_of_panels(k, op.buffer[0], depth, stride, &rows)
+    rows_of_panels(k, at(k, op.buffer[0], part.column // k.panel * stride), part.columns, stride, &rows)
     for p in range(first_panel, last_panel):
         width = panel_width(k, columns, p)
         base = p * stride
         g = rows
         g.a = at(k, g.a, first * g.a_row)
         g.tail = at(k, g.tail, first * g.tail_row)
-        g.b = at(k, op.buffer[1], p * depth * k.panel)
+        g.b = at(k, op.buffer[1], p * depth * k.panel + part.column * width)
         g.b_row = width
         if given != NULL and columns - p * k.panel >= k.panel:
             g.b = at(k, given, p * k.panel)
@@ -84,20 +86,22 @@ cdef void narrow_product(const Op *op, const Step *step, char *z) noexcept nogil
         activate(op, step, first * k.lanes, n * k.lanes)
 
 
-cdef void masked_product(const Op *op, const Step *step, char *z) noexcept nogil:
-    """z = x W + b without the zeros of x, for this thread's rows or columns.
+cdef void masked_product(
+    const Op *op, const Step *step, const Half *part, const char *bias, char *z
+) noexcept nogil:
+    """z = x W + b without the zeros of x, for this thread's rows or columns, or a part of the inputs.
 
     A panel of inputs after the other, so that the weights of two panels of outputs (32 KB) stay in the first cache.
     """
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], n = panels(k, outputs), p, q, width, panel, i
-    cdef int64_t stride = panel_stride(step, 1), first = first_row(step)
+    cdef int64_t stride = panel_stride(step, 1), first = part.first, start = part.column // k.panel
     cdef const uint64_t *bits = <const uint64_t *> op.buffer[6]
     cdef bint by_columns = op.number[2] != 0
     cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
     cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
     cdef fnn_masked g
-    g.rows, g.blocks = rows_of(step), 1
+    g.rows, g.blocks = part.rows, 1
     if by_columns:
         first, g.rows = 0, step.n
     g.mask_row, g.mask_block, g.a_step = 1, 0, 1
@@ -105,8 +109,8 @@ cdef void masked_product(const Op *op, const Step *step, char *z) noexcept nogil
         width = panel_width(k, outputs, p)
         if p + 1 < last_panel:
             width += panel_width(k, outputs, p + 1)
-        g.bias = at(k, op.buffer[2], p * k.panel)
-        for q in range(panels(k, inputs)):
+        g.bias = at(k, bias, p * k.panel) if bias != NULL else NULL
+        for q in range(start, panels(k, part.column + part.columns)):
             g.mask = bits + q * step.capacity + first
             g.a_row = panel_width(k, inputs, q)
             g.a = at(k, op.buffer[0], q * stride + first * g.a_row)
@@ -114,7 +118,7 @@ cdef void masked_product(const Op *op, const Step *step, char *z) noexcept nogil
                 panel = panel_width(k, outputs, p + i)
                 g.b[i] = at(k, op.buffer[1], block_offset(k, inputs, outputs, q, p + i))
                 g.c[i] = at(k, z, (p + i) * stride + first * panel)
-            g.accumulate = q > 0
+            g.accumulate = q > start
             k.masked[width // k.lanes](&g)
         for i in range(p, min(p + 2, last_panel) if op.number[3] >= 0 else p):
             panel = panel_width(k, outputs, i)
@@ -123,17 +127,27 @@ cdef void masked_product(const Op *op, const Step *step, char *z) noexcept nogil
 
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
+    cdef int64_t cut = op.number[6]
+    cdef int half
+    cdef Half part
+    cdef const char *bias
     if op.number[5]:
         narrow_product(op, step, z)
         return
-    if op.buffer[6] != NULL:
-        masked_product(op, step, z)
-        return
-    product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
+    for half in range(2 if cut else 1):
+        part = half_of(step, op.number[0], cut, half)
+        bias = NULL if half else op.buffer[2]
+        if cut:
+            z = op.buffer[3 + half]
+        if op.buffer[6] != NULL:
+            masked_product(op, step, &part, bias, z)
+        else:
+            product(op, step, &part, op.number[0], op.number[1], bias, z, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
-    product(op, step, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
+    cdef Half part = half_of(step, op.number[1], 0, 0)
+    product(op, step, &part, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
 
 
 cdef inline int64_t words_for(int64_t rows) noexcept nogil:
@@ -296,7 +310,7 @@ def bind_dense(op, layout):
     activation, parameters = _activation(op)
     turned = W in layout.turned
     numbers = [*layout.shape(W)[:: -1 if turned else 1], int(op.split == "columns"), activation]
-    numbers += [layout.positions(x), int(turned)]
+    numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0)]
     z = op.outputs[1] if len(op.outputs) > 1 else None
     return [x, W, b, op.outputs[0], z, None, _nonzero(op, turned)], numbers, parameters
 

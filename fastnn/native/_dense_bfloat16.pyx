@@ -12,8 +12,8 @@ from fastnn.native._dense cimport (
     Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_stride, panel_width, panels, row_span, rows_of,
-    share,
+    Half, Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, half_of, panel_stride, panel_width, panels,
+    row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
@@ -56,7 +56,8 @@ cdef inline int64_t pack_rows(
 
 
 cdef inline void product(
-    const Op *op, const Step *step, int64_t depth, int64_t columns, const char *bias, char *c, Finish finish
+    const Op *op, const Step *step, const Half *part, int64_t depth, int64_t columns, const char *bias, char *c,
+    Finish finish,
 ) noexcept nogil:
     """c = (first buffer) (second buffer) + bias for this thread's rows or columns, see _dense.pyx."""
     cdef const fnn_kernels *k = step.kernels
@@ -65,20 +66,22 @@ cdef inline void product(
     cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
     cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
     cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
-    cdef int64_t first = 0 if by_columns else first_row(step) * positions
-    cdef int64_t rows = (step.n if by_columns else rows_of(step)) * positions
+    cdef int64_t first = 0 if by_columns else part.first * positions
+    cdef int64_t rows = (step.n if by_columns else part.rows) * positions
     cdef uint16_t *a = <uint16_t *> step.scratch
     cdef fnn_bfloat16_product g
     memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = 2 * k.lanes
-    g.a_block = pack_rows(step, op.buffer[0], depth, stride, first, rows, a)
-    g.blocks = blocks_of(k, depth)
-    g.b_tile = g.blocks * square(k)
+    g.a_block = pack_rows(
+        step, at(k, op.buffer[0], part.column // k.panel * stride), part.columns, stride, first, rows, a
+    )
+    g.blocks = blocks_of(k, part.columns)
+    g.b_tile = blocks_of(k, depth) * square(k)
     step.bfloat16.enter()
     for p in range(first_panel, last_panel):
         width = panel_width(k, columns, p)
         base = p * stride + first * width
-        g.b = packed_at(k, op.buffer[1], depth, 0, p * k.panel)
+        g.b = packed_at(k, op.buffer[1], depth, part.column // (2 * k.lanes), p * k.panel)
         g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
         g.c_row = width
         g.tiles = width // k.lanes
@@ -97,11 +100,19 @@ cdef inline void product(
 
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
-    product(op, step, op.number[0], op.number[1], op.buffer[2], z, activate)
+    cdef int64_t cut = op.number[6]
+    cdef int half
+    cdef Half part
+    for half in range(2 if cut else 1):
+        part = half_of(step, op.number[0], cut, half)
+        if cut:
+            z = op.buffer[3 + half]
+        product(op, step, &part, op.number[0], op.number[1], NULL if half else op.buffer[2], z, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
-    product(op, step, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
+    cdef Half part = half_of(step, op.number[1], 0, 0)
+    product(op, step, &part, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
 
 
 # The operands of a thread's weight gradients in its scratch, behind a block of gradients: the block of x that is at

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, fnn_philox, panel_stride, panel_width, panels, rows_of,
+    Half, Op, Step, at, first_row, fnn_kernels, fnn_philox, half_of, panel_stride, panel_width, panels, rows_of,
 )
 
 
@@ -45,18 +45,21 @@ cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n,
 
 
 cdef void gather_rows(
-    const Op *op, const Step *step, const char *source, int64_t row, int64_t itemsize
+    const Op *op, const Step *step, const Half *part, const char *source, int64_t row, int64_t itemsize
 ) noexcept nogil:
-    """Rows of `row` elements into a buffer of number[0] columns and number[1] positions (0: in one piece)."""
+    """Some columns of rows of `row` elements into a buffer of number[1] positions (0: in one piece)."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0], positions = op.number[1], start = first_row(step), i, n
-    cdef int64_t stop = start + rows_of(step), stride = panel_stride(step, positions)
+    cdef int64_t columns = part.columns, positions = op.number[1], start = part.first, i, n
+    cdef int64_t stop = start + part.rows, stride = panel_stride(step, positions)
     cdef int64_t[BLOCK] index
     while start < stop:
         n = min(BLOCK, stop - start)
         find_rows(step, op.number[2], start, n, index)
         if positions <= 1:
-            k.gather(n, columns, index, source, row, itemsize, op.scalar[0], op.buffer[0], stride, start)
+            k.gather(
+                n, columns, index, source + part.column * itemsize, row, itemsize, op.scalar[0],
+                at(k, op.buffer[0], part.column // k.panel * stride), stride, start,
+            )
         for i in range(n if positions > 1 else 0):
             k.gather(
                 positions, columns, NULL, source + index[i] * row * itemsize, columns, itemsize, op.scalar[0],
@@ -65,8 +68,8 @@ cdef void gather_rows(
         start += n
 
 
-cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
-    """Writes the rows of a CSR matrix as dense rows of the batch: only a batch is ever dense.
+cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept nogil:
+    """Writes columns of rows of a CSR matrix as dense rows of the batch: only a batch is ever dense.
 
     Repeated entries add up.
     """
@@ -74,13 +77,15 @@ cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t columns = op.number[0], r, p, i, j, width, source
     cdef char *element
     cdef double value
-    for r in range(first_row(step), first_row(step) + rows_of(step)):
-        for p in range(panels(k, columns)):
+    for r in range(part.first, part.first + part.rows):
+        for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
             width = panel_width(k, columns, p)
             memset(at(k, op.buffer[0], p * step.capacity * k.panel + r * width), 0, width * k.itemsize)
         find_rows(step, op.number[2], r, 1, &source)
         for i in range(step.X_start[source], step.X_start[source + 1]):
             j = step.X_column[i]
+            if not part.column <= j < part.column + part.columns:
+                continue
             p = j // k.panel
             width = panel_width(k, columns, p)
             element = at(k, op.buffer[0], p * step.capacity * k.panel + r * width + j - p * k.panel)
@@ -89,10 +94,14 @@ cdef void gather_csr(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void gather(const Op *op, const Step *step) noexcept nogil:
-    if step.X_start != NULL:
-        gather_csr(op, step)
-    else:
-        gather_rows(op, step, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
+    cdef int half
+    cdef Half part
+    for half in range(2 if op.number[4] else 1):
+        part = half_of(step, op.number[0], op.number[4], half)
+        if step.X_start != NULL:
+            gather_csr(op, step, &part)
+        else:
+            gather_rows(op, step, &part, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
 
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
@@ -119,10 +128,11 @@ cdef void gather_target(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t outputs = op.number[0], positions = op.number[1], r, p, j, width
     cdef double on = op.scalar[1], off = op.scalar[2]
     cdef char *element
+    cdef Half whole = half_of(step, outputs, 0, 0)
     if op.number[3]:
         gather_classes(op, step)
         return
-    gather_rows(op, step, step.y, outputs * positions, step.y_itemsize)
+    gather_rows(op, step, &whole, step.y, outputs * positions, step.y_itemsize)
     if on == 1.0 and off == 0.0:
         return
     for r in range(first_row(step) * positions, (first_row(step) + rows_of(step)) * positions):
@@ -162,7 +172,7 @@ def bind_rows(op, layout):
 
 def bind_gather(op, layout):
     buffers, numbers, scalars = bind_rows(op, layout)
-    return buffers, [*numbers, op.attributes.get("first", 0)], scalars
+    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0)], scalars
 
 
 def bind_gather_target(op, layout):

@@ -2,23 +2,25 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, first_row, panels, row_span, rows_of
+from fastnn.native.kernels cimport Half, Op, Step, at, fnn_kernels, half_of, panel_stride, panel_width, panels
 
 
 cdef void nonzero(const Op *op, const Step *step) noexcept nogil:
     """A word for each row of a panel, panel after panel."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t p, start, width
-    for p in range(panels(k, op.number[0])):
-        start = row_span(step, op.number[0], 1, p, &width)
+    cdef int64_t columns = op.number[0], cut = op.number[1], p, width
+    cdef Half h
+    for p in range(panels(k, columns)):
+        width = panel_width(k, columns, p)
+        h = half_of(step, columns, cut, cut and p * k.panel >= cut)
         k.nonzero(
-            rows_of(step), width, at(k, op.buffer[0], start),
-            <uint64_t *> op.buffer[1] + p * step.capacity + first_row(step),
+            h.rows, width, at(k, op.buffer[0], p * panel_stride(step, 1) + h.first * width),
+            <uint64_t *> op.buffer[1] + p * step.capacity + h.first,
         )
 
 
 def bind_nonzero(op, layout):
-    return [op.inputs[0], op.outputs[0]], [layout.columns(op.inputs[0])], []
+    return [op.inputs[0], op.outputs[0]], [layout.columns(op.inputs[0]), op.attributes.get("cut", 0)], []
 
 
 OPS = {"nonzero": (<size_t> &nonzero, bind_nonzero)}

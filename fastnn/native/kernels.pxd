@@ -464,6 +464,21 @@ cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     return share(step.n, step.thread + 1, step.threads) - first_row(step)
 
 
+cdef struct Half:            # this thread's rows of some columns of a matrix
+    int64_t column, columns, first, rows
+
+
+cdef inline Half half_of(const Step *step, int64_t columns, int64_t cut, int half) noexcept nogil:
+    """Of the columns before (0) or from (1) `cut` on, which are shared as twice as many rows; with cut 0 of all."""
+    cdef int64_t start = half * step.n, total = 2 * step.n if cut else step.n
+    cdef Half h
+    h.column = cut if half else 0
+    h.columns = (cut if cut and not half else columns) - h.column
+    h.first = max(share(total, step.thread, step.threads) - start, <int64_t> 0)
+    h.rows = max(min(share(total, step.thread + 1, step.threads) - start, step.n) - h.first, <int64_t> 0)
+    return h
+
+
 cdef inline int64_t panel_stride(const Step *step, int64_t positions) noexcept nogil:
     """Distance between the starts of a batch buffer's panels."""
     return step.capacity * positions * step.kernels.panel

@@ -36,6 +36,11 @@ def in_parts(x, parts):
 
 def _dense(op, buffers, step):
     x, W = operands(op, *(buffers[name] for name in op.inputs[:2]))
+    cut = op.attributes.get("cut")
+    if cut:
+        buffers[op.outputs[0]] = product(x[:, :cut], W[:cut]) + buffers[op.inputs[2]]
+        buffers[op.outputs[1]] = product(x[:, cut:], W[cut:])
+        return
     z = product(x, W) + buffers[op.inputs[2]]
     buffers[op.outputs[0]] = activation.apply(op.attributes["activation"], z)
     if len(op.outputs) == 2:
