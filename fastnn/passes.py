@@ -11,6 +11,8 @@ from dataclasses import replace
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Buffer, Op
 
+RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
+
 
 def pool_first(builder):
     """The forward ops with increasing activations moved behind the max pool that follows: fewer numbers to activate."""
@@ -54,6 +56,7 @@ def fuse(plan, *, update=False):
     plan = _fuse_activations(plan)
     plan = _fuse_pool_gradients(plan)
     plan = _fuse_activation_gradients(plan)
+    plan = _fuse_last_steps(plan)
     if update:
         plan = _fuse_updates(plan)
     used = {name for op in plan.ops for name in op.inputs + op.outputs}
@@ -135,6 +138,21 @@ def _fuse_activation_gradients(plan):
         if fits and last.outputs[0] == op.inputs[0] and readers[op.inputs[0]] == 1:
             attributes = last.attributes | {"activation": op.attributes["activation"]}
             ops[-1] = last.with_(inputs=(*last.inputs, op.inputs[1]), outputs=op.outputs, attributes=attributes)
+        else:
+            ops.append(op)
+    return plan.with_(step=tuple(ops))
+
+
+def _fuse_last_steps(plan):
+    """last_step_grad dy -> dh and the gradient of the cell whose last step that is: it starts from dy, and no sequence of
+    zeros is written and read. Gradients that are cut off between would take a later start with them."""
+    readers, ops = _readers(plan), []
+    for op in plan.step:
+        last = ops[-1] if ops else None
+        fits = last is not None and last.kind == "last_step_grad" and op.kind in RECURRENT_GRADIENTS
+        fits = fits and last.outputs == op.inputs[:1] and readers[last.outputs[0]] == 1
+        if fits and op.attributes["truncate"] is None and op.attributes["reverse"] == last.attributes["reverse"]:
+            ops[-1] = op.with_(inputs=last.inputs[:1] + op.inputs[1:], attributes=op.attributes | {"last": True})
         else:
             ops.append(op)
     return plan.with_(step=tuple(ops))

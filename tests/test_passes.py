@@ -18,6 +18,7 @@ from fastnn.layers import (
     LastStep,
     MaxPool2D,
     Residual,
+    SimpleRNN,
     TimeDistributed,
 )
 from fastnn.losses import LogLoss
@@ -220,3 +221,37 @@ def test_a_row_goes_through_all_its_steps_without_waiting_and_weights_wait_for_a
     assert [op.kind for op in waiting] == ["dense_grad_weights"], "the first of the ops that sum over rows"
     first = plan.step.index(waiting[0])
     assert {op.split for op in plan.step[:first]} == {"rows"} and {op.split for op in plan.step[first:]} == {"columns"}
+
+
+def last_steps(layer, **options):
+    plan = lower(sequences(*layer, Dense(2), **options), "gradient", one_hot=True)
+    cells = [op for op in plan.step if op.kind in passes.RECURRENT_GRADIENTS]
+    return kinds(plan.step).count("last_step_grad"), [op.attributes.get("last", False) for op in cells]
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+def test_the_gradient_of_a_last_step_goes_right_into_its_cell(lengths):
+    assert last_steps([LSTM(4)], lengths=lengths) == (0, [True])
+    assert last_steps([GRU(4, True), SimpleRNN(3)], lengths=lengths) == (0, [True, False])
+    assert last_steps([Bidirectional(GRU(4))], lengths=lengths) == (0, [True, True])
+    assert last_steps([Bidirectional(GRU(4, True)), LastStep()], lengths=lengths) == (1, [False, False])
+    assert last_steps([GRU(4, truncate=5)], lengths=lengths) == (1, [False]), "sequences start between the cuts"
+
+
+@pytest.mark.parametrize("layer", [LSTM(4), GRU(4), SimpleRNN(4), Bidirectional(LSTM(3))], ids=str)
+def test_fusing_last_steps_keeps_the_numbers(monkeypatch, layer):
+    gradients = []
+    for fused in (True, False):
+        with monkeypatch.context() as patch:
+            if not fused:
+                patch.setattr(passes, "fuse", unfused)
+            plan = lower(sequences(layer, Dense(2), lengths=True), "gradient", one_hot=True)
+        rng = np.random.default_rng(0)
+        runner = Runner(plan, dtype=np.float64, rows=9)
+        for name in plan.parameters:
+            runner.set(name, rng.uniform(-1, 1, plan.buffers[name].shape))
+        X = np.hstack([rng.standard_normal((9, 36)), rng.integers(1, 13, (9, 1))])
+        runner.bind(X, rng.integers(0, 2, 9))
+        runner.loss_and_gradient()
+        gradients.append(np.concatenate([runner.get(plan.gradients[name]).ravel() for name in plan.parameters]))
+    assert np.array_equal(*gradients)

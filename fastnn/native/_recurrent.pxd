@@ -20,7 +20,7 @@ cdef enum:
 
 # The numbers of a cell's ops.
 cdef enum:
-    CELL, TIME, CHANNELS, UNITS, GATES, LINES_OF_STEP, REVERSE, TRUNCATE, ACTIVATION
+    CELL, TIME, CHANNELS, UNITS, GATES, LINES_OF_STEP, REVERSE, TRUNCATE, ACTIVATION, LAST
 
 
 # Sequences side by side, longest first: the i-th is row[i] of the chunk, and length[i] of its steps count.
@@ -227,9 +227,10 @@ cdef inline void run_cell_grad(
     cell.c = place(step, op.buffer[3], time, units, 1, p, t)
     cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
     cell.dgates = place(step, op.buffer[7], time, units, lines, p, t)
-    k.add_lines(
-        n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
-    )
+    if not op.number[LAST]:
+        k.add_lines(
+            n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
+        )
     if op.number[CELL] == LSTM:
         k.lstm_cell_grad(&cell)
     elif op.number[CELL] == GRU:
@@ -246,7 +247,8 @@ cdef inline void run_cell_grad(
 cdef inline void run_rows_grad(
     const Op *op, const Step *step, int64_t first, int64_t n, Carry carry
 ) noexcept nogil:
-    """Sequences first ... first + n, from their last step back to their first."""
+    """Sequences first ... first + n, from their last step back to their first. A gradient of the last state alone waits
+    in dh until a sequence starts."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], truncate = op.number[TRUNCATE], i, t, p
     cdef int64_t size = n * padded(k, units)
@@ -258,6 +260,8 @@ cdef inline void run_rows_grad(
     memset(room, 0, 2 * size * k.itemsize)
     s.dh = take_room(k, &room, size)
     s.dc = take_room(k, &room, size)
+    if op.number[LAST]:
+        load_step(op, step, &rows, n, op.buffer[0], 1, units, 0, s.dh)
     s.dheard, s.mask = NULL, NULL
     if op.buffer[5] != NULL:
         s.dheard = take_room(k, &room, size)

@@ -191,31 +191,21 @@ cdef inline void add_gradient(
 
 
 cdef void gradients_of_line(
-    const Op *op, const Step *step, int64_t line, int64_t p, int64_t first, int64_t last
+    const Op *op, const Step *step, int64_t line, int64_t p, int64_t first, int64_t last, const Stretch *s
 ) noexcept nogil:
-    """What one line of dgates yields with the blocks first ... last of x and h, stretch by stretch of DEPTH steps or
-    less; the sums of dgates go with the first block."""
+    """What one line of a stretch's dgates yields with the blocks first ... last of x and h; the sums of dgates go with
+    the first block."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t steps = op.number[STEPS], of_x = panels(k, op.number[INPUTS]), block, gate
-    cdef Stretch s
-    s.row = 0
-    while s.row < step.n:
-        s.rows = min(step.n - s.row, max(1, DEPTH // steps))
-        s.t = 0
-        while s.t < steps:
-            s.depth = min(<int64_t> DEPTH, steps - s.t)
-            pack(op, step, line, p, &s)
-            for block in range(first, last):
-                gate = gate_of(op, line, block >= of_x)
-                if gate >= 0:
-                    add_gradient(op, step, p, &s, block >= of_x, gate, block - of_x if block >= of_x else block)
-            if first == 0:
-                k.column_sum(
-                    s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True,
-                    sums_of(op, step, line, p),
-                )
-            s.t += s.depth
-        s.row += s.rows
+    cdef int64_t of_x = panels(k, op.number[INPUTS]), block, gate
+    pack(op, step, line, p, s)
+    for block in range(first, last):
+        gate = gate_of(op, line, block >= of_x)
+        if gate >= 0:
+            add_gradient(op, step, p, s, block >= of_x, gate, block - of_x if block >= of_x else block)
+    if first == 0:
+        k.column_sum(
+            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True, sums_of(op, step, line, p)
+        )
 
 
 cdef inline void clear_gradient(
@@ -230,7 +220,7 @@ cdef inline void clear_gradient(
         memset(gradient, 0, min(k.panel, inputs - block * k.panel) * width * k.itemsize)
 
 
-cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
+cdef void gradients_of_stretch(const Op *op, const Step *step, const Stretch *s) noexcept nogil:
     """Of the tasks (panel, line of dgates, block of x or h), neighbours read the same dgates."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = of_x + panels(k, op.number[OUTPUTS])
@@ -240,13 +230,28 @@ cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
     while task < stop:
         p, line, first = task // (lines * blocks), task // blocks % lines, task % blocks
         last = min(blocks, first + stop - task)
-        if step.chunk == 0:
+        if step.chunk == 0 and s.row == 0 and s.t == 0:
             for block in range(first, last):
                 clear_gradient(op, step, line, p, block >= of_x, block - of_x if block >= of_x else block)
             if first == 0:
                 memset(sums_of(op, step, line, p), 0, panel_width(k, op.number[OUTPUTS], p) * k.itemsize)
-        gradients_of_line(op, step, line, p, first, last)
+        gradients_of_line(op, step, line, p, first, last, s)
         task += last - first
+
+
+cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
+    """Stretch by stretch of DEPTH steps or less, whose x and h come from memory once for all tasks."""
+    cdef int64_t steps = op.number[STEPS]
+    cdef Stretch s
+    s.row = 0
+    while s.row < step.n:
+        s.rows = min(step.n - s.row, max(1, DEPTH // steps))
+        s.t = 0
+        while s.t < steps:
+            s.depth = min(<int64_t> DEPTH, steps - s.t)
+            gradients_of_stretch(op, step, &s)
+            s.t += s.depth
+        s.row += s.rows
 
 
 cdef void masked_states(const Op *op, const Step *step) noexcept nogil:
@@ -274,13 +279,13 @@ cdef void transpose_gates(const Op *op, const Step *step) noexcept nogil:
         )
 
 
-def _cell_numbers(op, layout, h, cell, gates, lines, channels=0):
-    time, units = layout.plan.buffers[h].shape
+def _cell_numbers(op, layout, sequence, cell, gates, lines, channels=0):
+    time, *_, units = layout.plan.buffers[sequence].shape
     attributes = op.attributes
     name, *parameters = attributes["activation"] or (None,)
     activation = -1 if name is None else activation_id(name)
     numbers = [cell, time, channels, units, gates, lines, int(attributes["reverse"]), attributes["truncate"] or 0]
-    return [*numbers, activation], parameters
+    return [*numbers, activation, int(attributes.get("last", False))], parameters
 
 
 def _operands(op):
@@ -312,7 +317,7 @@ def bind_recurrent_grad(op, layout, packed=0):
     cell, gates, lines = CELLS[op.kind.removesuffix("_grad")]
     (dh, UT, *saved), mask, lengths = _operands(op)
     kept, state = saved if len(saved) == 2 else (None, saved[0])
-    numbers, scalars = _cell_numbers(op, layout, dh, cell, gates, lines)
+    numbers, scalars = _cell_numbers(op, layout, op.outputs[0], cell, gates, lines)
     _scratch(layout, (4 + gates) * layout.padded(layout.columns(dh)), packed)
     return [dh, UT, kept, state, None, mask, lengths, op.outputs[0]], numbers, scalars
 

@@ -10,6 +10,7 @@ from fastnn.reference import activation
 from fastnn.reference.activation import logistic
 from fastnn.reference.bfloat16 import bfloat16, operands
 from fastnn.reference.dense import accumulate, product, row_sum
+from fastnn.reference.steps import at_last_step
 
 
 def _operands(op, buffers):
@@ -119,6 +120,8 @@ def _backward(cell, state_lines):
 
     def run(op, buffers, step):
         (dh, UT, *saved), mask, lengths = _operands(op, buffers)
+        if op.attributes.get("last"):
+            dh = at_last_step(dh, buffers[op.outputs[0]].shape[1], lengths, op.attributes["reverse"])
         UT, zero = _with_gates(*operands(op, UT)), dh.dtype.type(0)
         reverse, truncate = op.attributes["reverse"], op.attributes["truncate"]
         time, order = dh.shape[1], list(_steps(dh.shape[1], op.attributes["reverse"]))

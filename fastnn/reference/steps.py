@@ -10,23 +10,30 @@ def _lengths(op, buffers, x):
     return lengths, np.arange(x.shape[1])[:, np.newaxis] < lengths[:, np.newaxis]
 
 
-def _chosen(op, buffers, x):
+def _chosen(lengths, reverse):
     """The step that `last_step` chooses, (n, 1, 1)."""
-    lengths, _ = _lengths(op, buffers, x)
-    last = np.zeros_like(lengths) if op.attributes["reverse"] else lengths - 1
+    last = np.zeros_like(lengths) if reverse else lengths - 1
     return last[:, np.newaxis]
 
 
 def _last_step(op, buffers, step):
     x = buffers[op.inputs[0]]
-    buffers[op.outputs[0]] = np.take_along_axis(x, _chosen(op, buffers, x), axis=1)[:, 0]
+    lengths, _ = _lengths(op, buffers, x)
+    buffers[op.outputs[0]] = np.take_along_axis(x, _chosen(lengths, op.attributes["reverse"]), axis=1)[:, 0]
+
+
+def at_last_step(dy, time, lengths=None, reverse=False):
+    """A gradient (n, channels) in a sequence (n, time, channels) of zeros."""
+    dx = np.zeros((len(dy), time, dy.shape[-1]), dy.dtype)
+    lengths = np.full((len(dy), 1), time) if lengths is None else lengths.astype(np.int64)
+    np.put_along_axis(dx, _chosen(lengths, reverse), dy[:, np.newaxis], axis=1)
+    return dx
 
 
 def _last_step_grad(op, buffers, step):
-    dy = buffers[op.inputs[0]]
-    dx = _zeros(op, buffers, dy)
-    np.put_along_axis(dx, _chosen(op, buffers, dx), dy[:, np.newaxis], axis=1)
-    buffers[op.outputs[0]] = dx
+    dy, *lengths = (buffers[name] for name in op.inputs)
+    time = buffers[op.outputs[0]].shape[1]
+    buffers[op.outputs[0]] = at_last_step(dy, time, *lengths, reverse=op.attributes["reverse"])
 
 
 def _zeros(op, buffers, dy):
