@@ -18,16 +18,20 @@ static void NAME(lstm_cell)(const fnn_cell *s)
         real *c = s->c ? FNN_LINE(s->c, 1) : state;
         FNN_GATES(z);
         FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j++) {
-            const real input = NAME(logistic)(z[j]), forget = NAME(logistic)(z[z_line + j]);
-            const real change = NAME(tanh)(z[2 * z_line + j]), output = NAME(logistic)(z[3 * z_line + j]);
-            const real cell = forget * state[j] + input * change, y = output * NAME(tanh)(cell);
-            gates[j] = input;
-            gates[line + j] = forget;
-            gates[2 * line + j] = change;
-            gates[3 * line + j] = output;
-            state[j] = c[j] = cell;
-            after[j] = h[j] = y;
+        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
+            const gate input = NAME(logistic_of)(NAME(take)(z + j));
+            const gate forget = NAME(logistic_of)(NAME(take)(z + z_line + j));
+            const gate change = NAME(tanh_of)(NAME(take)(z + 2 * z_line + j));
+            const gate output = NAME(logistic_of)(NAME(take)(z + 3 * z_line + j));
+            const gate cell = forget * NAME(take)(state + j) + input * change, y = output * NAME(tanh_of)(cell);
+            NAME(put)(gates + j, input);
+            NAME(put)(gates + line + j, forget);
+            NAME(put)(gates + 2 * line + j, change);
+            NAME(put)(gates + 3 * line + j, output);
+            NAME(put)(state + j, cell);
+            NAME(put)(c + j, cell);
+            NAME(put)(after + j, y);
+            NAME(put)(h + j, y);
         }
     }
 }
@@ -40,14 +44,17 @@ static void NAME(gru_cell)(const fnn_cell *s)
         const real *before = (const real *)s->before + i * width;
         FNN_GATES(z);
         FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j++) {
-            const real reset = NAME(logistic)(z[j]), keep = NAME(logistic)(z[z_line + j]), a = z[3 * z_line + j];
-            const real change = NAME(tanh)(z[2 * z_line + j] + reset * a), y = change + keep * (before[j] - change);
-            gates[j] = reset;
-            gates[line + j] = keep;
-            gates[2 * line + j] = change;
-            gates[3 * line + j] = a;
-            after[j] = h[j] = y;
+        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
+            const gate reset = NAME(logistic_of)(NAME(take)(z + j)), a = NAME(take)(z + 3 * z_line + j);
+            const gate keep = NAME(logistic_of)(NAME(take)(z + z_line + j));
+            const gate change = NAME(tanh_of)(NAME(take)(z + 2 * z_line + j) + reset * a);
+            const gate y = change + keep * (NAME(take)(before + j) - change);
+            NAME(put)(gates + j, reset);
+            NAME(put)(gates + line + j, keep);
+            NAME(put)(gates + 2 * line + j, change);
+            NAME(put)(gates + 3 * line + j, a);
+            NAME(put)(after + j, y);
+            NAME(put)(h + j, y);
         }
     }
 }
@@ -64,16 +71,24 @@ static void NAME(lstm_cell_grad)(const fnn_cell_grad *s)
         real *dz = (real *)s->dz + i * width, *dgates = FNN_LINE(s->dgates, 4);
         const real *gates = FNN_LINE(s->gates, 4), *c = FNN_LINE(s->c, 1), *before = FNN_BEFORE();
         FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j++) {
-            const real input = gates[j], forget = gates[width + j], change = gates[2 * width + j];
-            const real output = gates[3 * width + j], y = NAME(tanh)(c[j]);
-            const real cell = dc[j] + dh[j] * output * (1 - y * y);
-            dgates[j] = dz[j] = cell * change * input * (1 - input);
-            dgates[width + j] = dz[line + j] = cell * before[j] * forget * (1 - forget);
-            dgates[2 * width + j] = dz[2 * line + j] = cell * input * (1 - change * change);
-            dgates[3 * width + j] = dz[3 * line + j] = dh[j] * y * output * (1 - output);
-            dc[j] = cell * forget;
-            dh[j] = 0;
+        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
+            const gate input = NAME(take)(gates + j), forget = NAME(take)(gates + width + j);
+            const gate change = NAME(take)(gates + 2 * width + j), output = NAME(take)(gates + 3 * width + j);
+            const gate y = NAME(tanh_of)(NAME(take)(c + j)), dy = NAME(take)(dh + j);
+            const gate cell = NAME(take)(dc + j) + dy * output * (1 - y * y);
+            const gate di = cell * change * input * (1 - input);
+            const gate df = cell * NAME(take)(before + j) * forget * (1 - forget);
+            const gate dg = cell * input * (1 - change * change), d_o = dy * y * output * (1 - output);
+            NAME(put)(dz + j, di);
+            NAME(put)(dgates + j, di);
+            NAME(put)(dz + line + j, df);
+            NAME(put)(dgates + width + j, df);
+            NAME(put)(dz + 2 * line + j, dg);
+            NAME(put)(dgates + 2 * width + j, dg);
+            NAME(put)(dz + 3 * line + j, d_o);
+            NAME(put)(dgates + 3 * width + j, d_o);
+            NAME(put)(dc + j, cell * forget);
+            NAME(put)(dh + j, NAME(take)(zeros));
         }
     }
 }

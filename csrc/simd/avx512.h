@@ -23,4 +23,9 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 }
 #if defined(__GNUC__)
 #define FNN_RECIPROCAL(x) (vec)_mm512_rcp14_ps((__m512)(x))
+/* x * 2^power of whole powers, infinities and zeros included. */
+#define FNN_SCALED(x, power) (vec)_mm512_scalef_ps((__m512)(x), (__m512)(power))
+/* The second one where either is not a number. */
+#define FNN_LESSER(a, b) (vec)_mm512_min_ps((__m512)(a), (__m512)(b))
+#define FNN_GREATER(a, b) (vec)_mm512_max_ps((__m512)(a), (__m512)(b))
 #endif

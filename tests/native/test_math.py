@@ -23,6 +23,8 @@ EXACT = {
     "log1p": np.log1p,
     "tanh": np.tanh,
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh_gate": np.tanh,
+    "logistic_gate": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": softplus,
     "normal_distribution": lambda x: special.ndtr(x.astype(np.float64)),
 }
