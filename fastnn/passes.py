@@ -144,8 +144,8 @@ def _fuse_activation_gradients(plan):
 
 
 def _fuse_last_steps(plan):
-    """last_step_grad dy -> dh and the gradient of the cell whose last step that is: it starts from dy, and no sequence of
-    zeros is written and read. Gradients that are cut off between would take a later start with them."""
+    """last_step_grad dy -> dh and the gradient of the cell whose last step that is: it starts from dy, and no sequence
+    of zeros is written and read. Gradients that are cut off between would take a later start with them."""
     readers, ops = _readers(plan), []
     for op in plan.step:
         last = ops[-1] if ops else None
