@@ -185,12 +185,11 @@ FNN_INLINE void fnn_put_rows_of(int64_t taps, int64_t n, int64_t width, const fl
 {
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < width; j += FNN_LANES, dy += FNN_LANES, index += FNN_LANES) {
-            const vec gradient = NAME(load)(dy), place = NAME(load)(index);
             FNN_UNROLL
             for (int64_t t = 0; t < taps; t++) {
                 uint16_t *row = to + (window[i] + tap[t]) * to_row + j, rounded[FNN_LANES];
                 float chosen[FNN_LANES];
-                NAME(store)(chosen, NAME(where_equal)(place, NAME(broadcast)((float)t), gradient, NAME(zero)()));
+                FNN_EACH_LANE chosen[lane] = index[lane] == (float)t ? dy[lane] : 0;
                 if (to_row < FNN_LANES) {
                     fnn_round_row(chosen, rounded);
                     memcpy(row, rounded, to_row * sizeof *row);
