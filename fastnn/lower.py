@@ -132,7 +132,7 @@ def lower(
     update = whole_batch and purpose == "train" and clip_norm is None
     plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
-        plan = passes.split_wide_layers(plan, rows)
+        plan = passes.split_wide_layers(plan, rows, turns=network.precision == "bfloat16")
     if network.precision == "bfloat16":
         plan = passes.use_bfloat16(plan)
     elif sparse:

@@ -1,6 +1,7 @@
 """Fusions keep the numbers, barriers stand where threads could disturb each other."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_wide_layers_are_shared_by_columns():
     network = Network(784, (Dense(512, "relu"), Dense(16, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
     plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128)
     assert [op.split for op in plan.step if op.kind == "dense"] == ["columns", "rows", "rows"]
+    assert not any("turns" in op.attributes for op in plan.step + plan.update)
+
+
+def test_threads_take_turns_where_weights_outgrow_the_caches():
+    network = Network(1024, (Dense(1024, "relu"), Dense(1024, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    network = replace(network, precision="bfloat16")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128, whole_batch=True)
+    taking = [op for op in plan.step + plan.update if op.attributes.get("turns")]
+    assert [op.kind for op in taking] == ["dense", "dense", "dense_grad_input", "dense_update", "dense_update"]
+    assert {op.split for op in taking} == {"columns"}
 
 
 @pytest.mark.parametrize("rows", [None, 128])

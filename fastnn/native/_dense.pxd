@@ -4,7 +4,7 @@ threads share, and what follows the gradient of a block."""
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_step, padded, panel_stride, panel_width, panels, share,
+    Op, Step, at, fnn_kernels, fnn_step, fnn_take, padded, panel_stride, panel_width, panels, share,
 )
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -29,10 +29,33 @@ cdef inline int64_t block_offset(
     return p * rows * k.panel + block * k.panel * panel_width(k, columns, p)
 
 
+# Which panels are a thread's: all, because it has rows or blocks of its own; a fixed share of them; or those that it
+# takes in turns with the other threads.
+cdef enum:
+    ALL, COLUMNS, TURNS
+
+
 cdef struct Tasks:
     # This thread's (block of inputs, panel) tasks: task first + i is block (first + i) // panels, panel
     # first_panel + (first + i) % panels. Neighbours share a block, which the cache then holds for all panels.
     int64_t first_panel, panels, first, last
+    int64_t turns            # that the thread has begun
+
+
+cdef inline bint next_panels(const Step *step, int64_t n, int64_t split, int64_t group, Tasks *tasks) noexcept nogil:
+    """The next of n panels that are this thread's, `group` of them where threads take turns; False if there is none."""
+    cdef int64_t turn = tasks.turns, last = n
+    tasks.turns += 1
+    if split == TURNS:
+        if step.threads > 1:
+            turn = fnn_take(step.taken)
+        tasks.first_panel, last = min(n, turn * group), min(n, (turn + 1) * group)
+    elif turn > 0:
+        return False
+    elif split == COLUMNS:
+        tasks.first_panel, last = share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)
+    tasks.panels = last - tasks.first_panel
+    return tasks.panels > 0
 
 
 cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, int thread) noexcept nogil:
@@ -53,18 +76,29 @@ cdef inline Tasks share_tasks(const Step *step, int64_t inputs, int64_t outputs,
     """Equal parts of all weights, or all weights of the columns that are this thread's in the forward product."""
     cdef const fnn_kernels *k = step.kernels
     cdef Tasks tasks
-    tasks.first_panel, tasks.panels = 0, panels(k, outputs)
-    if own_columns:
-        tasks.first_panel = share(panels(k, outputs), step.thread, step.threads)
-        tasks.panels = share(panels(k, outputs), step.thread + 1, step.threads) - tasks.first_panel
-    if own_columns or step.threads == 1:
-        tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
-    else:
+    tasks.first_panel = tasks.turns = 0
+    next_panels(step, panels(k, outputs), COLUMNS if own_columns else ALL, 0, &tasks)
+    tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
+    if not own_columns and step.threads > 1:
         tasks.first = task_at(step, inputs, outputs, step.thread)
-        tasks.last = task_at(step, inputs, outputs, step.thread + 1)
-        if step.thread == step.threads - 1:
-            tasks.last = panels(k, inputs) * tasks.panels
+        if step.thread < step.threads - 1:
+            tasks.last = task_at(step, inputs, outputs, step.thread + 1)
     return tasks
+
+
+cdef inline bint next_tasks(
+    const Step *step, int64_t inputs, int64_t outputs, int64_t split, int64_t group, Tasks *tasks
+) noexcept nogil:
+    """The next tasks of this thread, all blocks of the panels of its turn or once its share; False if there is none."""
+    if split != TURNS and tasks.turns > 0:
+        return False
+    if split != TURNS:
+        tasks[0] = share_tasks(step, inputs, outputs, split == COLUMNS)
+        return tasks.first < tasks.last
+    if not next_panels(step, panels(step.kernels, outputs), split, group, tasks):
+        return False
+    tasks.first, tasks.last = 0, panels(step.kernels, inputs) * tasks.panels
+    return True
 
 
 cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_t *p) noexcept nogil:

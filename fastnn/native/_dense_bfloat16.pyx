@@ -9,18 +9,21 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, share_tasks, update_block,
+    TURNS, Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, next_panels,
+    next_tasks, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, half_of, panel_stride, panel_width, panels,
-    row_span, rows_of, share,
+    Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_of, panel_stride,
+    panel_width, panels, row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
 
 cdef enum:
     TILE_ROWS = 16   # A is read up to a multiple of so many rows
-    ROW_BLOCK = 64   # rows whose fresh outputs (16 KB a panel) are still in L1 when the activation reads them
+    STRIP = 64       # rows packed side by side: their outputs (16 KB a panel) are in L1 when the activation reads them
+    GROUP = 4        # panels that stay in L2 (1 MB at a depth of 2048) while all strips go by
+    UPDATE_GROUP = 2  # the same of an update, which also needs room for weights and moments
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -40,19 +43,37 @@ cdef inline uint16_t *packed_at(
     return <uint16_t *> packed + (column // k.lanes * blocks_of(k, depth) + block) * square(k)
 
 
-cdef inline int64_t pack_rows(
+cdef inline int64_t packed_strip(const fnn_kernels *k, int64_t depth) noexcept nogil:
+    """Elements of a packed strip."""
+    return STRIP * 2 * k.lanes * blocks_of(k, depth)
+
+
+cdef inline void pack_strip(
     const Step *step, const char *x, int64_t columns, int64_t stride, int64_t first, int64_t rows, uint16_t *to
 ) noexcept nogil:
-    """Packs some rows of a panel matrix as A with `columns` as depth; returns the elements from block to block."""
+    """Packs up to STRIP rows of a panel matrix as A with `columns` as depth, all STRIP rows of a block side by side."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t p, width, to_block = (rows + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS * 2 * k.lanes
+    cdef int64_t p, width
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
         step.bfloat16.pack_rows(
             rows, width, <const float *> at(k, x, p * stride + first * width), width,
-            to + p * k.panel // (2 * k.lanes) * to_block, 2 * k.lanes, to_block,
+            to + p * k.panel * STRIP, 2 * k.lanes, STRIP * 2 * k.lanes,
         )
-    return to_block
+
+
+cdef inline void pack_strips(
+    const Step *step, const char *x, int64_t columns, int64_t stride, int64_t rows, uint16_t *to
+) noexcept nogil:
+    """Packs all rows for all threads."""
+    cdef int64_t size = packed_strip(step.kernels, columns), strip, first
+    fnn_barrier_wait(step.barrier, step.threads)  # until nobody reads what was there
+    strip = fnn_take(step.taken + 1)
+    while strip * STRIP < rows:
+        first = strip * STRIP
+        pack_strip(step, x, columns, stride, first, min(<int64_t> STRIP, rows - first), to + strip * size)
+        strip = fnn_take(step.taken + 1)
+    fnn_barrier_wait(step.barrier, step.threads)
 
 
 cdef inline void product(
@@ -61,40 +82,45 @@ cdef inline void product(
 ) noexcept nogil:
     """c = (first buffer) (second buffer) + bias for this thread's rows or columns, see _dense.pyx."""
     cdef const fnn_kernels *k = step.kernels
-    cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
-    cdef int64_t n = panels(k, columns), p, width, r, block, base
-    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
-    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
-    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
-    cdef int64_t first = 0 if by_columns else part.first * positions
-    cdef int64_t rows = (step.n if by_columns else part.rows) * positions
-    cdef uint16_t *a = <uint16_t *> step.scratch
+    cdef bint finished = op.number[3] >= 0, common = op.number[2] == TURNS and step.threads > 1
+    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), p, end, last, width, strip, r, base
+    cdef int64_t first = 0 if op.number[2] else part.first * positions
+    cdef int64_t rows = (step.n if op.number[2] else part.rows) * positions
+    cdef const char *x = at(k, op.buffer[0], part.column // k.panel * stride)
+    cdef uint16_t *a = <uint16_t *> (step.common if common else step.scratch)
+    cdef bint packed = common
     cdef fnn_bfloat16_product g
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
     memset(&g, 0, sizeof(fnn_bfloat16_product))
-    g.a_row = 2 * k.lanes
-    g.a_block = pack_rows(
-        step, at(k, op.buffer[0], part.column // k.panel * stride), part.columns, stride, first, rows, a
-    )
+    g.a_row, g.a_block = 2 * k.lanes, STRIP * 2 * k.lanes
     g.blocks = blocks_of(k, part.columns)
     g.b_tile = blocks_of(k, depth) * square(k)
+    if common:
+        pack_strips(step, x, part.columns, stride, rows, a)
     step.bfloat16.enter()
-    for p in range(first_panel, last_panel):
-        width = panel_width(k, columns, p)
-        base = p * stride + first * width
-        g.b = packed_at(k, op.buffer[1], depth, part.column // (2 * k.lanes), p * k.panel)
-        g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
-        g.c_row = width
-        g.tiles = width // k.lanes
-        r = 0
-        while r < rows:
-            block = min(<int64_t> ROW_BLOCK, rows - r)
-            g.a = a + r * g.a_row
-            g.c = <float *> at(k, c, base + r * width)
-            g.rows = block
-            step.bfloat16.multiply(&g)
-            if finished:
-                finish(op, step, base + r * width, block * width)
-            r += block
+    while next_panels(step, panels(k, columns), op.number[2], GROUP, &tasks):
+        end = tasks.first_panel + tasks.panels
+        while tasks.first_panel < end:
+            last = min(tasks.first_panel + GROUP, end)
+            for strip in range((rows + STRIP - 1) // STRIP):
+                r = strip * STRIP
+                g.a = a + strip * packed_strip(k, part.columns)
+                g.rows = min(<int64_t> STRIP, rows - r)
+                if not packed:
+                    pack_strip(step, x, part.columns, stride, first + r, g.rows, <uint16_t *> g.a)
+                for p in range(tasks.first_panel, last):
+                    width = panel_width(k, columns, p)
+                    base = p * stride + (first + r) * width
+                    g.b = packed_at(k, op.buffer[1], depth, part.column // (2 * k.lanes), p * k.panel)
+                    g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
+                    g.c = <float *> at(k, c, base)
+                    g.c_row = width
+                    g.tiles = width // k.lanes
+                    step.bfloat16.multiply(&g)
+                    if finished:
+                        finish(op, step, base, g.rows * width)
+            packed, tasks.first_panel = True, last
     step.bfloat16.leave()
 
 
@@ -115,37 +141,65 @@ cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
     product(op, step, &part, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
 
 
-# The operands of a thread's weight gradients in its scratch, behind a block of gradients: the block of x that is at
-# hand, transposed, and the panels of dz that its tasks need.
+# The packed operands of a thread's weight gradients: x, transposed, either the block at hand in its scratch or all
+# blocks, which the threads have packed together; and the panels of dz that its tasks need, in its scratch.
 cdef struct Gradients:
     uint16_t *x
     uint16_t *dz
-    int64_t block, first_panel, rows, stride
+    int64_t block, first_panel, rows, stride, positions
+    bint common
 
 
-cdef inline Gradients pack_gradients(
-    const Op *op, const Step *step, const Tasks *tasks, int64_t positions
-) noexcept nogil:
+cdef inline int64_t packed_block(const fnn_kernels *k, int64_t rows) noexcept nogil:
+    """Elements of a packed block of x."""
+    return 2 * k.lanes * blocks_of(k, rows) * k.panel
+
+
+cdef inline Gradients gradients_of(const Step *step, int64_t positions, int64_t split) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t rows = step.n * positions, depth = 2 * k.lanes * blocks_of(k, rows), outputs = op.number[1]
-    cdef int64_t i, p, width
     cdef Gradients g
-    g.rows = rows
-    g.stride = panel_stride(step, positions)
+    g.positions, g.rows, g.stride = positions, step.n * positions, panel_stride(step, positions)
+    g.common = split == TURNS and step.threads > 1
     g.x = <uint16_t *> at(k, step.scratch, k.panel * k.panel)
-    g.dz = g.x + depth * k.panel
+    g.dz = g.x + packed_block(k, g.rows)
+    if g.common:
+        g.x = <uint16_t *> step.common
     g.block = -1
-    g.first_panel = tasks.first_panel
-    if tasks.first == tasks.last:
-        return g
-    for i in range(tasks.panels):
-        p = tasks.first_panel + i
-        width = panel_width(k, outputs, p)
-        step.bfloat16.pack_pairs(
-            rows, width, <const float *> at(k, op.buffer[1], p * g.stride), width,
-            packed_at(k, g.dz, rows, 0, i * k.panel), depth * k.lanes,
-        )
     return g
+
+
+cdef inline void pack_inputs(const Op *op, const Step *step, const Gradients *g, int64_t block) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[0], block)
+    step.bfloat16.pack_columns(
+        g.rows, width, <const float *> at(k, op.buffer[0], block * g.stride), width,
+        g.x + (block * packed_block(k, g.rows) if g.common else 0), 2 * k.lanes, 2 * k.lanes * width,
+    )
+
+
+cdef inline void pack_all_inputs(const Op *op, const Step *step, const Gradients *g) noexcept nogil:
+    """Packs all blocks of x for all threads."""
+    cdef int64_t n = panels(step.kernels, op.number[0]), block
+    fnn_barrier_wait(step.barrier, step.threads)  # until nobody reads what was there
+    block = fnn_take(step.taken + 1)
+    while block < n:
+        pack_inputs(op, step, g, block)
+        block = fnn_take(step.taken + 1)
+    fnn_barrier_wait(step.barrier, step.threads)
+
+
+cdef inline void pack_gradients(const Op *op, const Step *step, Gradients *g, const Tasks *tasks) noexcept nogil:
+    """Packs the panels of dz of these tasks."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t i, p, width
+    g.first_panel = tasks.first_panel
+    for i in range(tasks.panels if tasks.first < tasks.last else 0):
+        p = tasks.first_panel + i
+        width = panel_width(k, op.number[1], p)
+        step.bfloat16.pack_pairs(
+            g.rows, width, <const float *> at(k, op.buffer[1], p * g.stride), width,
+            packed_at(k, g.dz, g.rows, 0, i * k.panel), blocks_of(k, g.rows) * square(k),
+        )
 
 
 cdef inline void weight_gradient(
@@ -153,17 +207,14 @@ cdef inline void weight_gradient(
 ) noexcept nogil:
     """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, op.number[0], block)
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a_row = 2 * k.lanes
-    q.a_block = q.a_row * width
-    if g.block != block:
+    q.a_block = q.a_row * panel_width(k, op.number[0], block)
+    if g.block != block and not g.common:
+        pack_inputs(op, step, g, block)
         g.block = block
-        step.bfloat16.pack_columns(
-            g.rows, width, <const float *> at(k, op.buffer[0], block * g.stride), width, g.x, q.a_row, q.a_block
-        )
-    q.a = g.x
+    q.a = g.x + (block * packed_block(k, g.rows) if g.common else 0)
     q.blocks = blocks_of(k, g.rows)
     q.b = packed_at(k, g.dz, g.rows, 0, (p - g.first_panel) * k.panel)
     q.b_tile = q.blocks * square(k)
@@ -180,7 +231,8 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
     cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
-    cdef Gradients g = pack_gradients(op, step, &tasks, op.number[2])
+    cdef Gradients g = gradients_of(step, op.number[2], 0)
+    pack_gradients(op, step, &g, &tasks)
     step.bfloat16.enter()
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
@@ -215,14 +267,19 @@ cdef inline void pack_block(
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
-    cdef Gradients g = pack_gradients(op, step, &tasks, op.number[4])
+    cdef Gradients g = gradients_of(step, op.number[4], op.number[3])
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
+    if g.common:
+        pack_all_inputs(op, step, &g)
     step.bfloat16.enter()
-    for task in range(tasks.first, tasks.last):
-        locate(&tasks, task, &block, &p)
-        weight_gradient(op, step, &g, block, p, step.scratch, False)
-        update_block(op, step, block, p)
-        pack_block(step, inputs, outputs, block, p, op.buffer[2], op.buffer[10], op.buffer[9])
+    while next_tasks(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks):
+        pack_gradients(op, step, &g, &tasks)
+        for task in range(tasks.first, tasks.last):
+            locate(&tasks, task, &block, &p)
+            weight_gradient(op, step, &g, block, p, step.scratch, False)
+            update_block(op, step, block, p)
+            pack_block(step, inputs, outputs, block, p, op.buffer[2], op.buffer[10], op.buffer[9])
     step.bfloat16.leave()
 
 
@@ -260,20 +317,30 @@ cdef void round_numbers(const Op *op, const Step *step) noexcept nogil:
         )
 
 
-def _rows_scratch(layout, depth, positions):
+def _split(op, by_columns):
+    """What `Tasks` calls the op's split."""
+    return TURNS if op.attributes.get("turns") else by_columns
+
+
+def _rows_scratch(layout, depth, positions, split):
     """Asks for room for all rows of a chunk as A, in units of a float32 number."""
-    layout.scratch((layout.rows * positions + TILE_ROWS) * layout.deep(depth) // 2)
+    size = (layout.rows * positions + STRIP) * layout.deep(depth) // 2
+    layout.scratch(size)
+    if split == TURNS:
+        layout.common(size)
 
 
 def bind_dense(op, layout):
     buffers, numbers, parameters = _dense.bind_dense(op, layout)
-    _rows_scratch(layout, numbers[0], numbers[4])
+    numbers[2] = _split(op, numbers[2])
+    _rows_scratch(layout, numbers[0], numbers[4], numbers[2])
     return buffers, numbers, parameters
 
 
 def bind_dense_grad_input(op, layout):
     buffers, numbers, parameters = _dense.bind_dense_grad_input(op, layout)
-    _rows_scratch(layout, numbers[1], numbers[4])
+    numbers[2] = _split(op, numbers[2])
+    _rows_scratch(layout, numbers[1], numbers[4], numbers[2])
     return buffers, numbers, parameters
 
 
@@ -290,7 +357,11 @@ def bind_dense_grad_weights(op, layout):
 def bind_dense_update(op, layout):
     *outputs, packed = op.outputs
     buffers, numbers, scalars = _dense.bind_dense_update(op.with_(outputs=tuple(outputs)), layout)
-    _gradients_scratch(layout, op.inputs[2], layout.positions(op.inputs[0]))
+    numbers[3] = _split(op, numbers[3])
+    positions = layout.positions(op.inputs[0])
+    _gradients_scratch(layout, op.inputs[2], positions)
+    if numbers[3] == TURNS:
+        layout.common((numbers[0] + layout.panel) * layout.deep(layout.rows * positions) // 2)
     buffers.pop()  # the bits, which only products of float32 read
     return [*buffers, packed], numbers, scalars
 

@@ -38,6 +38,10 @@ cdef extern from * nogil:
 fnn_register_fork_handlers()
 
 
+cdef enum:
+    COUNTERS = 16  # of an op: a line of the cache, so that ops do not share one
+
+
 cdef struct Run:
     const Op *prepare
     const Op *step
@@ -60,6 +64,7 @@ cdef struct Run:
     const double *penalties
     int64_t n_penalties
     fnn_barrier barrier
+    int32_t *taken           # two sets of COUNTERS for each op of step and update, which rounds use by turns
     int64_t offset           # in and out: rows of the current batch that are done
     int64_t chunk            # in and out
     int64_t stop_after       # count of the chunk after which all threads stop
@@ -67,13 +72,24 @@ cdef struct Run:
     double loss_sum
 
 
-cdef inline void run_ops(const Op *ops, int64_t n, const Step *step, fnn_barrier *barrier, bint skip) noexcept nogil:
+cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int32_t *taken, bint skip) noexcept nogil:
     """`skip` leaves out the barrier before the first op: the caller has just waited."""
     cdef int64_t i
     for i in range(n):
         if ops[i].barrier and step.threads > 1 and not (skip and i == 0):
-            fnn_barrier_wait(barrier, step.threads)
+            fnn_barrier_wait(step.barrier, step.threads)
+        if taken != NULL:
+            step.taken = taken + i * COUNTERS
         ops[i].run(&ops[i], step)
+
+
+cdef inline int32_t *counters(Run *run, const Step *step, int64_t round_) noexcept nogil:
+    """Those of a round, the time between two barriers at the ends of chunks or batches. Nobody uses the other set any
+    more, which is the next round's."""
+    cdef int64_t size = (run.n_step + run.n_update) * COUNTERS
+    if step.thread == 0:
+        memset(run.taken + (round_ + 1) % 2 * size, 0, size * sizeof(int32_t))
+    return run.taken + round_ % 2 * size
 
 
 cdef inline void wait(Run *run, const Step *step) noexcept nogil:
@@ -115,7 +131,7 @@ cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t 
         step.first = start + offset
         step.row = offset
         step.chunk = chunk
-        run_ops(run.step, run.n_step, step, &run.barrier, False)
+        run_ops(run.step, run.n_step, step, counters(run, step, count[0]), False)
         offset += step.n
         chunk += 1
         if step.thread == 0 and offset < rows and fnn_seconds() > run.deadline:
@@ -155,7 +171,9 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.thread = thread
     step.threads = threads
     step.scratch = run.base.scratch + thread * run.scratch_size
-    run_ops(run.prepare, run.n_prepare, &step, &run.barrier, False)
+    step.common = run.base.scratch + threads * run.scratch_size
+    step.barrier = &run.barrier
+    run_ops(run.prepare, run.n_prepare, &step, run.taken, False)
     wait(run, &step)
     for b in range(run.n_batches):
         begin_epoch(run, &step, run.first_batch + b)
@@ -169,7 +187,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
         step.inverse_weight = inverse_weight(&step, start, rows)
         if not run_chunks(run, &step, start, rows, &count):
             break
-        run_ops(run.update, run.n_update, &step, &run.barrier, True)
+        run_ops(run.update, run.n_update, &step, counters(run, &step, count) + run.n_step * COUNTERS, True)
         if thread == 0:
             loss = batch_loss(run, rows, step.inverse_weight)
             if b + 1 < run.n_batches and fnn_seconds() > run.deadline:
@@ -348,6 +366,7 @@ cdef class Program:
         cdef const double[::1] rates_view
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
+        cdef int32_t[::1] taken = np.zeros(2 * COUNTERS * max(1, self.n_step + self.n_update, self.n_prepare), np.int32)
         memset(&run, 0, sizeof(Run))
         run.base = source.step
         self.describe(&run.base, capacity, seed)
@@ -362,6 +381,7 @@ cdef class Program:
         run.first_batch, run.n_batches = first_batch, n_batches
         run.beta_1, run.beta_2 = self.beta_1, self.beta_2
         run.offset, run.chunk, run.loss_sum = offset, chunk, loss_sum
+        run.taken = &taken[0]
         run.row_loss = &loss_view[0]
         run.n_penalties = len(penalties)
         if run.n_penalties:

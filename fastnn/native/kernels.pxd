@@ -407,6 +407,9 @@ cdef struct Step:
     int thread
     int threads
     char *scratch            # this thread's, as large as an op has asked for
+    char *common             # where there is more than one thread: of all threads, as large as an op has asked for
+    fnn_barrier *barrier     # of the threads
+    int32_t *taken           # this op's counters of what threads take in turns, 0 when the first of them begins it
     const int64_t *order     # NULL: rows in sequence
     const char *X            # dense rows, or the data of CSR rows
     int64_t X_itemsize

@@ -78,7 +78,7 @@ class Layout:
         self.lanes, self.panel, self.narrow = _executor.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
         self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
-        self.scratch_size = self.panel * self.panel
+        self.scratch_size, self.common_size = self.panel * self.panel, 0
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
         copies = {op.outputs[0]: op.inputs[0] for op in plan.prepare if op.inputs[0] in self.turned}
@@ -135,6 +135,10 @@ class Layout:
     def scratch(self, elements):
         """Asks for scratch of so many elements for each thread."""
         self.scratch_size = max(self.scratch_size, elements)
+
+    def common(self, elements):
+        """Asks for scratch of so many elements that all threads share."""
+        self.common_size = max(self.common_size, elements)
 
     def table(self, array):
         """Keeps an array as long as the layout, for an op to read; returns its address."""
@@ -364,7 +368,8 @@ class Runner:
 
     def _new_scratch(self, threads):
         size = -(-self.layout.scratch_size * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        return aligned(threads * size).reshape(threads, size)
+        common = self.layout.common_size * self.dtype.itemsize if threads > 1 else 0
+        return aligned(threads * size + common)[: threads * size].reshape(threads, size)
 
     def train(self, batch_size, first_batch, n_batches, step, rates, seconds, loss_sum=0.0, epoch=None, sums=None):
         """Runs batches first_batch, first_batch + 1, ...; comes back early after `seconds`.

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fastnn import passes
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
+from fastnn.optimizers import SGD
 from fastnn.plan import Op
 from fastnn.reference.bfloat16 import bfloat16
 from tests.native.networks import (
@@ -146,6 +148,24 @@ def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network
         assert other_losses == losses
         for name, value in expected.items():
             assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
+
+
+@pytest.mark.parametrize("rows", [24, 130])
+def test_threads_that_take_turns_pack_operands_together(rows, isa, any_work_deserves_threads, monkeypatch):
+    monkeypatch.setattr(passes, "UNCACHED", 150 * 300)
+    rng = np.random.default_rng(5)
+    net = replace(network(150, (300, 500, 40), 3), precision="bfloat16")
+    plan = lowered(net, l2=0.01, one_hot=True, rows=24, whole_batch=True, optimizer=SGD())
+    assert sum(op.attributes.get("turns", False) for op in plan.step + plan.update) == 5
+    X, y, w = data(rng, net, rows, np.float32, one_hot=True)
+    values = draw(rng, plan)
+    compare_one_batch(plan, X, y, w, values, np.float32, isa, close=close_on_average)
+    losses, expected = train(plan, 24, X, y, w, values, np.float32, 1, isa)
+    for threads in (2, 3, 4):
+        other_losses, actual = train(plan, 24, X, y, w, values, np.float32, threads, isa)
+        assert other_losses == losses
+        for name, value in expected.items():
+            assert np.array_equal(actual[name], value), f"{name} differs with {threads} threads"
 
 
 @pytest.mark.parametrize("draw_network", DRAWN)
