@@ -7,7 +7,7 @@ from math import prod
 import pytest
 from kernels import HAS_TORCH, ISAS, Placed
 
-from fastnn.ops.recurrent import CELLS
+from fastnn.ops.recurrent import CELLS, PARTS, part_rows
 from fastnn.plan import Op
 
 # name -> cell, rows, time, channels, units
@@ -34,7 +34,7 @@ def _operands(layer):
     gradients = {"dx": (time, channels), "dh": (time, units), "dgates": (time, lines, units)}
     return {
         **{name: (shape, "parameter") for name, shape in weights.items()},
-        **{f"d{name}": (shape, "gradient") for name, shape in weights.items()},
+        **{f"d{name}": ((PARTS, *shape), "vector") for name, shape in weights.items()},
         **{name: (shape, "statistic") for name, shape in transposed.items()},
         **{name: (shape, "batch") for name, shape in (batch | gradients).items()},
     }
@@ -83,8 +83,9 @@ def test_recurrent_grad_input(bench, isa, layer):
 def test_recurrent_grad_weights(bench, isa, layer):
     kind = LAYERS[layer][0]
     attributes = {"lines": CELLS[kind].input_lines, "state_lines": CELLS[kind].state_lines, "reverse": False}
+    attributes["part_rows"] = part_rows(LAYERS[layer][2])
     outputs = ("dW", "db", "dU", "dd") if kind == "gru" else ("dW", "db", "dU")
-    op = Op("recurrent_grad_weights", ("x", "h", "dgates"), outputs, attributes, "columns")
+    op = Op("recurrent_grad_weights", ("x", "h", "dgates"), outputs, attributes, "parts")
     bench(_kernel(layer, op, ("W", "U")), isa)
 
 

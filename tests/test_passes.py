@@ -231,7 +231,8 @@ def test_a_row_goes_through_all_its_steps_without_waiting_and_weights_wait_for_a
     waiting = [op for op in plan.step if op.barrier]
     assert [op.kind for op in waiting] == ["dense_grad_weights"], "the first of the ops that sum over rows"
     first = plan.step.index(waiting[0])
-    assert {op.split for op in plan.step[:first]} == {"rows"} and {op.split for op in plan.step[first:]} == {"columns"}
+    assert {op.split for op in plan.step[:first]} == {"rows"}
+    assert {op.split for op in plan.step[first:]} == {"columns", "parts"}
 
 
 def last_steps(layer, **options):

@@ -37,13 +37,14 @@ def training_capacity(lowered, batch_size, dtype, n_threads=1):
 
     The gates of a recurrent network are many numbers, which go forward, back and into the weights' gradients: rows
     whose numbers stay in the cache are trained up to a quarter faster. Its bits do not depend on the chunks, since sums
-    go on where the last chunk left them; products of bfloat16 add up to 32 rows at once. Sums over parts of a chunk
-    would.
+    go on where the last chunk left them, in parts of the batch; products of bfloat16 add up to 32 rows at once. Sums
+    over parts of a chunk would.
     """
     if lowered.needs_whole_batch:
         return int(batch_size)
     rows = max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
-    recurrent = any(op.kind in CELLS for op in lowered.step) and all(op.split != "parts" for op in lowered.ops)
+    parts = {op.kind for op in lowered.ops if op.split == "parts"}
+    recurrent = any(op.kind in CELLS for op in lowered.step) and parts <= {"recurrent_grad_weights"}
     cached = max(2, n_threads) * CACHE_BYTES // row_bytes(lowered, dtype) // CACHE_ROWS * CACHE_ROWS
     return min(rows, cached) if recurrent and cached else rows
 

@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
     Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_kernels, length_of, padded, panel_stride,
-    panel_width, panels, rows_of,
+    panel_width, panels, rows_of, share,
 )
 
 cdef enum:
@@ -292,7 +292,7 @@ cdef inline void all_rows_grad(const Op *op, const Step *step, Carry carry) noex
 # Numbers of the weights' gradients: what dgates has for each unit, how many of the first lines are W's gates, and which
 # are U's.
 cdef enum:
-    INPUTS, OUTPUTS, ALL_LINES, STEPS, BACKWARDS, W_GATES, U_GATES, FIRST_LINE
+    INPUTS, OUTPUTS, ALL_LINES, STEPS, BACKWARDS, W_GATES, U_GATES, PART_ROWS, FIRST_LINE
 
 
 cdef inline int64_t gate_of(const Op *op, int64_t line, bint of_state) noexcept nogil:
@@ -306,10 +306,91 @@ cdef inline int64_t gate_of(const Op *op, int64_t line, bint of_state) noexcept 
     return -1
 
 
-cdef inline char *sums_of(const Op *op, const Step *step, int64_t line, int64_t p) noexcept nogil:
-    """Where the sums of a line's dgates go, db or dd; NULL: nowhere."""
+# Sums over the rows of a batch: the parts of ops.recurrent, each of PART_ROWS rows in turn.
+cdef enum:
+    PARTS = 2
+
+
+cdef inline char *sums_of(const Op *op, const Step *step, int64_t line, int64_t p, int64_t part) noexcept nogil:
+    """Where a part's sums of a line's dgates go, db or dd."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t gates = op.number[W_GATES]
+    cdef int64_t gates = op.number[W_GATES], width = panel_width(k, op.number[OUTPUTS], p)
     if line < gates:
-        return at(k, op.buffer[4], p * gates * k.panel + line * panel_width(k, op.number[OUTPUTS], p))
-    return at(k, op.buffer[6], p * k.panel)
+        return at(k, op.buffer[4], p * PARTS * gates * k.panel + (part * gates + line) * width)
+    return at(k, op.buffer[6], p * PARTS * k.panel + part * width)
+
+
+cdef inline char *gradient_of(
+    const Op *op, const Step *step, int64_t gate, int64_t p, int64_t part, bint of_state, int64_t block
+) noexcept nogil:
+    """Where a part's dW or dU of a gate starts, for a panel of units and a block of inputs."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES]
+    return at(
+        k, op.buffer[5 if of_state else 3],
+        p * PARTS * gates * inputs * k.panel + ((part * gates + gate) * inputs + block * k.panel) * width,
+    )
+
+
+# What a thread sums up of a part: tasks first ... last of (panel, line of dgates, block of x or h).
+cdef struct Tasks:
+    int64_t part, first, last
+
+
+cdef inline int64_t blocks_of_inputs(const Op *op, const fnn_kernels *k) noexcept nogil:
+    return panels(k, op.number[INPUTS]) + panels(k, op.number[OUTPUTS])
+
+
+cdef inline Tasks tasks_of(const Op *op, const Step *step, int64_t part) noexcept nogil:
+    """Threads share the tasks part by part where a chunk has rows of both, else each part's."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t n = panels(k, op.number[OUTPUTS]) * op.number[ALL_LINES] * blocks_of_inputs(op, k)
+    cdef int64_t rows = op.number[PART_ROWS]
+    cdef Tasks tasks
+    tasks.part = part
+    if step.row // rows == (step.row + step.n - 1) // rows:
+        tasks.first, tasks.last = share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)
+    else:
+        tasks.first = max(0, share(PARTS * n, step.thread, step.threads) - part * n)
+        tasks.last = min(n, share(PARTS * n, step.thread + 1, step.threads) - part * n)
+    return tasks
+
+
+cdef inline void clear_gradients(const Op *op, const Step *step, const Tasks *tasks) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = blocks_of_inputs(op, k), lines = op.number[ALL_LINES]
+    cdef int64_t task, p, line, block, gate, width, inputs
+    cdef bint of_state
+    for task in range(tasks.first, tasks.last):
+        p, line, block = task // (lines * blocks), task // blocks % lines, task % blocks
+        width = panel_width(k, op.number[OUTPUTS], p)
+        of_state = block >= of_x
+        if block == 0:
+            memset(sums_of(op, step, line, p, tasks.part), 0, width * k.itemsize)
+        gate = gate_of(op, line, of_state)
+        block -= of_x if of_state else 0
+        inputs = min(k.panel, op.number[OUTPUTS if of_state else INPUTS] - block * k.panel)
+        if gate >= 0:
+            memset(gradient_of(op, step, gate, p, tasks.part, of_state, block), 0, inputs * width * k.itemsize)
+
+
+# Rows first ... last of a chunk belong to a part.
+ctypedef void (*SumRows)(
+    const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last
+) noexcept nogil
+
+
+cdef inline void all_gradients(const Op *op, const Step *step, SumRows sum_rows) noexcept nogil:
+    """This thread's tasks with the rows of each part in their order."""
+    cdef int64_t rows = op.number[PART_ROWS], part, group
+    cdef Tasks tasks
+    for part in range(PARTS):
+        tasks = tasks_of(op, step, part)
+        if tasks.first >= tasks.last:
+            continue
+        if step.chunk == 0:
+            clear_gradients(op, step, &tasks)
+        for group in range(step.row // rows, (step.row + step.n - 1) // rows + 1):
+            if group % PARTS == part:
+                sum_rows(op, step, &tasks, max(0, group * rows - step.row), min(step.n, (group + 1) * rows - step.row))

@@ -1,5 +1,6 @@
 """Recurrent cells: a thread takes some of its sequences through all steps, without waiting for anyone; the weights'
-gradients are shared by (gate, panel of units, block of inputs), each summed over all rows and steps in order.
+gradients are shared by (part of the rows, gate, panel of units, block of inputs), each summed over the part's rows and
+steps in order.
 
 What goes from step to step lies in scratch, side by side: in the batch, neighbours are a whole sequence apart, a
 power of two often, whose multiples fall into the same places of the cache. Sequences are in order of falling length
@@ -7,11 +8,11 @@ there, so that at any step those that still run are the first ones.
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
 from fastnn.native._recurrent cimport (
-    ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
-    U_GATES, W_GATES, Backward, Forward, Rows, all_rows, all_rows_grad, gate_of, sums_of,
+    BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ALL_LINES, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
+    Backward, Forward, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of_inputs, gate_of, gradient_of,
+    sums_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, panel_stride, panel_width, panels, row_span, rows_of,
@@ -23,7 +24,7 @@ from fastnn.native._activation import activation_id
 cdef enum:
     LINES = 96   # of dgates, that are multiplied with all panels while they are in L2
     TILE_ROWS = 16  # products of bfloat16 read their rows up to a multiple of so many
-    DEPTH = 96   # steps whose dgates (24 KB of a gate's panel) stay in L1, beside the inputs, for all blocks of these
+    DEPTH = 112  # steps whose dgates (28 KB of a gate's panel) stay in L1, beside the inputs, for all blocks of these
 
 # Kind of op -> cell, gates, lines of a step.
 CELLS = {"simple_rnn": (SIMPLE_RNN, 1, 1), "lstm": (LSTM, 4, 4), "gru": (GRU, 3, 4)}
@@ -138,9 +139,9 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
         line += n
 
 
-# A stretch of steps of some rows, packed: the first of them all, rows, and steps of each.
+# A stretch of steps of some rows of a part, packed: the first of them all, rows, and steps of each.
 cdef struct Stretch:
-    int64_t row, t, rows, depth
+    int64_t part, row, t, rows, depth
 
 
 cdef inline void pack(const Op *op, const Step *step, int64_t line, int64_t p, const Stretch *s) noexcept nogil:
@@ -163,7 +164,7 @@ cdef inline void add_gradient(
     """dW += x^T dz or dU += h^T dz for a block of inputs and a packed stretch; h is that of the step before."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], steps = op.number[STEPS], t = s.t
-    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES], width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t width = panel_width(k, op.number[OUTPUTS], p)
     cdef fnn_gemm g
     g.depth, g.b, g.b_skip = s.depth, step.scratch, 0
     if of_state and op.number[BACKWARDS]:
@@ -183,8 +184,7 @@ cdef inline void add_gradient(
     g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
     g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
     g.b_row = width
-    g.c = at(k, op.buffer[5 if of_state else 3], p * gates * inputs * k.panel)
-    g.c = at(k, g.c, (gate * inputs + block * k.panel) * width)
+    g.c = gradient_of(op, step, gate, p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width
     multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
@@ -204,54 +204,38 @@ cdef void gradients_of_line(
             add_gradient(op, step, p, s, block >= of_x, gate, block - of_x if block >= of_x else block)
     if first == 0:
         k.column_sum(
-            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True, sums_of(op, step, line, p)
+            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True,
+            sums_of(op, step, line, p, s.part),
         )
 
 
-cdef inline void clear_gradient(
-    const Op *op, const Step *step, int64_t line, int64_t p, bint of_state, int64_t block
-) noexcept nogil:
+cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
+    """Stretch by stretch of DEPTH steps or less, whose x and h come from memory once for all tasks; neighbours among
+    these read the same dgates."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], width = panel_width(k, op.number[OUTPUTS], p)
-    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES], gate = gate_of(op, line, of_state)
-    cdef char *gradient = at(k, op.buffer[5 if of_state else 3], p * gates * inputs * k.panel)
-    if gate >= 0:
-        gradient = at(k, gradient, (gate * inputs + block * k.panel) * width)
-        memset(gradient, 0, min(k.panel, inputs - block * k.panel) * width * k.itemsize)
-
-
-cdef void gradients_of_stretch(const Op *op, const Step *step, const Stretch *s) noexcept nogil:
-    """Of the tasks (panel, line of dgates, block of x or h), neighbours read the same dgates."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = of_x + panels(k, op.number[OUTPUTS])
-    cdef int64_t lines = op.number[ALL_LINES], n = panels(k, op.number[OUTPUTS]) * lines * blocks
-    cdef int64_t task = share(n, step.thread, step.threads), stop = share(n, step.thread + 1, step.threads)
-    cdef int64_t p, line, first, last, block
-    while task < stop:
-        p, line, first = task // (lines * blocks), task // blocks % lines, task % blocks
-        last = min(blocks, first + stop - task)
-        if step.chunk == 0 and s.row == 0 and s.t == 0:
-            for block in range(first, last):
-                clear_gradient(op, step, line, p, block >= of_x, block - of_x if block >= of_x else block)
-            if first == 0:
-                memset(sums_of(op, step, line, p), 0, panel_width(k, op.number[OUTPUTS], p) * k.itemsize)
-        gradients_of_line(op, step, line, p, first, last, s)
-        task += last - first
-
-
-cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Stretch by stretch of DEPTH steps or less, whose x and h come from memory once for all tasks."""
-    cdef int64_t steps = op.number[STEPS]
+    cdef int64_t steps = op.number[STEPS], lines = op.number[ALL_LINES], blocks = blocks_of_inputs(op, k)
+    cdef int64_t task, first_block, last_block
     cdef Stretch s
-    s.row = 0
-    while s.row < step.n:
-        s.rows = min(step.n - s.row, max(1, DEPTH // steps))
+    s.part, s.row = tasks.part, first
+    while s.row < last:
+        s.rows = min(last - s.row, max(1, DEPTH // steps))
         s.t = 0
         while s.t < steps:
             s.depth = min(<int64_t> DEPTH, steps - s.t)
-            gradients_of_stretch(op, step, &s)
+            task = tasks.first
+            while task < tasks.last:
+                first_block = task % blocks
+                last_block = min(blocks, first_block + tasks.last - task)
+                gradients_of_line(
+                    op, step, task // blocks % lines, task // (lines * blocks), first_block, last_block, &s
+                )
+                task += last_block - first_block
             s.t += s.depth
         s.row += s.rows
+
+
+cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
+    all_gradients(op, step, sum_rows)
 
 
 cdef void masked_states(const Op *op, const Step *step) noexcept nogil:
@@ -344,7 +328,8 @@ def bind_grad_weights(op, layout):
     lines, attributes = op.attributes["state_lines"], op.attributes
     if attributes["lines"] != tuple(range(len(lines))):
         raise ValueError(f"recurrent_grad_weights: lines must be the first ones, got {attributes['lines']}")
-    numbers = [layout.columns(x), units, all_lines, time, int(attributes["reverse"]), len(lines), len(lines), *lines]
+    numbers = [layout.columns(x), units, all_lines, time, int(attributes["reverse"]), len(lines), len(lines)]
+    numbers += [attributes["part_rows"], *lines]
     layout.scratch(DEPTH * layout.panel)
     return [*op.inputs, *op.outputs], numbers, []
 

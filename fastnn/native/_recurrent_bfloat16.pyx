@@ -10,8 +10,9 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memcpy, memset
 
 from fastnn.native._recurrent cimport (
-    ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS, U_GATES, W_GATES,
-    Backward, Forward, Rows, all_rows, all_rows_grad, gate_of, sums_of,
+    ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
+    Backward, Forward, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of_inputs, gate_of, gradient_of,
+    sums_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, padded, panel_stride, panel_width, panels, rows_of,
@@ -171,10 +172,10 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     step.bfloat16.leave()
 
 
-# A stretch of n steps, of all rows in turn, packed for the gradients of the weights: x and h as A, one gate of one
+# A stretch of n steps, of a part's rows in turn, packed for the gradients of the weights: x and h as A, one gate of one
 # panel of dgates as B, and room for a piece of either.
 cdef struct Stretch:
-    int64_t first, n, deep
+    int64_t part, first, n, deep
     float *piece
     uint16_t *x
     uint16_t *h
@@ -233,7 +234,7 @@ cdef inline void pack_gate(
         k.pad_lines(n, width, at(k, dz, i * lines * width), lines * width, s.piece, width)
         step.bfloat16.pack_pairs(n, width, s.piece, width, s.dz + i * k.lanes, s.deep * k.lanes)
         if add_up:
-            k.column_sum(n, width, s.piece, step.chunk > 0 or s.first + i > 0, sums_of(op, step, line, p))
+            k.column_sum(n, width, s.piece, True, sums_of(op, step, line, p, s.part))
         i += n
 
 
@@ -243,7 +244,7 @@ cdef inline void add_gradient(
     """dW += x^T dz or dU += h^T dz for a block of inputs; h is that of the step before."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], width = panel_width(k, op.number[OUTPUTS], p)
-    cdef int64_t gates = op.number[U_GATES if of_state else W_GATES], gate = gate_of(op, line, of_state)
+    cdef int64_t gate = gate_of(op, line, of_state)
     cdef fnn_bfloat16_product q
     if gate < 0:
         return
@@ -253,42 +254,42 @@ cdef inline void add_gradient(
     q.a_block = q.a_row * panel_width(k, inputs, block)
     q.blocks = s.deep // (2 * k.lanes)
     q.b, q.b_tile = s.dz, s.deep * k.lanes
-    q.c = <float *> at(k, op.buffer[5 if of_state else 3], p * gates * inputs * k.panel)
-    q.c += (gate * inputs + block * k.panel) * width
+    q.init = q.c = <float *> gradient_of(op, step, gate, p, s.part, of_state, block)
     q.c_row = q.init_row = width
-    q.init = q.c if step.chunk > 0 or s.first > 0 else NULL
     q.rows = min(k.panel, inputs - block * k.panel)
     q.tiles = width // k.lanes
     step.bfloat16.multiply(&q)
 
 
-cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Of the tasks (panel, line of dgates, block of x or h), neighbours read the same packed dgates."""
+cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
+    """Neighbours among the tasks read the same packed dgates."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = of_x + panels(k, op.number[OUTPUTS])
-    cdef int64_t lines = op.number[ALL_LINES], n = panels(k, op.number[OUTPUTS]) * lines * blocks
-    cdef int64_t begin = share(n, step.thread, step.threads), stop = share(n, step.thread + 1, step.threads)
-    cdef int64_t task, p, line, first, last, block, total = step.n * op.number[STEPS]
+    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = blocks_of_inputs(op, k), lines = op.number[ALL_LINES]
+    cdef int64_t task, p, line, first_block, last_block, block, total = last * op.number[STEPS]
     cdef Stretch s
-    s.first = 0
+    s.part, s.first = tasks.part, first * op.number[STEPS]
     s.piece = <float *> step.scratch
     s.dz = <uint16_t *> at(k, step.scratch, PIECE * k.panel)
-    step.bfloat16.enter()
-    while s.first < total and begin < stop:
+    while s.first < total:
         s.n = min(<int64_t> STRETCH, total - s.first)
         s.deep = blocks_of(k, s.n) * 2 * k.lanes
         s.x = s.dz + s.deep * k.panel
         s.h = s.x + s.deep * padded(k, op.number[INPUTS])
         pack_inputs(op, step, &s)
-        task = begin
-        while task < stop:
-            p, line, first = task // (lines * blocks), task // blocks % lines, task % blocks
-            last = min(blocks, first + stop - task)
-            pack_gate(op, step, &s, line, p, first == 0)
-            for block in range(first, last):
+        task = tasks.first
+        while task < tasks.last:
+            p, line, first_block = task // (lines * blocks), task // blocks % lines, task % blocks
+            last_block = min(blocks, first_block + tasks.last - task)
+            pack_gate(op, step, &s, line, p, first_block == 0)
+            for block in range(first_block, last_block):
                 add_gradient(op, step, &s, line, p, block >= of_x, block - of_x if block >= of_x else block)
-            task += last - first
+            task += last_block - first_block
         s.first += s.n
+
+
+cdef void grad_weights(const Op *op, const Step *step) noexcept nogil:
+    step.bfloat16.enter()
+    all_gradients(op, step, sum_rows)
     step.bfloat16.leave()
 
 

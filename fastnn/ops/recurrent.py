@@ -47,6 +47,11 @@ class Cell:
         return tuple(range(self.gates or 1))
 
 
+# Into how many parts the sums over the rows of a batch are cut, each of every other `part_rows` rows, whatever the number
+# of threads and the chunks: two threads, one of which has a part's rows, find them in their own caches. More would be
+# more sums than the cache holds.
+PARTS = 2
+
 SIMPLE_RNN = Cell("simple_rnn", None, 1, (0,))
 LSTM = Cell("lstm", 4, 4, (0, 1, 2, 3))
 GRU = Cell("gru", 3, 4, (0, 1, 3))
@@ -95,6 +100,12 @@ def recurrent(builder, x, cell, units, name, *, activation=None, mask=None, reve
     return h
 
 
+def part_rows(time):
+    """How many rows of a batch in turn belong to the same part of the weights' gradients: 16 or a multiple, in which a
+    product has 448 steps or more."""
+    return 16 * -(-28 // time)
+
+
 def _gradient(builder, op, dh):
     cell, attributes = CELLS[op.kind], op.attributes
     optional = op.inputs[len(op.inputs) - attributes["mask"] - attributes["lengths"] :]
@@ -109,17 +120,21 @@ def _gradient(builder, op, dh):
     inputs = (dh, _transposed(builder, U), *saved, *optional)
     builder.emit(Op(f"{op.kind}_grad", inputs, (dgates,), dict(attributes), multiply_adds=time * sizes[U]))
     if W in builder.parameters:
-        gradients = [
-            builder.buffer(f"{parameter}.gradient", builder.shape(parameter), "gradient") for parameter in (W, b, U, *d)
-        ]
-        builder.gradients |= dict(zip((W, b, U, *d), gradients, strict=True))
+        partials = []
+        for parameter in (W, b, U, *d):
+            shape = builder.shape(parameter)
+            partials.append(builder.buffer(f"{parameter}.partial", (PARTS, *shape), "vector"))
+            builder.gradients[parameter] = builder.buffer(f"{parameter}.gradient", shape, "gradient")
         state = _masked(builder, h, optional[0]) if attributes["mask"] else h
         lines = {"lines": cell.input_lines, "state_lines": cell.state_lines, "reverse": attributes["reverse"]}
         op = Op(
-            "recurrent_grad_weights", (x, state, dgates), tuple(gradients), lines, split="columns",
-            multiply_adds=time * (sizes[W] + sizes[U]),
+            "recurrent_grad_weights", (x, state, dgates), tuple(partials), lines | {"part_rows": part_rows(time)},
+            split="parts", multiply_adds=time * (sizes[W] + sizes[U]),
         )  # fmt: skip
         builder.emit(op, section="deferred")
+        for parameter, partial in zip((W, b, U, *d), partials, strict=True):
+            total = Op("sum_parts", (partial,), (builder.gradients[parameter],), {"parts": PARTS}, "columns")
+            builder.emit(total, section="update")
     if x not in builder.dependent:
         return None
     dx = builder.batch(f"{x}.gradient", builder.shape(x))

@@ -158,19 +158,23 @@ def _weight_gradients(x, dgates, lines):
 
 
 def _recurrent_grad_weights(op, buffers, step):
-    x, h, dgates = (buffers[name] for name in op.inputs)
     lines, state_lines = list(op.attributes["lines"]), list(op.attributes["state_lines"])
     before, after = slice(None, -1), slice(1, None)
     if op.attributes["reverse"]:
         before, after = after, before
-    x, h, dz = operands(op, x, h, dgates)
-    gradients = [
-        _weight_gradients(x, dz, lines),
-        row_sum(dgates[:, :, lines], axes=2),
-        _weight_gradients(h[:, before], dz[:, after], state_lines),
-        row_sum(dgates[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
-    ]
-    values = [value.reshape(buffers[name].shape) for name, value in zip(op.outputs, gradients, strict=False)]
+    part = (step.row + np.arange(step.n)) // op.attributes["part_rows"] % 2
+    parts = []
+    for number in range(2):
+        x, h, dgates = (buffers[name][part == number] for name in op.inputs)
+        rounded_x, rounded_h, dz = operands(op, x, h, dgates)
+        parts.append([
+            _weight_gradients(rounded_x, dz, lines),
+            row_sum(dgates[:, :, lines], axes=2),
+            _weight_gradients(rounded_h[:, before], dz[:, after], state_lines),
+            row_sum(dgates[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
+        ])  # fmt: skip
+    partials = [np.stack(values) for values in zip(*parts, strict=True) if values[0] is not None]
+    values = [value.reshape(buffers[name].shape) for name, value in zip(op.outputs, partials, strict=True)]
     accumulate(buffers, op.outputs, values, step)
 
 

@@ -8,7 +8,7 @@ from fastnn.layers import GRU, LSTM, Bidirectional, Dense, Embedding, GlobalAvgP
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
 from fastnn.native import Runner
-from fastnn.ops.recurrent import CELLS
+from fastnn.ops.recurrent import CELLS, PARTS, part_rows
 from fastnn.plan import Op
 from tests.native.networks import draw, lowered
 from tests.native.ops import CHANNELS, Case, check
@@ -66,11 +66,12 @@ def gradients_case(rng, dtype, rows, time, channels, units, lines, reverse, prec
     outputs = {"dW": (gates, channels, units), "db": (gates, units), "dU": (gates, units, units)}
     outputs |= {"dd": (units,)} if lines == (0, 1, 3) else {}
     attributes = {"lines": tuple(range(gates)), "state_lines": lines, "reverse": reverse, "precision": precision}
+    attributes["part_rows"] = part_rows(time)
     ops = [
         Op("dense", ("x", "V", "v"), ("h",), {"activation": None}),
-        Op("recurrent_grad_weights", ("x", "h", "dgates"), tuple(outputs), attributes, split="columns"),
+        Op("recurrent_grad_weights", ("x", "h", "dgates"), tuple(outputs), attributes, split="parts"),
     ]
-    outputs = {"h": ((time, units), "batch")} | {name: (shape, "gradient") for name, shape in outputs.items()}
+    outputs = {"h": ((time, units), "batch")} | {name: ((PARTS, *shape), "vector") for name, shape in outputs.items()}
     fixed = {name: value.astype(dtype) for name, value in fixed.items()}
     return Case(ops, {"x": x, "dgates": dgates}, outputs, fixed)
 
@@ -83,6 +84,24 @@ def test_weight_gradients(size, reverse, dtype, isa):
     for rows, time, other, lines in ((3, 1, 5, (0,)), (5, 30, 64, (0, 1, 3)), (2, 300, 33, (0, 1, 2, 3))):
         for channels, units in ((size, other), (other, size)):
             check(gradients_case(rng, dtype, rows, time, channels, units, lines, reverse), dtype, isa, widen=10.0)
+
+
+def check_parts(case, dtype, isa):
+    """Both parts of the rows get theirs, with the same bits in chunks and on any number of threads."""
+    check(case, dtype, isa, widen=10.0)
+    whole = case.native(dtype, isa)
+    for threads, capacity in ((1, 32), (2, 64), (3, 16)):
+        chunks = case.native(dtype, isa, threads, capacity)
+        for name in ("dW", "db", "dU"):
+            assert np.abs(whole[name]).max(axis=tuple(range(1, whole[name].ndim))).all(), f"{name}: a part is missing"
+            assert np.array_equal(chunks[name], whole[name]), f"{name} differs in chunks of {capacity}"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("rows", [17, 70])
+def test_parts_of_weight_gradients_depend_neither_on_chunks_nor_on_threads(rows, reverse, dtype, isa):
+    rng = np.random.default_rng(rows)
+    check_parts(gradients_case(rng, dtype, rows, 30, 5, 33, (0, 1, 2, 3), reverse), dtype, isa)
 
 
 @pytest.mark.parametrize("units", CHANNELS)

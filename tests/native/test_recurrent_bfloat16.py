@@ -8,7 +8,7 @@ from fastnn.native import _executor
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Op
 from tests.native.ops import CHANNELS, Case, check
-from tests.native.test_recurrent import cell_case, gradients_case
+from tests.native.test_recurrent import cell_case, check_parts, gradients_case
 
 ROUNDED = {"precision": "bfloat16"}
 
@@ -62,6 +62,12 @@ def test_weight_gradients(size, reverse, isa):
         for channels, units in ((size, other), (other, size)):
             case = gradients_case(rng, np.float32, rows, time, channels, units, lines, reverse, **ROUNDED)
             check(case, np.float32, isa, widen=10.0)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_parts_of_weight_gradients_depend_neither_on_chunks_nor_on_threads(reverse, isa):
+    case = gradients_case(np.random.default_rng(0), np.float32, 70, 30, 5, 33, (0, 1, 2, 3), reverse, **ROUNDED)
+    check_parts(case, np.float32, isa)
 
 
 @pytest.mark.parametrize("units", CHANNELS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.ops.recurrent import CELLS, LSTM
+from fastnn.ops.recurrent import CELLS, LSTM, PARTS
 from fastnn.reference import Step
 from fastnn.reference.activation import logistic
 from tests.reference.differences import central_differences
@@ -98,9 +98,10 @@ def gradients(execute, kind, operands, attributes, dh):
     h = kept["h"]
     if attributes["mask"]:
         h = execute("masked_states", {"h": h, "mask": operands["mask"]}, ("masked",))["masked"]
-    outputs = {f"d{name}": np.zeros_like(operands[name]) for name in "WbUd" if name in operands}
+    outputs = {f"d{name}": np.zeros((PARTS, *operands[name].shape)) for name in "WbUd" if name in operands}
+    lines["part_rows"] = 2
     found = execute("recurrent_grad_weights", {"x": operands["x"], "h": h, "dgates": dgates}, outputs, lines)
-    return result | {name: found[name] for name in outputs}
+    return result | {name: found[name].sum(axis=0) for name in outputs}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -181,14 +182,15 @@ def test_a_sequence_has_the_same_bits_alone_and_padded_among_others(execute, nam
 def test_weight_gradients_of_chunks_add_up_to_those_of_the_batch(execute, dtype):
     rng = np.random.default_rng(0)
     x, h, dgates = (rng.standard_normal((5, TIME, *shape)).astype(dtype) for shape in ((2,), (UNITS,), (4, UNITS)))
-    attributes, results = {"lines": (0, 1, 2), "state_lines": (0, 1, 3), "reverse": False}, []
+    attributes, results = {"lines": (0, 1, 2), "state_lines": (0, 1, 3), "reverse": False, "part_rows": 2}, []
     shapes = {"dW": (3, 2, UNITS), "db": (3, UNITS), "dU": (3, UNITS, UNITS), "dd": (UNITS,)}
     for chunks in ([slice(0, 5)], [slice(0, 2), slice(2, 5)]):
-        found = {name: np.zeros(shape) for name, shape in shapes.items()}
+        found = {name: np.zeros((PARTS, *shape)) for name, shape in shapes.items()}
         for chunk, rows in enumerate(chunks):
             inputs = {"x": x[rows], "h": h[rows], "dgates": dgates[rows]}
             before = {name: found[name] for name in shapes}
-            found = execute("recurrent_grad_weights", inputs, before, attributes, Step(n=len(x[rows]), chunk=chunk))
+            step = Step(n=len(x[rows]), chunk=chunk, row=rows.start)
+            found = execute("recurrent_grad_weights", inputs, before, attributes, step)
         assert {found[name].dtype for name in shapes} == {np.dtype(dtype)}
         results.append(found)
     for name in shapes:
