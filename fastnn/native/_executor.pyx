@@ -8,10 +8,10 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, fnn_barrier, fnn_barrier_wait, fnn_bfloat16, fnn_bfloat16_for,
-    fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels,
-    fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode,
-    fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
+    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16,
+    fnn_bfloat16_for, fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name,
+    fnn_kernels, fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers,
+    fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
 )
 
 cdef extern from * nogil:
@@ -438,13 +438,19 @@ def geometry(isa, int64_t itemsize):
 
 
 def pack(isa, matrix, panels):
-    """Writes a C-contiguous (rows, columns) matrix into a panel matrix (a flat array of the same real type)."""
-    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), matrix.itemsize)
-    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1]
-    k.gather(
-        rows, columns, NULL, <const void *> <uintptr_t> matrix.ctypes.data, columns, matrix.itemsize, 1.0,
-        <void *> <uintptr_t> panels.ctypes.data, rows * k.panel, 0,
-    )
+    """Writes a C-contiguous (rows, columns) matrix of float32 or float64 into a panel matrix, a flat array of either.
+
+    Panel by panel: the same row of all panels of 2048 rows falls to the same few lines of the cache.
+    """
+    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), panels.itemsize)
+    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1], itemsize = matrix.itemsize, column
+    cdef const char *source = <const char *> <uintptr_t> matrix.ctypes.data
+    cdef char *to = <char *> <uintptr_t> panels.ctypes.data
+    for column in range(0, columns, k.panel):
+        k.gather(
+            rows, min(<int64_t> k.panel, columns - column), NULL, source + column * itemsize, columns, itemsize, 1.0,
+            at(k, to, column * rows), rows * k.panel, 0,
+        )
 
 
 def unpack(isa, panels, matrix):

@@ -288,7 +288,9 @@ class Runner:
 
     def set(self, name, array):
         """Copies an array of natural shape into a parameter, statistic, state or gradient."""
-        array = np.asarray(array, self.dtype)
+        array = np.asarray(array)
+        if array.dtype not in (np.float32, np.float64):  # which packing rounds as it goes
+            array = array.astype(self.dtype)
         if name in self.layout.turned:
             array = array.T
         matrix = np.ascontiguousarray(array.reshape(self.layout.shape(name)))

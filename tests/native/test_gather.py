@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastnn.native import Runner as Native
+from fastnn.native import _executor
 from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
@@ -99,3 +100,14 @@ def test_what_is_stored_is_what_was_gathered(shape, dtype, isa):
     plan = place_barriers(Plan("predict", {buffer.name: buffer for buffer in buffers}, step=step, output="x"))
     native = Native(plan, dtype=dtype, rows=8, n_threads=4, isa=isa)
     np.testing.assert_array_equal(native.forward(X), X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 15, 64, 65, 200])
+def test_packing_rounds_either_type(columns, dtype, isa):
+    matrix, panels = np.random.default_rng(0).normal(size=(70, columns)), np.zeros(70 * 256, dtype)
+    for given in (matrix, matrix.astype(np.float32)):
+        back = np.empty((70, columns), dtype)
+        _executor.pack(isa, given, panels)
+        _executor.unpack(isa, panels, back)
+        assert np.array_equal(back, given.astype(dtype))
