@@ -372,13 +372,15 @@ cdef void conv_pack(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: taps of a segment, segments, blocks of each, channels, filters. Taps come out in reverse, filters as depth."""
+    """Numbers: taps of a segment, segments, blocks of each, channels, filters. Taps come out in reverse, filters as
+    depth. Threads share segments and panels."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t taps = op.number[0], segments = op.number[1], blocks = op.number[2] * square(k), total = segments * blocks
+    cdef int64_t taps = op.number[0], segments = op.number[1], blocks = op.number[2] * square(k)
+    cdef int64_t total = segments * blocks
     cdef int64_t channels = op.number[3], filters = op.number[4], n = panels(k, channels)
-    cdef int64_t task, panel, width, columns, segment, tap, filter_panel, filter_width, start
+    cdef int64_t task, tasks = segments * n, panel, width, columns, segment, tap, filter_panel, filter_width, start
     cdef char *rows = step.scratch
-    for task in range(share(segments * n, step.thread, step.threads), share(segments * n, step.thread + 1, step.threads)):
+    for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
         segment, panel = task // n, task % n
         width, columns = panel_width(k, channels, panel), min(k.panel, channels - panel * k.panel)
         memset(rows, 0, taps * filters * width * k.itemsize)

@@ -134,9 +134,9 @@ def _correlation(
 ):
     """Numbers of a product over the taps.
 
-    source: (channels, places) of the image operand; staged: (height, width); unpool: the pool of gradients that are put
-    at maxima; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or the windows' of
-    `pool`.
+    source: (channels, places) of the image operand; staged: (height, width); unpool: the pool of gradients that are
+    put at maxima; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or the
+    windows' of `pool`.
     """
     scratch, itemsize = Scratch(), layout.dtype.itemsize
     slack = TILE_ROWS * a_row + 2 * layout.deep(1)
