@@ -234,9 +234,6 @@ def _in_halves(op, buffers):
     """A dense op that is cut, the sum of its halves and its activation."""
     y, z = op.outputs[0], op.outputs[-1]
     activation = op.attributes["activation"]
-    if activation is not None and z == y:
-        z = f"{y}.z"
-        buffers[z] = replace(buffers[y], name=z)
     halves = tuple(f"{z}.half{half}" for half in range(2))
     buffers |= {half: replace(buffers[y], name=half) for half in halves}
     ops = [op.with_(outputs=halves, attributes=op.attributes | {"activation": None}), Op("add", halves, (z,))]
