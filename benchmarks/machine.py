@@ -8,7 +8,7 @@ from importlib import metadata
 from fastnn.config import show_config
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-PAUSE = 0.05  # seconds between two competitors: worker threads of the last library stop spinning
+PAUSE = 0.25  # seconds between two competitors: worker threads of the last library, such as OpenBLAS, stop spinning
 LIBRARIES = ("fastnn", "numpy", "scikit-learn", "torch", "jax", "onnxruntime")
 
 

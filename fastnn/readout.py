@@ -13,6 +13,7 @@ from fastnn.plan import Builder
 from fastnn.training import runner_class, thread_limit
 
 ROWS = 256  # gathered before they are multiplied: a panel of their columns stays in the first cache
+SUMS = 2  # that blocks of rows take turns at
 TILE = 64  # of a Cholesky decomposition: too little work for BLAS to start threads
 
 
@@ -37,24 +38,21 @@ class Ridge:
     def __init__(self, features, outputs, intercept, backend="native", n_jobs=None):
         self.features, self.outputs, self.intercept = features, outputs, intercept
         self.backend, self.n_jobs = backend, n_jobs
-        width = features + outputs + 1
-        self.products = np.zeros((width, width))  # of no use below the diagonal
+        self.products = None  # (width, width), of no use below the diagonal
         self.adding = None
 
     def add(self, X, Y, weight=None, aside=False):
         """Adds rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones.
 
-        With `aside` their products may still be computed when this returns, on a thread of their own: for a caller that
-        keeps one thread busy with the rows to come.
+        Until `finish` the arrays may be read. With `aside` another thread computes the products: for a caller that keeps
+        one thread busy with the rows to come.
         """
         if self.adding is None:
-            self.adding = _Adding(self.products, self.backend, thread_limit(self.backend, self.n_jobs), aside)
+            threads = thread_limit(self.backend, self.n_jobs)
+            self.adding = _Adding(self.features, self.outputs, self.products, self.backend, threads, aside)
         for first in range(0, len(X), ROWS):
             part = slice(first, first + ROWS)
-            rows = self.adding.room(len(X[part]))
-            rows[:, : self.features], rows[:, self.features : -1], rows[:, -1] = X[part], Y[part], 1.0
-            if weight is not None:
-                rows *= np.sqrt(weight[part])[:, np.newaxis]
+            self.adding.add(X[part], Y[part], None if weight is None else weight[part])
 
     def finish(self):
         """Adds what is still waiting; rows may follow."""
@@ -74,12 +72,11 @@ class Ridge:
         f, total = self.features, self.products[-1, -1]
         if not total > 0:
             raise ValueError("sample_weight leaves no row after the washout with a weight above 0")
-        G, R = self.products[:f, :f].copy(), self.products[:f, f:-1].copy()
         mean, centre = np.zeros(f), np.zeros(self.outputs)
         if self.intercept:
             mean, centre = self.products[:f, -1] / total, self.products[f:-1, -1] / total
-            G -= np.outer(total * mean, mean)
-            R -= np.outer(total * mean, centre)
+        G = self.products[:f, :f] - np.outer(total * mean, mean)
+        R = self.products[:f, f:-1] - np.outer(total * mean, centre)
         return G, R, mean, centre, total
 
     def solve(self, alpha):
@@ -126,59 +123,91 @@ class Ridge:
 
 
 class _Adding:
-    """Gathers rows (n, width) and adds their products to a matrix.
+    """Adds the products of rows (x, y, 1) to a matrix, block by block.
+
+    Blocks take turns at two sums, which lets two threads multiply at a time and leaves the order of each sum the same
+    for any number of threads.
 
     Parameters
     ----------
-    products : ndarray of shape (width, width)
+    features, outputs : int
+    products : ndarray of shape (width, width) or None
+        Those of earlier rows.
     backend : {"native", "numpy"}
     threads : int
         At most so many.
     aside : bool
-        Whether one of them multiplies while the caller goes on.
+        Whether blocks are multiplied on a thread of their own while the caller goes on, who takes over those that are
+        still waiting when the next one is full.
     """
 
-    def __init__(self, products, backend, threads, aside):
-        width = len(products)
+    def __init__(self, features, outputs, products, backend, threads, aside):
+        width, self.features = features + outputs + 1, features
         self.pool = ThreadPoolExecutor(1) if aside and threads > 1 else None
-        self.free = [np.empty((ROWS, width)) for _ in range(1 if self.pool is None else 2)]
-        self.gathered, self.busy = 0, None
-        threads = threads if self.pool is None else 1
-        self.runner = runner_class(backend)(_products_plan(width), dtype=float, rows=ROWS, n_threads=threads)
-        self.runner.set("gram.G", products)
+        teams = 1 if self.pool is None else 2
+        self.sums = [
+            runner_class(backend)(_products_plan(width), dtype=float, rows=ROWS, n_threads=threads // teams)
+            for _ in range(SUMS)
+        ]
+        if products is not None:
+            self.sums[0].set("gram.G", products)
+        self.rows = [np.empty((ROWS, width)) for _ in range(teams)]
+        self.handed = [None] * SUMS
+        self.block, self.parts, self.gathered = 0, [], 0
 
-    def room(self, n):
-        """Place for n more rows, at most ROWS."""
-        if self.gathered + n > ROWS:
-            self._multiply()
-        self.gathered += n
-        return self.free[0][self.gathered - n : self.gathered]
+    def add(self, X, Y, weight):
+        """At most ROWS rows, which may be read until `finish`."""
+        if self.gathered + len(X) > ROWS:
+            self._next_block()
+        self.parts.append((X, Y, weight))
+        self.gathered += len(X)
 
-    def _multiply(self):
-        rows, self.gathered = self.free[0][: self.gathered], 0
+    def _next_block(self):
+        turn, parts = self.block % SUMS, self.parts
+        self.block, self.parts, self.gathered = self.block + 1, [], 0
         if self.pool is None:
-            self._add(rows)
+            self._multiply(turn, parts)
         else:
-            self._wait()
-            self.busy = self.pool.submit(self._add, rows)
-            self.free.reverse()
+            self._settle(wait=False)
+            self._settle(turn)
+            self.handed[turn] = self.pool.submit(self._multiply, turn, parts), parts
 
-    def _add(self, rows):
-        self.runner.bind(rows)
-        self.runner.train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
+    def _settle(self, *turns, wait=True):
+        """Multiplies what nobody has begun yet, and may wait for what somebody has."""
+        for turn in turns or range(SUMS):
+            if self.handed[turn] is not None:
+                task, parts = self.handed[turn]
+                if task.cancel():
+                    self._multiply(turn, parts)
+                elif wait:
+                    task.result()
+                else:
+                    continue
+                self.handed[turn] = None
 
-    def _wait(self):
-        if self.busy is not None:
-            self.busy.result()
+    def _multiply(self, turn, parts):
+        rows, stop = self.rows.pop(), 0
+        for X, Y, weight in parts:
+            start, stop = stop, stop + len(X)
+            part = rows[start:stop]
+            part[:, : self.features], part[:, self.features : -1], part[:, -1] = X, Y, 1.0
+            if weight is not None:
+                part *= np.sqrt(weight)[:, np.newaxis]
+        self.sums[turn].bind(rows[:stop])
+        self.sums[turn].train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
+        self.rows.append(rows)
 
     def finish(self):
         """The matrix with the products of all rows."""
-        if self.gathered:
-            self._multiply()
-        self._wait()
+        if self.parts:
+            self._next_block()
+        self._settle(wait=False)
+        self._settle()
         if self.pool is not None:
             self.pool.shutdown()
-        return self.runner.get("gram.G")
+        products, rest = (runner.get("gram.G") for runner in self.sums)
+        products += rest
+        return products
 
 
 def cholesky_solve(G, R):

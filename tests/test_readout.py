@@ -1,5 +1,7 @@
 """Readouts: normal equations solved tile by tile."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -35,15 +37,20 @@ def test_sums_do_not_depend_on_blocks(features, backend):
     np.testing.assert_allclose(np.triu(expected.products), np.triu(A.T @ A), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("backend", ["native", "numpy"])
-def test_rows_added_aside_give_the_same_bits(backend):
+@pytest.mark.parametrize(("backend", "held_up"), [("native", False), ("native", True), ("numpy", False)])
+def test_rows_added_aside_give_the_same_bits(backend, held_up):
+    """Also where the other thread never comes to it, and the caller multiplies all."""
     random = np.random.default_rng(1)
     X, Y, weight = random.standard_normal((1300, 70)), random.standard_normal((1300, 2)), random.random(1300)
     here, aside = (Ridge(70, 2, True, backend, n_jobs=2) for _ in range(2))
+    go_on = threading.Event()
     for first in range(0, 1300, 100):
         rows = slice(first, first + 100)
         here.add(X[rows], Y[rows], weight[rows])
         aside.add(X[rows], Y[rows], weight[rows], aside=True)
+        if held_up and first == 0:
+            aside.adding.pool.submit(go_on.wait)
+    go_on.set()
     assert np.array_equal(here.solve(0.1)[0], aside.solve(0.1)[0])
     assert np.array_equal(np.triu(here.products), np.triu(aside.products))
 
