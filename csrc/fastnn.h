@@ -480,9 +480,6 @@ void fnn_restore_float_mode(uint64_t state);
 void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]);
 /* Fisher-Yates permutation of 0..n-1 for an epoch (see the shuffle op). */
 void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order);
-/* x[i] = low + range u: NumPy's RandomState.uniform, bit for bit, from the Mersenne Twister's 624 words `key`, of which
- * `position` are used up. Moves the key on and returns the position behind the last number. */
-int fnn_twister_uniform(uint32_t *key, int position, double low, double range, int64_t n, double *x);
 
 /* Sense-reversing spin barrier; waiting threads yield after some thousand spins. */
 typedef struct {

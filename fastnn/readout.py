@@ -44,8 +44,8 @@ class Ridge:
     def add(self, X, Y, weight=None, aside=False):
         """Adds rows: X (n, features), Y (n, outputs) and their weights (n,), None for ones.
 
-        Until `finish` the arrays may be read. With `aside` another thread computes the products: for a caller that keeps
-        one thread busy with the rows to come.
+        Until `finish` the arrays may be read. With `aside` another thread computes the products: for a caller that
+        keeps one thread busy with the rows to come.
         """
         if self.adding is None:
             threads = thread_limit(self.backend, self.n_jobs)

@@ -38,15 +38,6 @@ def runner_class(backend):
     return Runner
 
 
-def random_state():
-    """NumPy's RandomState, whose large draws the compiled core makes where it can be loaded, bit for bit the same."""
-    try:
-        from fastnn.native import RandomState
-    except ImportError:
-        return np.random.RandomState()
-    return RandomState()
-
-
 def thread_limit(backend, n_jobs):
     """The largest number of threads a Runner of this backend may use."""
     runner = runner_class(backend)

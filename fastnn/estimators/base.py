@@ -30,14 +30,13 @@ class _Generator(local):
     """A thread's own generator, for seeds that are numbers: a new one takes 100 microseconds to seed itself from the
     system, which is for nothing."""
 
-    state = None
+    def __init__(self):
+        self.state = np.random.RandomState()
 
     def seeded(self, random_state):
         """scikit-learn's check_random_state."""
         if not isinstance(random_state, Integral):
             return check_random_state(random_state)
-        if self.state is None:
-            self.state = training.random_state()
         self.state.seed(random_state)
         return self.state
 

@@ -3,8 +3,7 @@
 Importing this package needs the compiled modules; ``fastnn.training`` falls back to NumPy with a warning.
 """
 
-from fastnn.native._random import RandomState
 from fastnn.native.run import Runner
 from fastnn.native.threads import effective_threads
 
-__all__ = ["RandomState", "Runner", "effective_threads"]
+__all__ = ["Runner", "effective_threads"]

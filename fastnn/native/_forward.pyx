@@ -21,7 +21,7 @@ cdef int64_t WITHOUT_TRIAL = OPERATIONS_WITHOUT_TRIAL
 
 cdef enum:
     RELEASE = 1_000_000      # operations (20 microseconds) or bytes from which on the GIL is released
-    SPARE = 1 << 20          # bytes of workspaces that are kept for the next call
+    SPARE = 1 << 24          # bytes of workspaces that are kept for the next call
     AXES = 6                 # of a parameter, at most
     LARGE = 1 << 14          # bytes from which on weights are read where the user has them,
     DIRECT = 24 << 10        # up to so many rows times columns: their rows lie apart, which each tile of rows pays for

@@ -7,35 +7,9 @@ except where whole channels are dropped.
 from libc.math cimport pow
 from libc.stdint cimport int64_t, uint32_t
 
-import numpy as np
-
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, fnn_philox, fnn_twister_uniform, panel_width, panels, row_span, rows_of,
+    Op, Step, at, first_row, fnn_kernels, fnn_philox, panel_width, panels, row_span, rows_of,
 )
-
-cdef enum:
-    LARGE = 1 << 14  # numbers, from which on fetching the state and putting it back does not count
-
-
-class RandomState(np.random.RandomState):
-    """NumPy's, with large uniform matrices, as starting weights are, in half the time and of the same bits."""
-
-    def uniform(self, low=0.0, high=1.0, size=None):
-        cdef double[:, ::1] view
-        cdef uint32_t[::1] key
-        cdef double start, width
-        cdef int position
-        simple = isinstance(low, float) and isinstance(high, float) and isinstance(size, tuple) and len(size) == 2
-        if not simple or size[0] * size[1] < LARGE:
-            return super().uniform(low, high, size)
-        state = self.get_state(legacy=False)
-        x = np.empty(size)
-        view, key, position, start, width = x, state["state"]["key"], state["state"]["pos"], low, high - low
-        with nogil:
-            position = fnn_twister_uniform(&key[0], position, start, width, view.shape[0] * view.shape[1], &view[0, 0])
-        state["state"]["pos"] = position
-        self.set_state(state)
-        return x
 
 
 cdef void dropout(const Op *op, const Step *step) noexcept nogil:

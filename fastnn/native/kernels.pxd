@@ -366,7 +366,6 @@ cdef extern from "fastnn.h" nogil:
     void fnn_restore_float_mode(uint64_t state)
     void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t *out)
     void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order)
-    int fnn_twister_uniform(uint32_t *key, int position, double low, double range, int64_t n, double *x)
 
     ctypedef struct fnn_barrier:
         pass

@@ -47,9 +47,9 @@ class Cell:
         return tuple(range(self.gates or 1))
 
 
-# Into how many parts the sums over the rows of a batch are cut, each of every other `part_rows` rows, whatever the number
-# of threads and the chunks: two threads, one of which has a part's rows, find them in their own caches. More would be
-# more sums than the cache holds.
+# Into how many parts the sums over the rows of a batch are cut, each of every other `part_rows` rows, whatever the
+# number of threads and the chunks: two threads, one of which has a part's rows, find them in their own caches. More
+# would be more sums than the cache holds.
 PARTS = 2
 
 SIMPLE_RNN = Cell("simple_rnn", None, 1, (0,))

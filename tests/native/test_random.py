@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from fastnn.native import RandomState
 from fastnn.plan import Op
 from tests.native.ops import CHANNELS, Case, check
 
@@ -62,14 +61,3 @@ def test_activations_and_softmax(shape, channels, dtype, isa):
     ]
     outputs = dict.fromkeys(("out", "dz", "probabilities"), (z.shape[1:], "batch"))
     check(Case(ops, {"z": z, "dy": dy}, outputs), dtype, isa)
-
-
-@pytest.mark.parametrize("used", [0, 1, 2, 623, 624, 625])
-def test_large_draws_have_numpys_bits_and_leave_its_state(used):
-    ours, numpys = RandomState(3), np.random.RandomState(3)
-    for random_state in (ours, numpys):
-        random_state.randint(0, 2**32, used, dtype=np.uint32)
-        random_state.normal()
-    for size in ((128, 128), (129, 311), (30000, 1)):
-        assert np.array_equal(ours.uniform(-0.3, 0.2, size), numpys.uniform(-0.3, 0.2, size))
-    assert ours.normal() == numpys.normal() and ours.randint(1 << 30) == numpys.randint(1 << 30)
