@@ -2,6 +2,7 @@
 squares. Everything is float64: the normal equations square the condition number."""
 
 import functools
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastnn.training import runner_class, thread_limit
 
 ROWS = 256  # gathered before they are multiplied: a panel of their columns stays in the first cache
 SUMS = 2  # that blocks of rows take turns at
+MOST = 4  # blocks that wait for another thread
 TILE = 64  # of a Cholesky decomposition: too little work for BLAS to start threads
 
 
@@ -75,8 +77,9 @@ class Ridge:
         mean, centre = np.zeros(f), np.zeros(self.outputs)
         if self.intercept:
             mean, centre = self.products[:f, -1] / total, self.products[f:-1, -1] / total
-        G = self.products[:f, :f] - np.outer(total * mean, mean)
-        R = self.products[:f, f:-1] - np.outer(total * mean, centre)
+        G, R = np.outer(total * mean, mean), np.outer(total * mean, centre)
+        np.subtract(self.products[:f, :f], G, out=G)
+        np.subtract(self.products[:f, f:-1], R, out=R)
         return G, R, mean, centre, total
 
     def solve(self, alpha):
@@ -137,8 +140,8 @@ class _Adding:
     threads : int
         At most so many.
     aside : bool
-        Whether blocks are multiplied on a thread of their own while the caller goes on, who takes over those that are
-        still waiting when the next one is full.
+        Whether blocks are multiplied on a thread of their own while the caller goes on, who takes one over when two are
+        waiting.
     """
 
     def __init__(self, features, outputs, products, backend, threads, aside):
@@ -152,7 +155,7 @@ class _Adding:
         if products is not None:
             self.sums[0].set("gram.G", products)
         self.rows = [np.empty((ROWS, width)) for _ in range(teams)]
-        self.handed = [None] * SUMS
+        self.handed = deque()  # (sum, task, parts) of blocks that may not be done
         self.block, self.parts, self.gathered = 0, [], 0
 
     def add(self, X, Y, weight):
@@ -167,23 +170,31 @@ class _Adding:
         self.block, self.parts, self.gathered = self.block + 1, [], 0
         if self.pool is None:
             self._multiply(turn, parts)
-        else:
-            self._settle(wait=False)
-            self._settle(turn)
-            self.handed[turn] = self.pool.submit(self._multiply, turn, parts), parts
+            return
+        self.handed.append((turn, self.pool.submit(self._multiply, turn, parts), parts))
+        while self.handed and self.handed[0][1].done():
+            self._settle()
+        if len(self.handed) > MOST:
+            self._settle()
+        elif len(self.handed) > 2:
+            self._help()
 
-    def _settle(self, *turns, wait=True):
-        """Multiplies what nobody has begun yet, and may wait for what somebody has."""
-        for turn in turns or range(SUMS):
-            if self.handed[turn] is not None:
-                task, parts = self.handed[turn]
+    def _settle(self):
+        """Multiplies the first block that was handed on, if nobody has begun, or waits for it."""
+        turn, task, parts = self.handed.popleft()
+        if task.cancel():
+            self._multiply(turn, parts)
+        else:
+            task.result()
+
+    def _help(self):
+        """Takes over the first block of the sum that the other thread is not at."""
+        for i, (turn, task, parts) in enumerate(self.handed):
+            if turn != self.handed[0][0]:
                 if task.cancel():
+                    del self.handed[i]
                     self._multiply(turn, parts)
-                elif wait:
-                    task.result()
-                else:
-                    continue
-                self.handed[turn] = None
+                return
 
     def _multiply(self, turn, parts):
         rows, stop = self.rows.pop(), 0
@@ -201,8 +212,9 @@ class _Adding:
         """The matrix with the products of all rows."""
         if self.parts:
             self._next_block()
-        self._settle(wait=False)
-        self._settle()
+        self._help()
+        while self.handed:
+            self._settle()
         if self.pool is not None:
             self.pool.shutdown()
         products, rest = (runner.get("gram.G") for runner in self.sums)
@@ -223,9 +235,11 @@ def cholesky_solve(G, R):
     """
     n = len(G)
     tiles = -(-n // TILE)
-    U = np.eye(tiles * TILE)
-    U[:n, :n] = G
-    U = U.reshape(tiles, TILE, tiles, TILE).swapaxes(1, 2).copy()
+    U = np.zeros((tiles, tiles, TILE, TILE))
+    U[-1, -1] = np.eye(TILE)
+    for k, j in zip(*np.triu_indices(tiles), strict=True):
+        tile = G[k * TILE : (k + 1) * TILE, j * TILE : (j + 1) * TILE]
+        U[k, j, : tile.shape[0], : tile.shape[1]] = tile
     inverse = np.empty((tiles, TILE, TILE))  # of the diagonal's tiles, transposed
     for k in range(tiles):
         inverse[k] = linalg.lapack.dtrtri(np.linalg.cholesky(U[k, k].T), lower=1)[0]
