@@ -4,6 +4,7 @@ squares. Everything is float64: the normal equations square the condition number
 import functools
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 from scipy import linalg
@@ -15,7 +16,7 @@ from fastnn.training import runner_class, thread_limit
 
 ROWS = 256  # gathered before they are multiplied: a panel of their columns stays in the first cache
 SUMS = 2  # that blocks of rows take turns at
-MOST = 4  # blocks that wait for another thread
+MOST = 4  # blocks that wait
 TILE = 64  # of a Cholesky decomposition: too little work for BLAS to start threads
 
 
@@ -140,7 +141,7 @@ class _Adding:
     threads : int
         At most so many.
     aside : bool
-        Whether blocks are multiplied on a thread of their own while the caller goes on, who takes one over when two are
+        Whether blocks are multiplied on a thread of their own while the caller goes on, who takes one when two are
         waiting.
     """
 
@@ -155,7 +156,9 @@ class _Adding:
         if products is not None:
             self.sums[0].set("gram.G", products)
         self.rows = [np.empty((ROWS, width)) for _ in range(teams)]
-        self.handed = deque()  # (sum, task, parts) of blocks that may not be done
+        self.waiting = [deque() for _ in range(SUMS)]  # blocks, as lists of parts
+        self.locks = [Lock() for _ in range(SUMS)]
+        self.tasks = []
         self.block, self.parts, self.gathered = 0, [], 0
 
     def add(self, X, Y, weight):
@@ -166,35 +169,32 @@ class _Adding:
         self.gathered += len(X)
 
     def _next_block(self):
-        turn, parts = self.block % SUMS, self.parts
+        self.waiting[self.block % SUMS].append(self.parts)
         self.block, self.parts, self.gathered = self.block + 1, [], 0
-        if self.pool is None:
-            self._multiply(turn, parts)
-            return
-        self.handed.append((turn, self.pool.submit(self._multiply, turn, parts), parts))
-        while self.handed and self.handed[0][1].done():
-            self._settle()
-        if len(self.handed) > MOST:
-            self._settle()
-        elif len(self.handed) > 2:
-            self._help()
+        if self.pool is not None:
+            self.tasks.append(self.pool.submit(self._take_all))
+        most = 0 if self.pool is None else 1
+        while sum(map(len, self.waiting)) > most and self._take():
+            pass
+        while sum(map(len, self.waiting)) > MOST:
+            self._take(wait=True)
 
-    def _settle(self):
-        """Multiplies the first block that was handed on, if nobody has begun, or waits for it."""
-        turn, task, parts = self.handed.popleft()
-        if task.cancel():
-            self._multiply(turn, parts)
-        else:
-            task.result()
+    def _take_all(self):
+        while self._take():
+            pass
 
-    def _help(self):
-        """Takes over the first block of the sum that the other thread is not at."""
-        for i, (turn, task, parts) in enumerate(self.handed):
-            if turn != self.handed[0][0]:
-                if task.cancel():
-                    del self.handed[i]
-                    self._multiply(turn, parts)
-                return
+    def _take(self, wait=False):
+        """Multiplies the first block that waits for a sum which no other thread is at, or waits for that thread; False
+        if there is none."""
+        for turn in sorted(range(SUMS), key=lambda turn: -len(self.waiting[turn])):
+            if self.waiting[turn] and self.locks[turn].acquire(blocking=wait):
+                try:
+                    if self.waiting[turn]:
+                        self._multiply(turn, self.waiting[turn].popleft())
+                        return True
+                finally:
+                    self.locks[turn].release()
+        return False
 
     def _multiply(self, turn, parts):
         rows, stop = self.rows.pop(), 0
@@ -212,11 +212,12 @@ class _Adding:
         """The matrix with the products of all rows."""
         if self.parts:
             self._next_block()
-        self._help()
-        while self.handed:
-            self._settle()
+        while any(self.waiting):
+            self._take(wait=True)
         if self.pool is not None:
             self.pool.shutdown()
+        for task in self.tasks:
+            task.result()
         products, rest = (runner.get("gram.G") for runner in self.sums)
         products += rest
         return products

@@ -40,19 +40,21 @@ def test_sums_do_not_depend_on_blocks(features, backend):
 
 @pytest.mark.parametrize(("backend", "held_up"), [("native", False), ("native", True), ("numpy", True)])
 def test_rows_added_aside_give_the_same_bits(backend, held_up, monkeypatch):
-    """Also where the other thread never comes to it, and the caller multiplies all."""
+    """Also where the other thread comes late, and the caller has multiplied half of them."""
     monkeypatch.setattr(readout, "thread_limit", lambda *_: 2)
     random = np.random.default_rng(1)
-    X, Y, weight = random.standard_normal((1300, 70)), random.standard_normal((1300, 2)), random.random(1300)
-    here, aside = (Ridge(70, 2, True, backend) for _ in range(2))
+    n = 20_000
+    X, Y, weight = random.standard_normal((n, 20)), random.standard_normal((n, 2)), random.random(n)
+    here, aside = (Ridge(20, 2, True, backend) for _ in range(2))
     go_on = threading.Event()
-    for first in range(0, 1300, 100):
+    for first in range(0, n, 100):
         rows = slice(first, first + 100)
         here.add(X[rows], Y[rows], weight[rows])
         aside.add(X[rows], Y[rows], weight[rows], aside=True)
         if held_up and first == 0:
             aside.adding.pool.submit(go_on.wait)
-    go_on.set()
+        if first == n // 2:
+            go_on.set()
     assert np.array_equal(here.solve(0.1)[0], aside.solve(0.1)[0])
     assert np.array_equal(np.triu(here.products), np.triu(aside.products))
 
