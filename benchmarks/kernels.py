@@ -201,10 +201,10 @@ def measure(benchmark, kernel, isa, threads, tiny=False):
         return None
     repeats, rounds = 1 if tiny else kernel.repeats, 1
     call, probe = kernel.call(isa, repeats, threads), Probe(kernel, isa, threads, tiny)
-    call()
     if not tiny:
+        call()
         rounds = int(np.clip(BUDGET / seconds(call), *ROUNDS))
-    benchmark.pedantic(call, setup=probe, rounds=rounds, warmup_rounds=1)
+    benchmark.pedantic(call, setup=probe, rounds=rounds, warmup_rounds=0 if tiny else 1)
     times = [time / repeats for time in benchmark.stats.stats.data]
     work = kernel.operations or kernel.traffic
     shares = [1e-9 * work / time / peak for time, peak in zip(times, probe.rates[-len(times) :], strict=True)]
