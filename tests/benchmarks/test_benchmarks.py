@@ -39,7 +39,8 @@ def tiny_mnist(tmp_path):
 
 
 def test_kernels():
-    output = _run("-m", "pytest", "benchmarks", "--benchmark-disable", "-q", "-p", "no:cacheprovider", folder=ROOT)
+    options = "--benchmark-disable", f"--isa={ISA}", "-q", "-p", "no:cacheprovider"
+    output = _run("-m", "pytest", "benchmarks", *options, folder=ROOT)
     assert " passed" in output and "skipped" not in output
 
 
