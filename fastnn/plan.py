@@ -93,9 +93,9 @@ class Op:
 
     `split` says how threads may share it: "rows" (each row on its own), "columns" (each column panel on its own,
     over all rows), "halves" (each half of each row of x, cut before column `cut`, on its own), "parts" (each of the
-    `parts` that a chunk's rows are cut into on its own, whatever the number of threads) or "one" (a single thread).
-    `barrier` asks every thread to wait for the others before it. `multiply_adds` counts the multiplications fused with
-    additions for one row.
+    `parts` that a chunk's rows, or with `part_rows` a batch's, are cut into on its own, whatever the number of
+    threads) or "one" (a single thread). `barrier` asks every thread to wait for the others before it.
+    `multiply_adds` counts the multiplications fused with additions for one row.
     """
 
     kind: str

@@ -155,7 +155,7 @@ class _Adding:
         ]
         if products is not None:
             self.sums[0].set("gram.G", products)
-        self.rows = [np.empty((ROWS, width)) for _ in range(teams)]
+        self.rows = [np.empty((ROWS, width)) for _ in range(teams)]  # for the sums by turns
         self.waiting = [deque() for _ in range(SUMS)]  # blocks, as lists of parts
         self.locks = [Lock() for _ in range(SUMS)]
         self.tasks = []
@@ -197,7 +197,7 @@ class _Adding:
         return False
 
     def _multiply(self, turn, parts):
-        rows, stop = self.rows.pop(), 0
+        rows, stop = self.rows[turn % len(self.rows)], 0
         for X, Y, weight in parts:
             start, stop = stop, stop + len(X)
             part = rows[start:stop]
@@ -206,7 +206,6 @@ class _Adding:
                 part *= np.sqrt(weight)[:, np.newaxis]
         self.sums[turn].bind(rows[:stop])
         self.sums[turn].train(ROWS, 0, 1, 0, np.zeros(1), np.inf)
-        self.rows.append(rows)
 
     def finish(self):
         """The matrix with the products of all rows."""

@@ -43,8 +43,8 @@ def training_capacity(lowered, batch_size, dtype, n_threads=1):
     if lowered.needs_whole_batch:
         return int(batch_size)
     rows = max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
-    parts = {op.kind for op in lowered.ops if op.split == "parts"}
-    recurrent = any(op.kind in CELLS for op in lowered.step) and parts <= {"recurrent_grad_weights"}
+    of_batch = all(op.split != "parts" or "part_rows" in op.attributes for op in lowered.ops)
+    recurrent = any(op.kind in CELLS for op in lowered.step) and of_batch
     cached = max(2, n_threads) * CACHE_BYTES // row_bytes(lowered, dtype) // CACHE_ROWS * CACHE_ROWS
     return min(rows, cached) if recurrent and cached else rows
 

@@ -16,7 +16,7 @@ from fastnn.native import _conv, conv_bfloat16
 
 # conv_bfloat16.Grid in C.
 cdef struct Grid:
-    int64_t lines, across, first, source, start, to_line, to_place
+    int64_t lines, across, start, to_line, to_place
 
 
 cdef struct Windows:
@@ -94,10 +94,10 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
     cdef int64_t panel, width, i
     cdef const char *source
     if q.in_rows:
-        source = at(k, op.buffer[0], (image * q.places + g.first) * q.channels)
+        source = at(k, op.buffer[0], image * q.places * q.channels)
         for i in range(g.lines):
             step.bfloat16.narrow(
-                g.across * q.channels, <const float *> at(k, source, i * g.source * q.channels),
+                g.across * q.channels, <const float *> at(k, source, i * g.across * q.channels),
                 to + i * g.to_line * q.pitch,
             )
         return
@@ -111,10 +111,9 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
                 q.put.tap, to + panel * k.panel, q.pitch,
             )
             continue
-        source = at(k, source, g.first * width)
         for i in range(g.lines):
             step.bfloat16.pack_rows(
-                g.across, width, <const float *> at(k, source, i * g.source * width), width,
+                g.across, width, <const float *> at(k, source, i * g.across * width), width,
                 to + i * g.to_line * q.pitch + panel * k.panel, g.to_place * q.pitch, 2 * k.lanes,
             )
             if q.spill > 0:
@@ -226,7 +225,7 @@ cdef void bring_line(
     """A line of an image, channel by channel."""
     cdef const fnn_kernels *k = step.kernels
     cdef float *line = <float *> at(k, step.scratch, q.line)
-    cdef int64_t place = q.grid.first + n * q.grid.source, c, panel, width
+    cdef int64_t place = n * q.grid.across, c, panel, width
     cdef const float *source = <const float *> op.buffer[0] + (image * q.places + place) * q.channels
     if not q.in_rows:
         for panel in range(panels(k, q.channels)):

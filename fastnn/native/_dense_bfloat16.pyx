@@ -20,7 +20,6 @@ from fastnn.native.kernels cimport (
 from fastnn.native import _dense
 
 cdef enum:
-    TILE_ROWS = 16   # A is read up to a multiple of so many rows
     STRIP = 64       # rows packed side by side: their outputs (16 KB a panel) are in L1 when the activation reads them
     GROUP = 4        # panels that stay in L2 (1 MB at a depth of 2048) while all strips go by
     UPDATE_GROUP = 2  # the same of an update, which also needs room for weights and moments

@@ -173,7 +173,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.scratch = run.base.scratch + thread * run.scratch_size
     step.common = run.base.scratch + threads * run.scratch_size
     step.barrier = &run.barrier
-    run_ops(run.prepare, run.n_prepare, &step, run.taken, False)
+    run_ops(run.prepare, run.n_prepare, &step, NULL, False)
     wait(run, &step)
     for b in range(run.n_batches):
         begin_epoch(run, &step, run.first_batch + b)
@@ -366,7 +366,7 @@ cdef class Program:
         cdef const double[::1] rates_view
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
-        cdef int32_t[::1] taken = np.zeros(2 * COUNTERS * max(1, self.n_step + self.n_update, self.n_prepare), np.int32)
+        cdef int32_t[::1] taken = np.zeros(2 * COUNTERS * max(1, self.n_step + self.n_update), np.int32)
         memset(&run, 0, sizeof(Run))
         run.base = source.step
         self.describe(&run.base, capacity, seed)

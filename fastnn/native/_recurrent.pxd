@@ -357,22 +357,41 @@ cdef inline Tasks tasks_of(const Op *op, const Step *step, int64_t part) noexcep
     return tasks
 
 
+# Neighbours among the tasks, which read the same line of dgates: a panel's, with the blocks first ... last of x and,
+# from the block of_x on, h.
+cdef struct Line:
+    int64_t p, line, first, last, of_x
+    int64_t next             # the task where the next line starts
+
+
+cdef inline Line line_at(const Op *op, const Step *step, const Tasks *tasks, int64_t task) noexcept nogil:
+    """What a thread has of a line from a task on."""
+    cdef int64_t lines = op.number[ALL_LINES], blocks = blocks_of_inputs(op, step.kernels)
+    cdef Line s
+    s.p, s.line, s.first = task // (lines * blocks), task // blocks % lines, task % blocks
+    s.last, s.of_x = min(blocks, s.first + tasks.last - task), panels(step.kernels, op.number[INPUTS])
+    s.next = task + s.last - s.first
+    return s
+
+
 cdef inline void clear_gradients(const Op *op, const Step *step, const Tasks *tasks) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = blocks_of_inputs(op, k), lines = op.number[ALL_LINES]
-    cdef int64_t task, p, line, block, gate, width, inputs
+    cdef int64_t task = tasks.first, i, block, gate, width, inputs
     cdef bint of_state
-    for task in range(tasks.first, tasks.last):
-        p, line, block = task // (lines * blocks), task // blocks % lines, task % blocks
-        width = panel_width(k, op.number[OUTPUTS], p)
-        of_state = block >= of_x
-        if block == 0:
-            memset(sums_of(op, step, line, p, tasks.part), 0, width * k.itemsize)
-        gate = gate_of(op, line, of_state)
-        block -= of_x if of_state else 0
-        inputs = min(k.panel, op.number[OUTPUTS if of_state else INPUTS] - block * k.panel)
-        if gate >= 0:
-            memset(gradient_of(op, step, gate, p, tasks.part, of_state, block), 0, inputs * width * k.itemsize)
+    cdef Line s
+    while task < tasks.last:
+        s = line_at(op, step, tasks, task)
+        width = panel_width(k, op.number[OUTPUTS], s.p)
+        if s.first == 0:
+            memset(sums_of(op, step, s.line, s.p, tasks.part), 0, width * k.itemsize)
+        for i in range(s.first, s.last):
+            of_state = i >= s.of_x
+            block = i - s.of_x if of_state else i
+            gate = gate_of(op, s.line, of_state)
+            inputs = min(k.panel, op.number[OUTPUTS if of_state else INPUTS] - block * k.panel)
+            if gate >= 0:
+                memset(gradient_of(op, step, gate, s.p, tasks.part, of_state, block), 0, inputs * width * k.itemsize)
+        task = s.next
 
 
 # Rows first ... last of a chunk belong to a part.

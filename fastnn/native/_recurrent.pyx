@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 
 from fastnn.native._recurrent cimport (
     BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ALL_LINES, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
-    Backward, Forward, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of_inputs, gate_of, gradient_of,
+    Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
     sums_of,
 )
 from fastnn.native.kernels cimport (
@@ -191,30 +191,27 @@ cdef inline void add_gradient(
 
 
 cdef void gradients_of_line(
-    const Op *op, const Step *step, int64_t line, int64_t p, int64_t first, int64_t last, const Stretch *s
+    const Op *op, const Step *step, const Line *of, const Stretch *s
 ) noexcept nogil:
-    """What one line of a stretch's dgates yields with the blocks first ... last of x and h; the sums of dgates go with
-    the first block."""
+    """What one line of a stretch's dgates yields with blocks of x and h; the sums of dgates go with the first block."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t of_x = panels(k, op.number[INPUTS]), block, gate
-    pack(op, step, line, p, s)
-    for block in range(first, last):
-        gate = gate_of(op, line, block >= of_x)
+    cdef int64_t block, gate
+    pack(op, step, of.line, of.p, s)
+    for block in range(of.first, of.last):
+        gate = gate_of(op, of.line, block >= of.of_x)
         if gate >= 0:
-            add_gradient(op, step, p, s, block >= of_x, gate, block - of_x if block >= of_x else block)
-    if first == 0:
+            add_gradient(op, step, of.p, s, block >= of.of_x, gate, block - of.of_x if block >= of.of_x else block)
+    if of.first == 0:
         k.column_sum(
-            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], p), step.scratch, True,
-            sums_of(op, step, line, p, s.part),
+            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], of.p), step.scratch, True,
+            sums_of(op, step, of.line, of.p, s.part),
         )
 
 
 cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
-    """Stretch by stretch of DEPTH steps or less, whose x and h come from memory once for all tasks; neighbours among
-    these read the same dgates."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t steps = op.number[STEPS], lines = op.number[ALL_LINES], blocks = blocks_of_inputs(op, k)
-    cdef int64_t task, first_block, last_block
+    """Stretch by stretch of DEPTH steps or less, whose x and h come from memory once for all tasks."""
+    cdef int64_t steps = op.number[STEPS], task
+    cdef Line line
     cdef Stretch s
     s.part, s.row = tasks.part, first
     while s.row < last:
@@ -224,12 +221,9 @@ cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t f
             s.depth = min(<int64_t> DEPTH, steps - s.t)
             task = tasks.first
             while task < tasks.last:
-                first_block = task % blocks
-                last_block = min(blocks, first_block + tasks.last - task)
-                gradients_of_line(
-                    op, step, task // blocks % lines, task // (lines * blocks), first_block, last_block, &s
-                )
-                task += last_block - first_block
+                line = line_at(op, step, tasks, task)
+                gradients_of_line(op, step, &line, &s)
+                task = line.next
             s.t += s.depth
         s.row += s.rows
 

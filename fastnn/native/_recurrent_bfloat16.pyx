@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from fastnn.native._recurrent cimport (
     ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
-    Backward, Forward, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of_inputs, gate_of, gradient_of,
+    Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
     sums_of,
 )
 from fastnn.native.kernels cimport (
@@ -262,10 +262,9 @@ cdef inline void add_gradient(
 
 
 cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
-    """Neighbours among the tasks read the same packed dgates."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t of_x = panels(k, op.number[INPUTS]), blocks = blocks_of_inputs(op, k), lines = op.number[ALL_LINES]
-    cdef int64_t task, p, line, first_block, last_block, block, total = last * op.number[STEPS]
+    cdef int64_t task, block, total = last * op.number[STEPS]
+    cdef Line of
     cdef Stretch s
     s.part, s.first = tasks.part, first * op.number[STEPS]
     s.piece = <float *> step.scratch
@@ -278,12 +277,13 @@ cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t f
         pack_inputs(op, step, &s)
         task = tasks.first
         while task < tasks.last:
-            p, line, first_block = task // (lines * blocks), task // blocks % lines, task % blocks
-            last_block = min(blocks, first_block + tasks.last - task)
-            pack_gate(op, step, &s, line, p, first_block == 0)
-            for block in range(first_block, last_block):
-                add_gradient(op, step, &s, line, p, block >= of_x, block - of_x if block >= of_x else block)
-            task += last_block - first_block
+            of = line_at(op, step, tasks, task)
+            pack_gate(op, step, &s, of.line, of.p, of.first == 0)
+            for block in range(of.first, of.last):
+                add_gradient(
+                    op, step, &s, of.line, of.p, block >= of.of_x, block - of.of_x if block >= of.of_x else block
+                )
+            task = of.next
         s.first += s.n
 
 

@@ -93,13 +93,11 @@ def _int32(layout, array):
 
 
 class Grid(NamedTuple):
-    """Where the places of an image go: place first + i * source + j of it to start + i * to_line + j * to_place of the
-    staged one."""
+    """Where the places of an image go: place i * across + j of it to start + i * to_line + j * to_place of the staged
+    one."""
 
     lines: int
     across: int
-    first: int
-    source: int
     start: int
     to_line: int
     to_place: int
@@ -107,7 +105,7 @@ class Grid(NamedTuple):
     @property
     def flat(self):
         """The same as a single line, where the lines lie as far apart on both sides."""
-        if self.to_place == 1 and self.to_line == self.source == self.across:
+        if self.to_place == 1 and self.to_line == self.across:
             return self._replace(lines=1, across=self.lines * self.across)
         return self
 
@@ -115,7 +113,7 @@ class Grid(NamedTuple):
 def _grid(size, width, stride, origin):
     """The grid of an image of some size in one staged `width` places wide, whose first place gets to `origin`."""
     start = origin[0] * width + origin[1]
-    return Grid(*size, 0, size[1], start, stride[0] * width, stride[1])
+    return Grid(*size, start, stride[0] * width, stride[1])
 
 
 def _windows(layout, pool, lines, line, place=1):

@@ -71,7 +71,7 @@ def aligned(size):
     pages lie anywhere in the second cache and crowd some of its places (20 000 x 50: 1.2 times slower).
     """
     alignment = HUGE_PAGE if size >= LARGE else ALIGNMENT
-    raw = np.zeros(size + alignment if size < LARGE else max(size, HUGE_PAGE) + alignment, np.uint8)
+    raw = np.zeros(max(size, alignment) + alignment, np.uint8)
     start = -raw.ctypes.data % alignment
     return raw[start : start + size]
 

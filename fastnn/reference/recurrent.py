@@ -162,9 +162,10 @@ def _recurrent_grad_weights(op, buffers, step):
     before, after = slice(None, -1), slice(1, None)
     if op.attributes["reverse"]:
         before, after = after, before
-    part = (step.row + np.arange(step.n)) // op.attributes["part_rows"] % 2
+    n_parts = len(buffers[op.outputs[0]])
+    part = (step.row + np.arange(step.n)) // op.attributes["part_rows"] % n_parts
     parts = []
-    for number in range(2):
+    for number in range(n_parts):
         x, h, dgates = (buffers[name][part == number] for name in op.inputs)
         rounded_x, rounded_h, dz = operands(op, x, h, dgates)
         parts.append([
