@@ -67,11 +67,12 @@ UNITS = {"milliseconds": "milliseconds an epoch of `fit`", "megabytes": "megabyt
 def main(arguments=None):
     options = report.parse(_parser(), arguments)
     if options.only_memory:
-        return print(memory_here(_row(options.rows[0], options), options.peers[0], options.precisions[0], options.tiny))
+        row = row_named(options.rows[0], options)
+        return print(memory_here(row, options.peers[0], options.precisions[0], options.tiny))
     results = []
     for precision in options.precisions:
         for name in options.rows:
-            row = _row(name, options)
+            row = row_named(name, options)
             try:
                 results.append(race(row, precision, options))
             except FileNotFoundError as cause:
@@ -95,7 +96,7 @@ def _parser():
     return parser
 
 
-def _row(name, options):
+def row_named(name, options):
     row = next(row for row in ROWS if row.name == name)
     return replace(row, epochs=1 if options.tiny else options.epochs or row.epochs)
 

@@ -65,6 +65,7 @@ cdef struct Run:
     int64_t n_penalties
     fnn_barrier barrier
     int32_t *taken           # two sets of COUNTERS for each op of step and update, which rounds use by turns
+    double *times            # where not NULL: of each thread, for each op and for the end of a batch, see Program.run
     int64_t offset           # in and out: rows of the current batch that are done
     int64_t chunk            # in and out
     int64_t stop_after       # count of the chunk after which all threads stop
@@ -72,15 +73,32 @@ cdef struct Run:
     double loss_sum
 
 
-cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int32_t *taken, bint skip) noexcept nogil:
+cdef inline double lap(double *time, double since) noexcept nogil:
+    """Adds the seconds since then; returns the time of day."""
+    cdef double now = fnn_seconds()
+    time[0] += now - since
+    return now
+
+
+cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int32_t *taken, bint skip, double *times) noexcept nogil:
     """`skip` leaves out the barrier before the first op: the caller has just waited."""
     cdef int64_t i
+    cdef double since = fnn_seconds() if times != NULL else 0.0
     for i in range(n):
         if ops[i].barrier and step.threads > 1 and not (skip and i == 0):
             fnn_barrier_wait(step.barrier, step.threads)
         if taken != NULL:
             step.taken = taken + i * COUNTERS
+        if times != NULL:
+            since = lap(times + 2 * i, since)
         ops[i].run(&ops[i], step)
+        if times != NULL:
+            since = lap(times + 2 * i + 1, since)
+
+
+cdef inline double *times_of(const Run *run, const Step *step, int64_t op) noexcept nogil:
+    cdef int64_t ops = run.n_prepare + run.n_step + run.n_update
+    return run.times + 2 * (step.thread * (ops + 1) + op) if run.times != NULL else NULL
 
 
 cdef inline int32_t *counters(Run *run, const Step *step, int64_t round_) noexcept nogil:
@@ -93,8 +111,11 @@ cdef inline int32_t *counters(Run *run, const Step *step, int64_t round_) noexce
 
 
 cdef inline void wait(Run *run, const Step *step) noexcept nogil:
+    cdef double since = fnn_seconds() if run.times != NULL else 0.0
     if step.threads > 1:
         fnn_barrier_wait(&run.barrier, step.threads)
+    if run.times != NULL:
+        lap(times_of(run, step, run.n_prepare + run.n_step + run.n_update), since)
 
 
 cdef inline double inverse_weight(const Step *step, int64_t start, int64_t rows) noexcept nogil:
@@ -131,7 +152,9 @@ cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t 
         step.first = start + offset
         step.row = offset
         step.chunk = chunk
-        run_ops(run.step, run.n_step, step, counters(run, step, count[0]), False)
+        run_ops(
+            run.step, run.n_step, step, counters(run, step, count[0]), False, times_of(run, step, run.n_prepare)
+        )
         offset += step.n
         chunk += 1
         if step.thread == 0 and offset < rows and fnn_seconds() > run.deadline:
@@ -173,7 +196,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.scratch = run.base.scratch + thread * run.scratch_size
     step.common = run.base.scratch + threads * run.scratch_size
     step.barrier = &run.barrier
-    run_ops(run.prepare, run.n_prepare, &step, NULL, False)
+    run_ops(run.prepare, run.n_prepare, &step, NULL, False, times_of(run, &step, 0))
     wait(run, &step)
     for b in range(run.n_batches):
         begin_epoch(run, &step, run.first_batch + b)
@@ -187,7 +210,10 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
         step.inverse_weight = inverse_weight(&step, start, rows)
         if not run_chunks(run, &step, start, rows, &count):
             break
-        run_ops(run.update, run.n_update, &step, counters(run, &step, count) + run.n_step * COUNTERS, True)
+        run_ops(
+            run.update, run.n_update, &step, counters(run, &step, count) + run.n_step * COUNTERS, True,
+            times_of(run, &step, run.n_prepare + run.n_step),
+        )
         if thread == 0:
             loss = batch_loss(run, rows, step.inverse_weight)
             if b + 1 < run.n_batches and fnn_seconds() > run.deadline:
@@ -355,15 +381,19 @@ cdef class Program:
         self, bytearray ops, Source source, *, order, int64_t capacity, int64_t batch_size, int64_t first_batch,
         int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
         int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum, int64_t epoch, sums,
+        times=None,
     ):
         """Runs batches first_batch ... of the source, also over the ends of epochs where there are `sums` for them.
 
+        `times`, a float64 array (threads, ops + 1, 2), gets added the seconds of each thread before an op (in its
+        barrier) and in it; behind the ops those at the end of a chunk or batch.
         Returns (batches done, loss_sum + sum of batch loss * rows, offset, chunk).
         """
         cdef Run run
         cdef int64_t[::1] order_view
         cdef double[::1] sums_view
         cdef const double[::1] rates_view
+        cdef double[:, :, ::1] times_view
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
         cdef int32_t[::1] taken = np.zeros(2 * COUNTERS * max(1, self.n_step + self.n_update), np.int32)
@@ -397,6 +427,12 @@ cdef class Program:
         if rates is not None:
             rates_view = rates
             run.rates = &rates_view[0]
+        if times is not None:
+            expected = (threads, self.n_prepare + self.n_step + self.n_update + 1, 2)
+            if times.shape != expected:
+                raise ValueError(f"expected times of shape {expected}, got {times.shape}")
+            times_view = times
+            run.times = &times_view[0, 0, 0]
         if first_batch < 0 or n_batches < 0 or (
             first_batch + n_batches > run.epoch_batches * (1 if sums is None else len(sums))
         ):
@@ -413,7 +449,7 @@ cdef class Program:
         cdef Step step
         memset(&step, 0, sizeof(Step))
         self.describe(&step, 0, 0)
-        run_ops(<Op *> <char *> ops, self.n_prepare, &step, NULL, False)
+        run_ops(<Op *> <char *> ops, self.n_prepare, &step, NULL, False, NULL)
 
     cdef bint is_asked_for(self):
         """Whether FASTNN_ISA, which may change at any time, still stands for this program's instruction set."""

@@ -255,6 +255,12 @@ class Runner:
         Instruction set; None is the best one, or the one FASTNN_ISA names.
     keep : bool
         Gives every batch buffer a place of its own, so that `get` can read it after a call.
+
+    Attributes
+    ----------
+    times : (n_threads, ops + 1, 2) float64 array or None
+        Where it is set, calls add to it the seconds that each thread waits before an op of the plan and works in it;
+        behind the ops those at the ends of batches.
     """
 
     shares_buffers = True  # that are never alive together
@@ -275,6 +281,7 @@ class Runner:
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
         self._prepared, self._lock, self._forwards = False, Lock(), {}
+        self.times = None
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
 
@@ -355,6 +362,7 @@ class Runner:
                 threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
                 row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
                 loss_sum=loss_sum, epoch=-1 if epoch is None else epoch & 0xFFFFFFFF, sums=sums,
+                times=None if self.times is None else self.times[:threads],
             )  # fmt: skip
             now = perf_counter()
             self._pace.record(threads, batches, now - start)

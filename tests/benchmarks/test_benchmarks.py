@@ -109,6 +109,17 @@ def test_latency_against(peer, modules, tmp_path):
     assert output.count("3 rows") == 3 * 2 and "not run" not in output
 
 
+def test_breakdown(tmp_path):
+    """Every op of the plan has its share of a step."""
+    _run("breakdown.py", "--tiny", "--rows", "iris", "lenet", "--results", tmp_path)
+    results = json.loads((tmp_path / "breakdown.json").read_text("utf-8"))["results"]
+    assert len(results) == 4
+    for result in results:
+        assert result["ops"][-1]["op"] == "end of the batch"
+        assert sum(sum(op["microseconds"]) for op in result["ops"][:-1]) > 0
+    assert (tmp_path / "breakdown.md").read_text("utf-8").count("| dense_update ") == 2 + 3 + 2 + 3
+
+
 def test_scaling(tmp_path):
     output = _run("scaling.py", "--tiny", "--results", tmp_path)
     assert "8 fits, 1 at a time: 1.00 times" in output

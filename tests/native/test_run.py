@@ -1,8 +1,14 @@
-"""Where a Runner's numbers lie."""
+"""Where a Runner's numbers lie, and the times of its ops."""
 
+from time import perf_counter
+
+import numpy as np
 import pytest
 
+from fastnn.native import Runner
+from fastnn.native import run as native_run
 from fastnn.native.run import HUGE_PAGE, LARGE, aligned
+from tests.native.networks import data, draw, lowered, random_network
 
 
 @pytest.mark.parametrize("size", [1, 64, LARGE - 1])
@@ -20,3 +26,35 @@ def test_large_arenas_start_at_a_huge_page_of_an_array_that_gets_some(size):
     assert arena.base.nbytes >= 4 << 20
     assert arena.shape == (size,)
     assert not arena.any()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_times_of_the_ops_of_every_thread_fill_a_call_and_change_nothing(threads, monkeypatch):
+    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+    rng = np.random.default_rng(0)
+    net = random_network(rng)
+    plan = lowered(net)
+    X, y, _ = data(rng, net, 100, np.float32)
+    values, losses, times = draw(rng, plan), [], np.zeros((threads, len(plan.ops) + 1, 2))
+    for asked in (None, times):
+        runner = Runner(plan, dtype=np.float32, rows=24, n_threads=threads)
+        runner.bind(X, y)
+        for name, value in values.items():
+            runner.set(name, value)
+        runner.times, start = asked, perf_counter()
+        losses.append(runner.train(24, 0, 5, 0, np.full(5, 0.01), np.inf))
+        seconds = perf_counter() - start
+    assert losses[0] == losses[1]
+    assert (times >= 0).all()
+    assert (times.sum((1, 2)) > 0).all() and (times.sum((1, 2)) <= seconds).all()
+
+
+def test_times_of_another_plan_are_refused():
+    rng = np.random.default_rng(0)
+    net = random_network(rng)
+    plan = lowered(net)
+    runner = Runner(plan, dtype=np.float32, rows=24)
+    runner.bind(*data(rng, net, 100, np.float32)[:2])
+    runner.times = np.zeros((1, 2, 2))
+    with pytest.raises(ValueError, match="expected times of shape"):
+        runner.train(24, 0, 1, 0, np.full(1, 0.01), np.inf)
