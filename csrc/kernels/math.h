@@ -177,57 +177,90 @@ FNN_INLINE real NAME(normal_distribution)(real z)
  * reciprocals, which spares the divider and the integer shifts (forward, a vector of a cell of LSTM takes 0.6 of the
  * time); else one, and compilers make vectors of the loop. The functions keep the errors of logistic and tanh. */
 #undef gate
+#undef FNN_EACH_GATE
+#undef FNN_TOGETHER
+#define FNN_TOGETHER 8
 #if FNN_REAL_BITS == 32 && defined(FNN_SCALED)
 #define gate vec
+/* FUNCTION(n, j, ...) for all gates of a line: n of them from number j on. */
+#define FNN_EACH_GATE(width, FUNCTION, ...) FNN_BY_VECTORS(width, FUNCTION, 0, __VA_ARGS__)
 
-/* a / b for 1 <= b, whose reciprocal may be subnormal. */
-FNN_INLINE vec NAME(gate_quotient)(vec a, vec b)
+/* The first `logistics` of n <= FNN_TOGETHER numbers become their logistic, the others their tanh. Every step is one of them all: each
+ * waits four cycles for the one before, and what waits has to fit into the scheduler (a cell of LSTM takes 0.65 of the
+ * time that it takes one number after the other). Beyond +-88 a logistic is 1, or below the smallest normal number, and
+ * beyond +-20 a tanh +-1; NaN stays. */
+FNN_INLINE void NAME(gates_of)(int logistics, int n, vec *x)
 {
-    const vec inverse = FNN_RECIPROCAL(b), quotient = a * inverse;
-    return quotient + (a - quotient * b) * inverse;
-}
-
-/* As exp_reduced, with k as a number. */
-FNN_INLINE vec NAME(gate_reduced)(vec x, vec *k)
-{
-    *k = (x * (real)1.44269504088896340736 + FNN_ROUND) - FNN_ROUND;
-    const vec r = x - *k * FNN_LN2_HIGH - *k * FNN_LN2_LOW;
-    vec y = NAME(broadcast)(NAME(exp_fit)[0]);
+    const vec one = NAME(broadcast)(1), limit = NAME(broadcast)(88), most = NAME(broadcast)(20);
+    NAME(mask) sign[FNN_TOGETHER];
+    vec k[FNN_TOGETHER], y[FNN_TOGETHER], inverse[FNN_TOGETHER];
     FNN_UNROLL
-    for (size_t i = 1; i < sizeof NAME(exp_fit) / sizeof *NAME(exp_fit); i++) y = y * r + NAME(exp_fit)[i];
-    return r + r * r * y;
-}
-
-/* Beyond +-88 the result is 1, or below the smallest normal number; NaN stays. */
-FNN_INLINE vec NAME(logistic_of)(vec x)
-{
-    const vec limit = NAME(broadcast)(88), one = NAME(broadcast)(1);
-    vec k;
-    const vec power = one + NAME(gate_reduced)(-FNN_LESSER(limit, FNN_GREATER(-limit, x)), &k);
-    return NAME(gate_quotient)(one, one + FNN_SCALED(power, k));
-}
-
-/* Beyond +-20 the result is +-1. */
-FNN_INLINE vec NAME(tanh_of)(vec x)
-{
-    vec k;
-    const NAME(mask) sign = (NAME(mask))x & (signed_bits)((bits)1 << (FNN_REAL_BITS - 1));
-    const vec size = (vec)((NAME(mask))x ^ sign);
-    const vec reduced = NAME(gate_reduced)(-2 * FNN_LESSER(NAME(broadcast)(20), size), &k);
-    const vec scale = FNN_SCALED(NAME(broadcast)(1), k), m = scale * reduced + (scale - 1);
-    return (vec)((NAME(mask))NAME(gate_quotient)(-m, m + 2) | sign);
+    for (int i = 0; i < logistics; i++) x[i] = -FNN_LESSER(limit, FNN_GREATER(-limit, x[i]));
+    FNN_UNROLL
+    for (int i = logistics; i < n; i++) {
+        sign[i] = (NAME(mask))x[i] & (signed_bits)((bits)1 << (FNN_REAL_BITS - 1));
+        x[i] = -2 * FNN_LESSER(most, (vec)((NAME(mask))x[i] ^ sign[i]));
+    }
+    /* As exp_reduced, with k as a number: y = e^r - 1. */
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) k[i] = x[i] * (real)1.44269504088896340736 + FNN_ROUND;
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) k[i] = k[i] - FNN_ROUND;
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) x[i] = x[i] - k[i] * FNN_LN2_HIGH;
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) x[i] = x[i] - k[i] * FNN_LN2_LOW;
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) y[i] = NAME(broadcast)(NAME(exp_fit)[0]);
+    FNN_UNROLL
+    for (size_t c = 1; c < sizeof NAME(exp_fit) / sizeof *NAME(exp_fit); c++) {
+        FNN_UNROLL
+        for (int i = 0; i < n; i++) y[i] = y[i] * x[i] + NAME(exp_fit)[c];
+    }
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) y[i] = x[i] + x[i] * x[i] * y[i];
+    /* A logistic is 1 / (1 + e^x), a tanh -m / (m + 2) with m = e^x - 1: now x / y. */
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) {
+        const vec scale = FNN_SCALED(i < logistics ? one + y[i] : one, k[i]), m = scale * y[i] + (scale - 1);
+        x[i] = i < logistics ? one : -m;
+        y[i] = i < logistics ? one + scale : m + 2;
+    }
+    /* The reciprocal of a divisor of 1 or more may be subnormal. */
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) inverse[i] = FNN_RECIPROCAL(y[i]);
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) k[i] = x[i] * inverse[i];
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) x[i] = x[i] - k[i] * y[i];
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) x[i] = k[i] + x[i] * inverse[i];
+    FNN_UNROLL
+    for (int i = logistics; i < n; i++) x[i] = (vec)((NAME(mask))x[i] | sign[i]);
 }
 
 FNN_INLINE vec NAME(take)(const real *from) { return NAME(load)(from); }
 FNN_INLINE void NAME(put)(real *to, vec x) { NAME(store)(to, x); }
-FNN_INLINE real NAME(logistic_gate)(real x) { return NAME(logistic_of)(NAME(broadcast)(x))[0]; }
-FNN_INLINE real NAME(tanh_gate)(real x) { return NAME(tanh_of)(NAME(broadcast)(x))[0]; }
+FNN_INLINE real NAME(gate_of)(int logistics, real x)
+{
+    vec y = NAME(broadcast)(x);
+    NAME(gates_of)(logistics, 1, &y);
+    return y[0];
+}
+FNN_INLINE real NAME(logistic_gate)(real x) { return NAME(gate_of)(1, x); }
+FNN_INLINE real NAME(tanh_gate)(real x) { return NAME(gate_of)(0, x); }
 #else
 #define gate real
+#define FNN_EACH_GATE(width, FUNCTION, ...) \
+    FNN_INDEPENDENT \
+    for (int64_t j = 0; j < (width); j++) FUNCTION(1, j, __VA_ARGS__)
 FNN_INLINE real NAME(take)(const real *from) { return *from; }
 FNN_INLINE void NAME(put)(real *to, real x) { *to = x; }
-FNN_INLINE real NAME(logistic_of)(real x) { return NAME(logistic)(x); }
-FNN_INLINE real NAME(tanh_of)(real x) { return NAME(tanh)(x); }
+FNN_INLINE void NAME(gates_of)(int logistics, int n, real *x)
+{
+    FNN_UNROLL
+    for (int i = 0; i < n; i++) x[i] = i < logistics ? NAME(logistic)(x[i]) : NAME(tanh)(x[i]);
+}
 FNN_INLINE real NAME(logistic_gate)(real x) { return NAME(logistic)(x); }
 FNN_INLINE real NAME(tanh_gate)(real x) { return NAME(tanh)(x); }
 #endif

@@ -9,30 +9,93 @@
     real *gates = s->gates ? FNN_LINE(s->gates, 4) : (z); \
     const int64_t line = s->gates ? width : s->z_line
 
+/* What a row of a cell reads and writes; z and gates in lines. */
+typedef struct {
+    const real *z;
+    int64_t z_line, line;
+    real *gates, *state, *c, *after, *h;
+} NAME(cell_row);
+
+/* Gates of both kinds are computed side by side, those of two vectors at most, then tanh c for all vectors. */
+FNN_INLINE void NAME(lstm_units)(int n, int64_t first, const NAME(cell_row) *s)
+{
+    enum { PAIR = 2, LANES = NAME(gate_lanes) };
+    gate output[FNN_VECTORS], y[FNN_VECTORS];
+    FNN_UNROLL
+    for (int v = 0; v < n; v += PAIR) {
+        const int m = n - v < PAIR ? n - v : PAIR;
+        gate x[4 * PAIR]; /* input, forget, output, change */
+        FNN_UNROLL
+        for (int i = 0; i < m; i++) {
+            const real *z = s->z + first + (v + i) * LANES;
+            x[i] = NAME(take)(z);
+            x[m + i] = NAME(take)(z + s->z_line);
+            x[2 * m + i] = NAME(take)(z + 3 * s->z_line);
+            x[3 * m + i] = NAME(take)(z + 2 * s->z_line);
+        }
+        NAME(gates_of)(3 * m, 4 * m, x);
+        FNN_UNROLL
+        for (int i = 0; i < m; i++) {
+            const int64_t j = first + (v + i) * LANES;
+            const gate cell = x[m + i] * NAME(take)(s->state + j) + x[i] * x[3 * m + i];
+            NAME(put)(s->gates + j, x[i]);
+            NAME(put)(s->gates + s->line + j, x[m + i]);
+            NAME(put)(s->gates + 2 * s->line + j, x[3 * m + i]);
+            NAME(put)(s->gates + 3 * s->line + j, x[2 * m + i]);
+            NAME(put)(s->state + j, cell);
+            NAME(put)(s->c + j, cell);
+            output[v + i] = x[2 * m + i];
+            y[v + i] = cell;
+        }
+    }
+    NAME(gates_of)(0, n, y);
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) {
+        const int64_t j = first + v * LANES;
+        NAME(put)(s->after + j, output[v] * y[v]);
+        NAME(put)(s->h + j, output[v] * y[v]);
+    }
+}
+
 static void NAME(lstm_cell)(const fnn_cell *s)
 {
     const int64_t width = FNN_WHOLE(s->width), z_line = s->z_line;
     for (int64_t i = 0; i < s->rows; i++) {
         real *z = (real *)s->z + i * width, *state = (real *)s->state + i * width;
         real *after = (real *)s->after + i * width, *h = FNN_LINE(s->h, 1);
-        real *c = s->c ? FNN_LINE(s->c, 1) : state;
         FNN_GATES(z);
-        FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
-            const gate input = NAME(logistic_of)(NAME(take)(z + j));
-            const gate forget = NAME(logistic_of)(NAME(take)(z + z_line + j));
-            const gate change = NAME(tanh_of)(NAME(take)(z + 2 * z_line + j));
-            const gate output = NAME(logistic_of)(NAME(take)(z + 3 * z_line + j));
-            const gate cell = forget * NAME(take)(state + j) + input * change, y = output * NAME(tanh_of)(cell);
-            NAME(put)(gates + j, input);
-            NAME(put)(gates + line + j, forget);
-            NAME(put)(gates + 2 * line + j, change);
-            NAME(put)(gates + 3 * line + j, output);
-            NAME(put)(state + j, cell);
-            NAME(put)(c + j, cell);
-            NAME(put)(after + j, y);
-            NAME(put)(h + j, y);
-        }
+        const NAME(cell_row) row = {z, z_line, line, gates, state, s->c ? FNN_LINE(s->c, 1) : state, after, h};
+        FNN_EACH_GATE(width, NAME(lstm_units), &row);
+    }
+}
+
+FNN_INLINE void NAME(gru_units)(int n, int64_t first, const NAME(cell_row) *s)
+{
+    enum { LANES = NAME(gate_lanes) };
+    gate x[2 * FNN_VECTORS], change[FNN_VECTORS]; /* reset, keep */
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) {
+        x[v] = NAME(take)(s->z + first + v * LANES);
+        x[n + v] = NAME(take)(s->z + s->z_line + first + v * LANES);
+    }
+    NAME(gates_of)(2 * n, 2 * n, x);
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) {
+        const int64_t j = first + v * LANES;
+        const gate a = NAME(take)(s->z + 3 * s->z_line + j);
+        change[v] = NAME(take)(s->z + 2 * s->z_line + j) + x[v] * a;
+        NAME(put)(s->gates + 3 * s->line + j, a);
+    }
+    NAME(gates_of)(0, n, change);
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) {
+        const int64_t j = first + v * LANES;
+        const gate y = change[v] + x[n + v] * (NAME(take)(s->state + j) - change[v]);
+        NAME(put)(s->gates + j, x[v]);
+        NAME(put)(s->gates + s->line + j, x[n + v]);
+        NAME(put)(s->gates + 2 * s->line + j, change[v]);
+        NAME(put)(s->after + j, y);
+        NAME(put)(s->h + j, y);
     }
 }
 
@@ -40,56 +103,66 @@ static void NAME(gru_cell)(const fnn_cell *s)
 {
     const int64_t width = FNN_WHOLE(s->width), z_line = s->z_line;
     for (int64_t i = 0; i < s->rows; i++) {
-        real *z = (real *)s->z + i * width, *after = (real *)s->after + i * width, *h = FNN_LINE(s->h, 1);
-        const real *before = (const real *)s->before + i * width;
+        real *z = (real *)s->z + i * width, *after = (real *)s->after + i * width;
         FNN_GATES(z);
-        FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
-            const gate reset = NAME(logistic_of)(NAME(take)(z + j)), a = NAME(take)(z + 3 * z_line + j);
-            const gate keep = NAME(logistic_of)(NAME(take)(z + z_line + j));
-            const gate change = NAME(tanh_of)(NAME(take)(z + 2 * z_line + j) + reset * a);
-            const gate y = change + keep * (NAME(take)(before + j) - change);
-            NAME(put)(gates + j, reset);
-            NAME(put)(gates + line + j, keep);
-            NAME(put)(gates + 2 * line + j, change);
-            NAME(put)(gates + 3 * line + j, a);
-            NAME(put)(after + j, y);
-            NAME(put)(h + j, y);
-        }
+        const NAME(cell_row) row = {
+            z, z_line, line, gates, (real *)s->before + i * width, NULL, after, FNN_LINE(s->h, 1),
+        };
+        FNN_EACH_GATE(width, NAME(gru_units), &row);
     }
 }
 #undef FNN_GATES
 
 #define FNN_BEFORE() (s->before ? FNN_LINE(s->before, 1) : (real *)zeros)
 
+/* What a row of a cell's gradient reads and writes, in lines. */
+typedef struct {
+    const real *gates, *c, *before;
+    int64_t line, dz_line;
+    real *dh, *dc, *dz, *dgates;
+} NAME(grad_row);
+
+FNN_INLINE void NAME(lstm_units_grad)(int n, int64_t first, const NAME(grad_row) *s)
+{
+    enum { LANES = NAME(gate_lanes) };
+    static const real zeros[FNN_LANES];
+    gate y[FNN_VECTORS];
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) y[v] = NAME(take)(s->c + first + v * LANES);
+    NAME(gates_of)(0, n, y);
+    FNN_UNROLL
+    for (int v = 0; v < n; v++) {
+        const int64_t j = first + v * LANES;
+        const gate input = NAME(take)(s->gates + j), forget = NAME(take)(s->gates + s->line + j);
+        const gate change = NAME(take)(s->gates + 2 * s->line + j), output = NAME(take)(s->gates + 3 * s->line + j);
+        const gate dy = NAME(take)(s->dh + j);
+        const gate cell = NAME(take)(s->dc + j) + dy * output * (1 - y[v] * y[v]);
+        const gate di = cell * change * input * (1 - input);
+        const gate df = cell * NAME(take)(s->before + j) * forget * (1 - forget);
+        const gate dg = cell * input * (1 - change * change), d_o = dy * y[v] * output * (1 - output);
+        NAME(put)(s->dz + j, di);
+        NAME(put)(s->dgates + j, di);
+        NAME(put)(s->dz + s->dz_line + j, df);
+        NAME(put)(s->dgates + s->line + j, df);
+        NAME(put)(s->dz + 2 * s->dz_line + j, dg);
+        NAME(put)(s->dgates + 2 * s->line + j, dg);
+        NAME(put)(s->dz + 3 * s->dz_line + j, d_o);
+        NAME(put)(s->dgates + 3 * s->line + j, d_o);
+        NAME(put)(s->dc + j, cell * forget);
+        NAME(put)(s->dh + j, NAME(take)(zeros));
+    }
+}
+
 static void NAME(lstm_cell_grad)(const fnn_cell_grad *s)
 {
     static const real zeros[FNN_PANEL];
-    const int64_t width = FNN_WHOLE(s->width), line = s->dz_line;
+    const int64_t width = FNN_WHOLE(s->width);
     for (int64_t i = 0; i < s->rows; i++) {
-        real *dh = (real *)s->dh + i * width, *dc = (real *)s->dc + i * width;
-        real *dz = (real *)s->dz + i * width, *dgates = FNN_LINE(s->dgates, 4);
-        const real *gates = FNN_LINE(s->gates, 4), *c = FNN_LINE(s->c, 1), *before = FNN_BEFORE();
-        FNN_INDEPENDENT
-        for (int64_t j = 0; j < width; j += NAME(gate_lanes)) {
-            const gate input = NAME(take)(gates + j), forget = NAME(take)(gates + width + j);
-            const gate change = NAME(take)(gates + 2 * width + j), output = NAME(take)(gates + 3 * width + j);
-            const gate y = NAME(tanh_of)(NAME(take)(c + j)), dy = NAME(take)(dh + j);
-            const gate cell = NAME(take)(dc + j) + dy * output * (1 - y * y);
-            const gate di = cell * change * input * (1 - input);
-            const gate df = cell * NAME(take)(before + j) * forget * (1 - forget);
-            const gate dg = cell * input * (1 - change * change), d_o = dy * y * output * (1 - output);
-            NAME(put)(dz + j, di);
-            NAME(put)(dgates + j, di);
-            NAME(put)(dz + line + j, df);
-            NAME(put)(dgates + width + j, df);
-            NAME(put)(dz + 2 * line + j, dg);
-            NAME(put)(dgates + 2 * width + j, dg);
-            NAME(put)(dz + 3 * line + j, d_o);
-            NAME(put)(dgates + 3 * width + j, d_o);
-            NAME(put)(dc + j, cell * forget);
-            NAME(put)(dh + j, NAME(take)(zeros));
-        }
+        const NAME(grad_row) row = {
+            FNN_LINE(s->gates, 4), FNN_LINE(s->c, 1), FNN_BEFORE(), width, s->dz_line, (real *)s->dh + i * width,
+            (real *)s->dc + i * width, (real *)s->dz + i * width, FNN_LINE(s->dgates, 4),
+        };
+        FNN_EACH_GATE(width, NAME(lstm_units_grad), &row);
     }
 }
 
