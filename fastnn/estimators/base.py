@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache, partial
+from inspect import signature
 from numbers import Integral, Real
 from threading import local
 
@@ -11,7 +12,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn import initializers, schedules, training
@@ -280,6 +281,24 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     # Read off the constructor's signature once for each class: every fit asks for them, and an eighth of a fit of a few
     # hundred rows went by with it.
     _get_param_names = classmethod(cache(BaseEstimator._get_param_names.__func__))
+
+    @classmethod
+    @cache
+    def _made_constraints(cls):
+        """(name, default, constraints as objects) of each parameter that has constraints."""
+        known, defaults = cls._parameter_constraints, signature(cls.__init__).parameters
+        return [
+            (name, defaults[name].default, tuple(map(make_constraint, known[name])))
+            for name in cls._get_param_names()
+            if name in known and known[name] != "no_validation"
+        ]
+
+    def _validate_params(self):
+        """scikit-learn's check, and its errors. It makes the constraints anew in every fit; a default needs no look."""
+        for name, default, constraints in self._made_constraints():
+            value = getattr(self, name)
+            if value is not default and not any(constraint.is_satisfied_by(value) for constraint in constraints):
+                super()._validate_params()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")

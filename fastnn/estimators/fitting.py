@@ -78,7 +78,7 @@ class Fit:
             with np.errstate(over="ignore", invalid="ignore"):
                 (self._run_lbfgs if self.lbfgs else self._run_epochs)(total)
             weights = self._final_weights()
-            if not all(np.isfinite(array).all() for array in weights.values()):
+            if not all(training.all_finite(array, e.backend, e.n_jobs) for array in weights.values()):
                 rates = self.progress.history.get("learning_rate")
                 raise training.Divergence(self.n_iter, rates[-1] if rates else None)
         except training.Divergence as divergence:

@@ -5,7 +5,6 @@ from math import prod
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from fastnn.estimators import sequences, validation
 from fastnn.layers import all_layers
@@ -64,7 +63,7 @@ def read(estimator, X, *, reset, **y):
             f"(n, {prod(estimator.input_shape_)}), got (n, {_text(shape)})"
         )
     table = np.asarray(X).reshape(len(X), prod(shape)) if len(shape) > 1 else X
-    checked = validate_data(estimator, table, **y, **X_OPTIONS, reset=reset)
+    checked = validation.checked(estimator, table, **y, options=X_OPTIONS, reset=reset)
     X, *target = checked if y else (checked,)
     if reset:
         estimator.input_shape_ = _input_shape(estimator, shape)

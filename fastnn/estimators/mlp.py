@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
 
 from fastnn import activations, layers
 from fastnn.activations import get_activation
@@ -63,7 +62,7 @@ class BaseMLP(BaseNetwork):
 
     def _read(self, X, *, reset, **y):
         """X as rows that a backend reads, or (rows, y); sets or checks the number of features and their names."""
-        checked = validate_data(self, X, **y, **validation.X_OPTIONS, reset=reset)
+        checked = validation.checked(self, X, **y, reset=reset)
         return (validation.as_rows(checked[0]), checked[1]) if y else validation.as_rows(checked)
 
     def _forms(self, network):

@@ -255,6 +255,23 @@ cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
     return long_carry >> 63 == 0
 
 
+cdef void check_share(
+    const char *x, int64_t n, int64_t itemsize, int32_t *finite, int thread, int threads
+) noexcept nogil:
+    cdef int64_t first = share(n, thread, threads), last = share(n, thread + 1, threads)
+    finite[thread] = is_finite(x + first * itemsize, last - first, itemsize)
+
+
+def all_finite(array, int threads):
+    """Whether there is neither NaN nor infinity in a contiguous array of float32 or float64."""
+    cdef const char *x = <const char *> <uintptr_t> array.ctypes.data
+    cdef int64_t n = array.size, itemsize = array.itemsize
+    cdef int32_t[::1] finite = np.ones(threads, np.int32)
+    with nogil, parallel(num_threads=threads):
+        check_share(x, n, itemsize, &finite[0], fnn_thread_number(), fnn_team_size())
+    return all(finite)
+
+
 cdef void run_chunks_left(Job *job, const Place *place) noexcept nogil:
     """Chunks that no other thread has begun, one after another, up to one that is refused: a thread whose core is busy
     with something else then holds up the others by one chunk at most."""

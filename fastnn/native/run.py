@@ -62,6 +62,7 @@ BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS, **_recurrent_bfloat
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
 HUGE_PAGE, LARGE = 1 << 21, 1 << 19
+WORTH_THREADS = 1 << 21  # bytes to read: some 200 microseconds for one thread
 
 
 def aligned(size):
@@ -284,6 +285,11 @@ class Runner:
         self.times = None
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
+
+    @staticmethod
+    def all_finite(array, n_threads):
+        """Whether there is neither NaN nor infinity in a C-contiguous array of float32 or float64."""
+        return _executor.all_finite(array, n_threads if array.nbytes >= WORTH_THREADS else 1)
 
     @property
     def limit(self):

@@ -117,6 +117,11 @@ class Runner:
 
     shares_buffers = False  # each stays until the next chunk overwrites it
 
+    @staticmethod
+    def all_finite(array, n_threads):
+        """Whether there is neither NaN nor infinity in an array of real numbers."""
+        return bool(np.isfinite(array).all())
+
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0):
         self.plan = plan
         self.dtype = np.dtype(dtype)

@@ -2,11 +2,14 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.datasets import load_iris
+from sklearn.utils import assert_all_finite
 
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.activations import LeakyReLU
@@ -50,6 +53,33 @@ def test_bad_X_is_an_error(Estimator, bad, message, backend):
     if bad is not None and np.shape(bad) != (100, 4):
         with pytest.raises((ValueError, TypeError)):
             model.predict(bad)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_numbers_that_are_not_finite_are_refused_in_scikit_learns_words(Estimator, value, dtype, backend):
+    model, bad = Estimator(**SMALL, backend=backend), with_value(value).astype(dtype)
+    for changed, y, name in ((bad, Y, "X"), (X, bad[:, 1].copy(), "y")):
+        with pytest.raises(ValueError) as theirs:
+            assert_all_finite(changed if name == "X" else y, estimator_name=type(model).__name__, input_name=name)
+        with pytest.raises(ValueError, match=f"^{re.escape(str(theirs.value))}$"):
+            model.fit(changed, y)
+
+
+def test_finiteness_is_assumed_where_scikit_learn_is_told_so(backend):
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPClassifier(**SMALL, backend=backend).fit(with_value(np.nan), Y)
+
+
+def test_plain_arrays_leave_the_same_attributes_as_others(backend):
+    fits = [MLPRegressor(**SMALL, backend=backend).fit(X, y) for y in (Y, Y.tolist(), Y * 1.0)]
+    for fit in fits:
+        assert fit.n_features_in_ == 4
+        np.testing.assert_array_equal(fit.coefs_[0], fits[0].coefs_[0])
+    for dtype in (np.float32, np.float64):
+        with pytest.raises(ValueError, match="X has 3 features, but MLPRegressor is expecting 4 features as input"):
+            fits[0].partial_fit(X[:, :3].astype(dtype), Y)
 
 
 @pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])

@@ -1,19 +1,21 @@
 """What the parameters beyond scikit-learn's do."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from scipy import sparse
 from scipy.special import log_softmax
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import ConvNet, MLPClassifier, MLPRegressor, RecurrentClassifier
 from fastnn.activations import ACTIVATIONS, LeakyReLU
 from fastnn.initializers import INITIALIZERS, Normal
 from fastnn.losses import Huber, Quantile
@@ -301,6 +303,20 @@ def test_classes_come_back_in_the_type_they_came(dtype):
     assert model.predict(X[:3]).dtype == y.dtype
 
 
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor, ConvNet, RecurrentClassifier])
+def test_every_default_satisfies_its_constraints(Estimator):
+    BaseEstimator._validate_params(Estimator())
+
+
+@pytest.mark.parametrize("parameters", [{"alpha": -1e-4}, {"solver": "newton"}, {"max_iter": 2.0}, {"shuffle": "yes"}])
+def test_a_wrong_parameter_is_refused_in_scikit_learns_words(parameters):
+    model = MLPClassifier(**parameters)
+    with pytest.raises(InvalidParameterError) as theirs:
+        BaseEstimator._validate_params(model)
+    with pytest.raises(InvalidParameterError, match=f"^{re.escape(str(theirs.value))}$"):
+        model.fit(X, Y)
+
+
 def test_a_subclass_has_its_own_parameters():
     class Wide(MLPClassifier):
         def __init__(self, width=8, max_iter=1):
@@ -309,3 +325,5 @@ def test_a_subclass_has_its_own_parameters():
 
     assert sorted(Wide().get_params()) == ["max_iter", "width"]
     assert "solver" in MLPClassifier().get_params()
+    with pytest.raises(InvalidParameterError, match="'max_iter' parameter of Wide"):
+        Wide(max_iter=0).fit(X, Y)

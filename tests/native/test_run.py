@@ -7,7 +7,8 @@ import pytest
 
 from fastnn.native import Runner
 from fastnn.native import run as native_run
-from fastnn.native.run import HUGE_PAGE, LARGE, aligned
+from fastnn.native.run import HUGE_PAGE, LARGE, WORTH_THREADS, aligned
+from tests.backends import RUNNERS
 from tests.native.networks import data, draw, lowered, random_network
 
 
@@ -58,3 +59,18 @@ def test_times_of_another_plan_are_refused():
     runner.times = np.zeros((1, 2, 2))
     with pytest.raises(ValueError, match="expected times of shape"):
         runner.train(24, 0, 1, 0, np.full(1, 0.01), np.inf)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [3, WORTH_THREADS // 28 + 1])
+@pytest.mark.parametrize("Runner", RUNNERS.values(), ids=RUNNERS)
+def test_a_number_that_is_not_finite_is_found_wherever_it_lies(Runner, rows, dtype, value):
+    X = np.full((rows, 7), np.finfo(dtype).max, dtype)
+    X[0] = -np.finfo(dtype).smallest_subnormal
+    for threads in (1, 2, 3):
+        assert Runner.all_finite(X, threads)
+    for place in (0, X.size // 2, X.size // 2 - 1, X.size - 1):
+        changed = X.copy()
+        changed.flat[place] = value
+        assert not any(Runner.all_finite(changed, threads) for threads in (1, 2, 3))
