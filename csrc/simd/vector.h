@@ -19,6 +19,11 @@ FNN_INLINE vec NAME(subtract)(vec a, vec b) { return a - b; }
 FNN_INLINE vec NAME(multiply)(vec a, vec b) { return a * b; }
 /* sum + factor * b; one rounding where the instruction set has fused multiply-add. */
 FNN_INLINE vec NAME(add_scaled)(vec sum, real factor, vec b) { return sum + factor * b; }
+/* The second one where either is not a number, or both are zeros. */
+#if defined(FNN_GREATER) && FNN_REAL_BITS == 32
+FNN_INLINE vec NAME(max)(vec a, vec b) { return FNN_GREATER(a, b); }
+FNN_INLINE vec NAME(min)(vec a, vec b) { return FNN_LESSER(a, b); }
+#else
 FNN_INLINE vec NAME(max)(vec a, vec b)
 {
     const NAME(mask) greater = a > b;
@@ -29,6 +34,7 @@ FNN_INLINE vec NAME(min)(vec a, vec b)
     const NAME(mask) less = a < b;
     return (vec)((less & (NAME(mask))a) | (~less & (NAME(mask))b));
 }
+#endif
 /* x between -limit and limit; NaN stays NaN. */
 FNN_INLINE vec NAME(clamp)(vec x, real limit)
 {
