@@ -489,7 +489,11 @@ typedef struct {
 void fnn_barrier_wait(fnn_barrier *b, int threads);
 
 /* The counter before it is raised by 1, for threads that take turns. */
-int32_t fnn_take(int32_t *counter);
+int64_t fnn_take(int64_t *taken);
+/* One of a thread's own items 0 .. n - 1, n < 2^31, or -1 if none is left. The owner takes the first one, with back = 0; others, with
+ * back = 1, the last one, so that neighbours stay together and a slow thread loses the same items every time. The counter starts
+ * at 0; its low half counts items from the front, its high half those from the back. */
+int64_t fnn_take_of(int64_t *taken, int64_t n, int back);
 
 /* OpenMP facts without <omp.h>: 0/1 and 1 in a serial build. */
 int fnn_has_openmp(void);

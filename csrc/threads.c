@@ -19,10 +19,14 @@
 #define FNN_LOAD(x) _InterlockedOr((volatile long *)&(x), 0)
 #define FNN_STORE(x, value) _InterlockedExchange((volatile long *)&(x), value)
 #define FNN_INCREMENT(x) _InterlockedIncrement((volatile long *)&(x))
+#define FNN_LOAD64(x) _InterlockedOr64((volatile __int64 *)&(x), 0)
+#define FNN_ADD64(x, value) _InterlockedExchangeAdd64((volatile __int64 *)&(x), value)
 #else
 #define FNN_LOAD(x) __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define FNN_STORE(x, value) __atomic_store_n(&(x), value, __ATOMIC_RELEASE)
 #define FNN_INCREMENT(x) __atomic_add_fetch(&(x), 1, __ATOMIC_ACQ_REL)
+#define FNN_LOAD64(x) __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
+#define FNN_ADD64(x, value) __atomic_fetch_add(&(x), value, __ATOMIC_ACQ_REL)
 #endif
 
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_ARM64))
@@ -87,7 +91,18 @@ void fnn_barrier_wait(fnn_barrier *b, int threads)
     }
 }
 
-int32_t fnn_take(int32_t *counter) { return FNN_INCREMENT(*counter) - 1; }
+int64_t fnn_take(int64_t *taken) { return FNN_ADD64(*taken, 1); }
+
+/* Both halves of the counter only grow, and who finds their sum below n has a valid item: nobody else gets that sum. */
+int64_t fnn_take_of(int64_t *taken, int64_t n, int back)
+{
+    int64_t state = FNN_LOAD64(*taken);
+    if ((state & 0xFFFFFFFF) + (state >> 32) >= n) return -1;
+    state = FNN_ADD64(*taken, back ? (int64_t)1 << 32 : 1);
+    const int64_t front = state & 0xFFFFFFFF, behind = state >> 32;
+    if (front + behind >= n) return -1;
+    return back ? n - 1 - behind : front;
+}
 
 #ifdef _OPENMP
 int fnn_has_openmp(void) { return 1; }

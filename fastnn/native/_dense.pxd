@@ -4,7 +4,7 @@ threads share, and what follows the gradient of a block."""
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_step, fnn_take, padded, panel_stride, panel_width, panels, share,
+    Op, Step, at, fnn_kernels, fnn_step, fnn_take, fnn_take_of, padded, panel_stride, panel_width, panels, share,
 )
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -36,16 +36,22 @@ cdef enum:
 
 
 cdef struct Tasks:
-    # This thread's (block of inputs, panel) tasks: task first + i is block (first + i) // panels, panel
-    # first_panel + (first + i) % panels. Neighbours share a block, which the cache then holds for all panels.
+    # A lot of (block of inputs, panel) tasks: task first + i is block (first + i) // panels, panel first_panel +
+    # (first + i) % panels. Neighbours share a block, which the cache then holds for all panels.
     int64_t first_panel, panels, first, last
-    int64_t turns            # that the thread has begun
+    int64_t begun            # lots so far: turns, or threads whose tasks these were
+    int owner                # where threads do not take turns: whose tasks these are
+
+
+cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_t *p) noexcept nogil:
+    block[0] = task // tasks.panels
+    p[0] = tasks.first_panel + task - block[0] * tasks.panels
 
 
 cdef inline bint next_panels(const Step *step, int64_t n, int64_t split, int64_t group, Tasks *tasks) noexcept nogil:
     """The next of n panels that are this thread's, `group` of them where threads take turns; False if there is none."""
-    cdef int64_t turn = tasks.turns, last = n
-    tasks.turns += 1
+    cdef int64_t turn = tasks.begun, last = n
+    tasks.begun += 1
     if split == TURNS:
         if step.threads > 1:
             turn = fnn_take(step.taken)
@@ -59,51 +65,79 @@ cdef inline bint next_panels(const Step *step, int64_t n, int64_t split, int64_t
 
 
 cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, int thread) noexcept nogil:
-    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest one: the last
-    block and the last panel are smaller than the others."""
+    """The first task by which tasks worth thread / threads of all weights have been seen, to the nearest panel: the
+    last block and the last panel are smaller than the others."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t n = panels(k, outputs), task, size, seen = 0
-    cdef int64_t goal = inputs * padded(k, outputs) * thread // step.threads
-    for task in range(panels(k, inputs) * n):
-        size = min(k.panel, inputs - task // n * k.panel) * panel_width(k, outputs, task % n)
-        if seen + size // 2 >= goal:
-            return task
-        seen += size
-    return panels(k, inputs) * n
+    cdef int64_t width = padded(k, outputs), goal = inputs * width * thread // step.threads
+    cdef int64_t block, columns, p
+    if goal == 0:
+        return 0
+    block = goal // (k.panel * width)
+    if block >= panels(k, inputs):
+        return panels(k, inputs) * panels(k, outputs)
+    columns = (goal - block * k.panel * width) // min(k.panel, inputs - block * k.panel)
+    p = columns // k.panel
+    if columns - p * k.panel > panel_width(k, outputs, p) // 2:
+        p += 1
+    return block * panels(k, outputs) + p
 
 
-cdef inline Tasks share_tasks(const Step *step, int64_t inputs, int64_t outputs, bint own_columns) noexcept nogil:
-    """Equal parts of all weights, or all weights of the columns that are this thread's in the forward product."""
+cdef inline void share_tasks(
+    const Step *step, int64_t inputs, int64_t outputs, bint own_columns, int thread, Tasks *tasks
+) noexcept nogil:
+    """A thread's equal part of all weights, or all weights of the columns that are its own in the forward product."""
     cdef const fnn_kernels *k = step.kernels
-    cdef Tasks tasks
-    tasks.first_panel = tasks.turns = 0
-    next_panels(step, panels(k, outputs), COLUMNS if own_columns else ALL, 0, &tasks)
-    tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
-    if not own_columns and step.threads > 1:
-        tasks.first = task_at(step, inputs, outputs, step.thread)
-        if step.thread < step.threads - 1:
-            tasks.last = task_at(step, inputs, outputs, step.thread + 1)
-    return tasks
+    cdef int64_t n = panels(k, outputs)
+    if own_columns:
+        tasks.first_panel = share(n, thread, step.threads)
+        tasks.panels = share(n, thread + 1, step.threads) - tasks.first_panel
+        tasks.first, tasks.last = 0, panels(k, inputs) * tasks.panels
+    else:
+        tasks.first_panel, tasks.panels = 0, n
+        tasks.first = task_at(step, inputs, outputs, thread)
+        tasks.last = task_at(step, inputs, outputs, thread + 1)
 
 
-cdef inline bint next_tasks(
+cdef inline bint next_lot(
     const Step *step, int64_t inputs, int64_t outputs, int64_t split, int64_t group, Tasks *tasks
 ) noexcept nogil:
-    """The next tasks of this thread, all blocks of the panels of its turn or once its share; False if there is none."""
-    if split != TURNS and tasks.turns > 0:
+    """The tasks of this thread's next turn; without turns its own tasks, then those of each other thread."""
+    if split == TURNS:
+        if not next_panels(step, panels(step.kernels, outputs), split, group, tasks):
+            return False
+        tasks.first, tasks.last = 0, panels(step.kernels, inputs) * tasks.panels
+        return True
+    if tasks.begun == step.threads:
         return False
-    if split != TURNS:
-        tasks[0] = share_tasks(step, inputs, outputs, split == COLUMNS)
-        return tasks.first < tasks.last
-    if not next_panels(step, panels(step.kernels, outputs), split, group, tasks):
-        return False
-    tasks.first, tasks.last = 0, panels(step.kernels, inputs) * tasks.panels
+    tasks.owner = <int> ((step.thread + tasks.begun) % step.threads)
+    share_tasks(step, inputs, outputs, split == COLUMNS, tasks.owner, tasks)
+    tasks.begun += 1
     return True
 
 
-cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_t *p) noexcept nogil:
-    block[0] = task // tasks.panels
-    p[0] = tasks.first_panel + task - block[0] * tasks.panels
+cdef inline int64_t take(const Step *step, int64_t split, Tasks *tasks) noexcept nogil:
+    """A task that no thread has begun; -1 if none is left."""
+    cdef int64_t n = tasks.last - tasks.first, i
+    if n > 0 and (split == TURNS or step.threads == 1):
+        tasks.first += 1
+        return tasks.first - 1
+    i = fnn_take_of(step.taken + tasks.owner * step.taken_stride, n, tasks.owner != step.thread) if n > 0 else -1
+    return tasks.first + i if i >= 0 else -1
+
+
+cdef inline bint next_task(
+    const Step *step, int64_t inputs, int64_t outputs, int64_t split, int64_t group, Tasks *tasks, int64_t *block,
+    int64_t *p,
+) noexcept nogil:
+    """The next task of this thread; False if there is none. Where threads do not take turns it has tasks of its own,
+    the same in every step, whose weights its caches hold, and then helps the others with theirs."""
+    cdef int64_t task = take(step, split, tasks)
+    while task < 0:
+        if not next_lot(step, inputs, outputs, split, group, tasks):
+            return False
+        task = take(step, split, tasks)
+    locate(tasks, task, block, p)
+    return True
 
 
 cdef inline bint has_bias(bint turned, int64_t block, int64_t p) noexcept nogil:

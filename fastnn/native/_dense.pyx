@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    Finish, Tasks, activate, bias_gradient, block_offset, has_bias, locate, multiply_by_derivative, share_tasks,
-    update_block,
+    ALL, Finish, Tasks, activate, bias_gradient, block_offset, has_bias, locate, multiply_by_derivative, next_task,
+    share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
     Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_of, multiply, panel_stride, panel_width,
@@ -223,14 +223,14 @@ cdef inline void clear_pads(
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     """dW = x^T dz; turned, buffers and sizes come the other way round, and dW^T = dz^T x."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], task, block, p
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], block, p
     cdef int64_t masked = -1
     cdef bint turned = op.number[3] != 0
     cdef char *dW
     cdef uint64_t *masks = NULL
-    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
-    for task in range(tasks.first, tasks.last):
-        locate(&tasks, task, &block, &p)
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
+    while next_task(step, inputs, outputs, ALL, 0, &tasks, &block, &p):
         dW = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
         if op.buffer[4] != NULL and block != masked:
             masks, masked = column_masks(op, step, block, op.buffer[4]), block
@@ -247,13 +247,13 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], task, block, p
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], block, p
     cdef int64_t height, masked = -1
     cdef bint turned = op.number[5] != 0
     cdef uint64_t *masks = NULL
-    cdef Tasks tasks = share_tasks(step, inputs, outputs, op.number[3] != 0)
-    for task in range(tasks.first, tasks.last):
-        locate(&tasks, task, &block, &p)
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
+    while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
         if op.buffer[10] != NULL and block != masked:
             masks, masked = column_masks(op, step, block, op.buffer[10]), block
         weight_gradient(step, op, block, p, positions, masks, step.scratch, False)
@@ -272,7 +272,8 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
 cdef void transpose(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t rows = op.number[0], columns = op.number[1], task, block, p
-    cdef Tasks tasks = share_tasks(step, rows, columns, False)
+    cdef Tasks tasks
+    share_tasks(step, rows, columns, False, step.thread, &tasks)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
         k.transpose(

@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    TURNS, Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, next_panels,
-    next_tasks, share_tasks, update_block,
+    ALL, TURNS, Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, next_panels,
+    next_task, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
     Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_of, panel_stride,
@@ -145,7 +145,7 @@ cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
 cdef struct Gradients:
     uint16_t *x
     uint16_t *dz
-    int64_t block, first_panel, rows, stride, positions
+    int64_t block, first_panel, panels, rows, stride, positions
     bint common
 
 
@@ -163,7 +163,7 @@ cdef inline Gradients gradients_of(const Step *step, int64_t positions, int64_t 
     g.dz = g.x + packed_block(k, g.rows)
     if g.common:
         g.x = <uint16_t *> step.common
-    g.block = -1
+    g.block, g.panels = -1, 0
     return g
 
 
@@ -188,11 +188,13 @@ cdef inline void pack_all_inputs(const Op *op, const Step *step, const Gradients
 
 
 cdef inline void pack_gradients(const Op *op, const Step *step, Gradients *g, const Tasks *tasks) noexcept nogil:
-    """Packs the panels of dz of these tasks."""
+    """Packs the panels of dz of these tasks, unless they are what is there."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t i, p, width
-    g.first_panel = tasks.first_panel
-    for i in range(tasks.panels if tasks.first < tasks.last else 0):
+    if g.first_panel == tasks.first_panel and g.panels == tasks.panels:
+        return
+    g.first_panel, g.panels = tasks.first_panel, tasks.panels
+    for i in range(tasks.panels):
         p = tasks.first_panel + i
         width = panel_width(k, op.number[1], p)
         step.bfloat16.pack_pairs(
@@ -228,13 +230,13 @@ cdef inline void weight_gradient(
 
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
-    cdef Gradients g = gradients_of(step, op.number[2], 0)
-    pack_gradients(op, step, &g, &tasks)
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
+    cdef Gradients g = gradients_of(step, op.number[2], ALL)
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
     step.bfloat16.enter()
-    for task in range(tasks.first, tasks.last):
-        locate(&tasks, task, &block, &p)
+    while next_task(step, inputs, outputs, ALL, 0, &tasks, &block, &p):
+        pack_gradients(op, step, &g, &tasks)
         weight_gradient(
             op, step, &g, block, p, at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0
         )
@@ -265,27 +267,26 @@ cdef inline void pack_block(
 
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
     cdef Gradients g = gradients_of(step, op.number[4], op.number[3])
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     if g.common:
         pack_all_inputs(op, step, &g)
     step.bfloat16.enter()
-    while next_tasks(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks):
+    while next_task(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks, &block, &p):
         pack_gradients(op, step, &g, &tasks)
-        for task in range(tasks.first, tasks.last):
-            locate(&tasks, task, &block, &p)
-            weight_gradient(op, step, &g, block, p, step.scratch, False)
-            update_block(op, step, block, p)
-            pack_block(step, inputs, outputs, block, p, op.buffer[2], op.buffer[10], op.buffer[9])
+        weight_gradient(op, step, &g, block, p, step.scratch, False)
+        update_block(op, step, block, p)
+        pack_block(step, inputs, outputs, block, p, op.buffer[2], op.buffer[10], op.buffer[9])
     step.bfloat16.leave()
 
 
 cdef void pack(const Op *op, const Step *step) noexcept nogil:
     """Buffers: W, packed copy or None, packed transposed copy or None."""
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
-    cdef Tasks tasks = share_tasks(step, inputs, outputs, False)
+    cdef Tasks tasks
+    share_tasks(step, inputs, outputs, False, step.thread, &tasks)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
         pack_block(step, inputs, outputs, block, p, op.buffer[0], op.buffer[1], op.buffer[2])

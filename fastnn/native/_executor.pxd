@@ -15,7 +15,7 @@ cdef struct Job:
     int64_t first, n         # the step's ops
     int64_t total
     int64_t rows             # of a chunk, at most its capacity
-    int32_t taken            # chunks that a thread has begun
+    int64_t taken            # chunks that a thread has begun
     bint check               # whether X must be finite
     bint refused             # out: whether it is not
 

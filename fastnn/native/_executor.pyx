@@ -39,7 +39,8 @@ fnn_register_fork_handlers()
 
 
 cdef enum:
-    COUNTERS = 16  # of an op: a line of the cache, so that ops do not share one
+    COUNTERS = 2   # of an op for each thread
+    APART = 16     # between those of two threads: two lines of the cache, which are fetched in pairs
 
 
 cdef struct Run:
@@ -64,7 +65,7 @@ cdef struct Run:
     const double *penalties
     int64_t n_penalties
     fnn_barrier barrier
-    int32_t *taken           # two sets of COUNTERS for each op of step and update, which rounds use by turns
+    int64_t *taken           # two sets of COUNTERS for each thread's ops of step and update, which rounds use by turns
     double *times            # where not NULL: of each thread, for each op and for the end of a batch, see Program.run
     int64_t offset           # in and out: rows of the current batch that are done
     int64_t chunk            # in and out
@@ -80,7 +81,7 @@ cdef inline double lap(double *time, double since) noexcept nogil:
     return now
 
 
-cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int32_t *taken, bint skip, double *times) noexcept nogil:
+cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int64_t *taken, bint skip, double *times) noexcept nogil:
     """`skip` leaves out the barrier before the first op: the caller has just waited."""
     cdef int64_t i
     cdef double since = fnn_seconds() if times != NULL else 0.0
@@ -101,13 +102,17 @@ cdef inline double *times_of(const Run *run, const Step *step, int64_t op) noexc
     return run.times + 2 * (step.thread * (ops + 1) + op) if run.times != NULL else NULL
 
 
-cdef inline int32_t *counters(Run *run, const Step *step, int64_t round_) noexcept nogil:
+cdef inline int64_t counters_of(int64_t ops) noexcept nogil:
+    """How many a thread needs for so many ops."""
+    return ops * COUNTERS + APART
+
+
+cdef inline int64_t *counters(Run *run, const Step *step, int64_t round_) noexcept nogil:
     """Those of a round, the time between two barriers at the ends of chunks or batches. Nobody uses the other set any
-    more, which is the next round's."""
-    cdef int64_t size = (run.n_step + run.n_update) * COUNTERS
-    if step.thread == 0:
-        memset(run.taken + (round_ + 1) % 2 * size, 0, size * sizeof(int32_t))
-    return run.taken + round_ % 2 * size
+    more, which is the next round's: each thread clears its own."""
+    cdef int64_t *other = run.taken + (round_ + 1) % 2 * step.threads * step.taken_stride
+    memset(other + step.thread * step.taken_stride, 0, step.taken_stride * sizeof(int64_t))
+    return run.taken + round_ % 2 * step.threads * step.taken_stride
 
 
 cdef inline void wait(Run *run, const Step *step) noexcept nogil:
@@ -196,6 +201,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.scratch = run.base.scratch + thread * run.scratch_size
     step.common = run.base.scratch + threads * run.scratch_size
     step.barrier = &run.barrier
+    step.taken_stride = counters_of(run.n_step + run.n_update)
     run_ops(run.prepare, run.n_prepare, &step, NULL, False, times_of(run, &step, 0))
     wait(run, &step)
     for b in range(run.n_batches):
@@ -413,7 +419,7 @@ cdef class Program:
         cdef double[:, :, ::1] times_view
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
-        cdef int32_t[::1] taken = np.zeros(2 * COUNTERS * max(1, self.n_step + self.n_update), np.int32)
+        cdef int64_t[::1] taken = np.zeros(2 * threads * counters_of(self.n_step + self.n_update), np.int64)
         memset(&run, 0, sizeof(Run))
         run.base = source.step
         self.describe(&run.base, capacity, seed)

@@ -371,7 +371,8 @@ cdef extern from "fastnn.h" nogil:
         pass
 
     void fnn_barrier_wait(fnn_barrier *b, int threads)
-    int32_t fnn_take(int32_t *counter)
+    int64_t fnn_take(int64_t *taken)
+    int64_t fnn_take_of(int64_t *taken, int64_t n, int back)
     int fnn_has_openmp()
     int fnn_max_threads()
     int fnn_in_parallel()
@@ -409,7 +410,8 @@ cdef struct Step:
     char *scratch            # this thread's, as large as an op has asked for
     char *common             # where there is more than one thread: of all threads, as large as an op has asked for
     fnn_barrier *barrier     # of the threads
-    int32_t *taken           # this op's counters of what threads take in turns, 0 when the first of them begins it
+    int64_t *taken           # this op's counters of what threads take, of thread 0; 0 when the first of them begins it
+    int64_t taken_stride     # from one thread's to the next one's
     const int64_t *order     # NULL: rows in sequence
     const char *X            # dense rows, or the data of CSR rows
     int64_t X_itemsize

@@ -1,11 +1,21 @@
 """The same bits for any number of threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fastnn.native import Runner, _executor
 from fastnn.native import run as native_run
-from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
+from tests.native.networks import (
+    data,
+    draw,
+    lowered,
+    network,
+    random_image_network,
+    random_network,
+    random_sequence_network,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +51,23 @@ def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
         assert other_losses == losses
         for name, value in expected.items():
             assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
+
+
+@pytest.mark.parametrize("precision", ["full", "bfloat16"])
+@pytest.mark.parametrize("options", [{"whole_batch": True}, {"clip_norm": 0.5}])
+def test_threads_without_work_of_their_own_change_no_bit(options, precision):
+    """More threads than blocks of weights: the rest can only help, and most of them come too late."""
+    net = replace(network(130, (70, 9), 3), precision=precision)
+    plan = lowered(net, l1=0.01, l2=0.01, one_hot=True, rows=24, **options)
+    rng = np.random.default_rng(0)
+    X, y, _ = data(rng, net, 130, np.float32, one_hot=True)
+    values = draw(rng, plan)
+    losses, expected = train(plan, 24, X, y, None, values, np.float32, 1, _executor.best_isa())
+    for threads in (5, 16, 16, 16):
+        other_losses, actual = train(plan, 24, X, y, None, values, np.float32, threads, _executor.best_isa())
+        assert other_losses == losses
+        for name, value in expected.items():
+            np.testing.assert_array_equal(actual[name], value, err_msg=f"{name}, {threads} threads")
 
 
 @pytest.mark.parametrize("isa", _executor.isa_names())
