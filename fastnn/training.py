@@ -303,18 +303,35 @@ def _unwatched(progress, control, left, seconds):
 
 
 def _run_batches(runner, progress, control, rates, epochs):
-    """Runs epochs batch by batch; returns the sum of the loss over the rows of each."""
-    n_batches, done, total, sums = control.n_batches, 0, 0.0, np.empty(epochs)
-    begun = progress.epoch
+    """Runs epochs batch by batch; then yields the sum of the loss over the rows of each.
+
+    Ctrl-C is raised behind those epochs that had ended.
+    """
+    n_batches, done, total, sums = control.n_batches, 0, 0.0, np.full(epochs, np.nan)
+    begun, first, interruption = progress.epoch, progress.step, None
     # One batch of all rows is the same in any order.
     shuffled = begun if control.shuffle and n_batches > 1 else None
-    while done < len(rates):
-        left, rest = len(rates) - done, rates[done:]
-        step = progress.step
-        more, total = runner.train(control.batch_size, done, left, step, rest, SLICE, total, shuffled, sums)
-        done, progress.step = done + more, progress.step + more
-        progress.epoch = begun + -(-done // n_batches)
-    return sums.tolist()
+    try:
+        while done < len(rates):
+            left, rest = len(rates) - done, rates[done:]
+            step = first + done
+            more, total = runner.train(control.batch_size, done, left, step, rest, SLICE, total, shuffled, sums)
+            done += more
+            _count(progress, begun, first, done, n_batches)
+    except KeyboardInterrupt as cause:  # what the backend would have returned is lost, but not the sums
+        interruption = cause
+        unfinished = np.isnan(sums)
+        sums = sums[: unfinished.argmax()] if unfinished.any() else sums
+        _count(progress, begun, first, max(done, len(sums) * n_batches), n_batches)
+    yield from sums.tolist()
+    if interruption is not None:
+        raise interruption
+
+
+def _count(progress, begun, first, done, n_batches):
+    """Notes so many batches after epoch `begun` and step `first`."""
+    progress.step = first + done
+    progress.epoch = begun + -(-done // n_batches)
 
 
 def _validate(runner, plan, progress, control, validate, held_out, say):

@@ -222,6 +222,39 @@ def test_a_copy_has_curves_of_its_own():
     assert progress.history == {"loss": [1.0]}
 
 
+class Interrupted:
+    """A runner whose calls of several epochs are interrupted as they return."""
+
+    def __init__(self, runner, ended):
+        self.runner, self.ended = runner, ended
+
+    def __getattr__(self, name):
+        return getattr(self.runner, name)
+
+    def train(self, batch_size, first, n_batches, step, rates, seconds, loss_sum, epoch, sums):
+        if len(sums) == 1:
+            return self.runner.train(batch_size, first, n_batches, step, rates, seconds, loss_sum, epoch, sums)
+        n_batches = 4 * self.ended + 1
+        self.runner.train(batch_size, first, n_batches, step, rates[:n_batches], math.inf, loss_sum, epoch, sums)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("ended", [0, 1, 5, 10])
+def test_ctrl_c_in_a_call_of_several_epochs_keeps_the_curves_of_those_that_had_ended(make, ended, monkeypatch):
+    monkeypatch.setattr(training, "SLICE", 1e9)
+    _, whole, _ = train(make)
+    plan, runner = make("train")
+    progress, settings = Progress(7), control(max_iter=20)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        rates = Rates(schedules.Constant(), 0.05, settings, progress)
+        n_iter = run_epochs(Interrupted(runner, ended), plan, progress, settings, rates)
+    assert n_iter == 1 + ended
+    assert progress.history["loss"] == whole.history["loss"][: 1 + ended]
+    assert {len(curve) for curve in progress.history.values()} == {1 + ended}
+    assert (progress.epoch, progress.step, progress.samples) == (1 + ended, 4 * n_iter, 60 * n_iter)
+
+
 def test_lbfgs_finds_the_minimum(make):
     plan, runner = make("gradient")
     progress, events = Progress(7), []
