@@ -251,8 +251,8 @@ typedef struct {
     void (*nonzero)(int64_t rows, int64_t width, const void *x, uint64_t *words);
     /* Bit r of to[j*to_row] = bit j of words[r], r < rows <= 64, j < columns <= 64; the bits from `rows` on get 0. */
     void (*transpose_bits)(int64_t rows, const uint64_t *words, int64_t columns, uint64_t *to, int64_t to_row);
-    /* s[j] (+)= sum over r < rows of x[r*width + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
-    void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s);
+    /* s[j] (+)= sum over r < rows of x[r*x_row + j], rows in order, j < width (multiple of lanes, <= panel); accumulate 0 or 1. */
+    void (*column_sum)(int64_t rows, int64_t width, const void *x, int64_t x_row, int accumulate, void *s);
     /* g[i] += inverse_weight * (l2*w[i] + l1*sign(w[i])); returns inverse_weight * sum(l1*|w| + l2/2*w*w). n multiple of lanes. */
     double (*penalty)(int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight);
     void (*clip)(int64_t n, void *g, double limit);

@@ -67,12 +67,12 @@ static double NAME(penalty)(int64_t n, const void *w_, void *g_, double l1, doub
     return inverse_weight * (l1 * NAME(total)(absolute) + 0.5 * l2 * NAME(total)(square));
 }
 
-FNN_INLINE void NAME(column_sum_of)(int vectors, int64_t rows, const real *x, int accumulate, real *s)
+FNN_INLINE void NAME(column_sum_of)(int vectors, int64_t rows, const real *x, int64_t x_row, int accumulate, real *s)
 {
     vec sum[FNN_MAX_VECTORS];
     FNN_UNROLL
     for (int j = 0; j < vectors; j++) sum[j] = accumulate ? NAME(load)(s + j * FNN_LANES) : NAME(zero)();
-    for (int64_t r = 0; r < rows; r++, x += vectors * FNN_LANES) {
+    for (int64_t r = 0; r < rows; r++, x += x_row) {
         FNN_UNROLL
         for (int j = 0; j < vectors; j++) sum[j] = NAME(add)(sum[j], NAME(load)(x + j * FNN_LANES));
     }
@@ -80,12 +80,12 @@ FNN_INLINE void NAME(column_sum_of)(int vectors, int64_t rows, const real *x, in
     for (int j = 0; j < vectors; j++) NAME(store)(s + j * FNN_LANES, sum[j]);
 }
 
-static void NAME(column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s)
+static void NAME(column_sum)(int64_t rows, int64_t width, const void *x, int64_t x_row, int accumulate, void *s)
 {
     switch (width / FNN_LANES) { /* a constant count of vectors keeps the sums in registers */
-    case 1: NAME(column_sum_of)(1, rows, x, accumulate, s); break;
-    case 2: NAME(column_sum_of)(2, rows, x, accumulate, s); break;
-    case 3: NAME(column_sum_of)(3, rows, x, accumulate, s); break;
-    case 4: NAME(column_sum_of)(4, rows, x, accumulate, s); break;
+    case 1: NAME(column_sum_of)(1, rows, x, x_row, accumulate, s); break;
+    case 2: NAME(column_sum_of)(2, rows, x, x_row, accumulate, s); break;
+    case 3: NAME(column_sum_of)(3, rows, x, x_row, accumulate, s); break;
+    case 4: NAME(column_sum_of)(4, rows, x, x_row, accumulate, s); break;
     }
 }

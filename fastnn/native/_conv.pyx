@@ -280,7 +280,7 @@ cdef void gradient_of_part(
             width = panel_width(k, columns, panel)
             k.column_sum(
                 (last - first) * places, width, at(k, op.buffer[1], images_at(step, columns, panel, first, places)),
-                accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+                width, accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
             )
     if op.number[4]:
         sparse_grad_weights(op, step, op.number[4], part, thread, threads)

@@ -307,7 +307,7 @@ cdef void gradient_of_part(
         if op.buffer[4] != NULL and thread == 0:
             k.column_sum(
                 count * q.outputs, width, at(k, op.buffer[1], image_at(step, q.columns, panel, first, q.outputs)),
-                accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+                width, accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
             )
     memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = q.a_row

@@ -150,8 +150,8 @@ cdef inline void bias_gradient(
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef char *dz = op.buffer[0] if turned else op.buffer[1]
-    dz = at(k, dz, p * panel_stride(step, positions))
-    k.column_sum(step.n * positions, panel_width(k, units, p), dz, accumulate, db)
+    cdef int64_t width = panel_width(k, units, p)
+    k.column_sum(step.n * positions, width, at(k, dz, p * panel_stride(step, positions)), width, accumulate, db)
 
 
 cdef inline void update_block(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:

@@ -374,6 +374,25 @@ cdef inline Line line_at(const Op *op, const Step *step, const Tasks *tasks, int
     return s
 
 
+cdef inline char *dgates_of(const Op *op, const Step *step, const Line *of, int64_t i) noexcept nogil:
+    """Where step i of the chunk, counted through its rows, has this line: ALL_LINES lines before the next step's."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], of.p)
+    return at(k, op.buffer[2], of.p * panel_stride(step, op.number[STEPS] * lines) + (i * lines + of.line) * width)
+
+
+cdef inline void add_sums(
+    const Op *op, const Step *step, const Line *of, int64_t part, int64_t first, int64_t n
+) noexcept nogil:
+    """db or dd += the sum of a line of dgates over n steps."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[OUTPUTS], of.p)
+    k.column_sum(
+        n, width, dgates_of(op, step, of, first), op.number[ALL_LINES] * width, True,
+        sums_of(op, step, of.line, of.p, part),
+    )
+
+
 cdef inline void clear_gradients(const Op *op, const Step *step, const Tasks *tasks) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t task = tasks.first, i, block, gate, width, inputs

@@ -11,8 +11,8 @@ from libc.stdint cimport int64_t
 
 from fastnn.native._recurrent cimport (
     BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ALL_LINES, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
-    Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
-    sums_of,
+    Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
+    gradient_of, line_at,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, panel_stride, panel_width, panels, row_span, rows_of,
@@ -24,7 +24,7 @@ from fastnn.native._activation import activation_id
 cdef enum:
     LINES = 96   # of dgates, that are multiplied with all panels while they are in L2
     TILE_ROWS = 16  # products of bfloat16 read their rows up to a multiple of so many
-    DEPTH = 112  # steps whose dgates (28 KB of a gate's panel) stay in L1, beside the inputs, for all blocks of these
+    DEPTH = 448  # steps whose dgates stay in L2, a panel's gates (448 KB) beside a block of the inputs (112 KB)
 
 # Kind of op -> cell, gates, lines of a step.
 CELLS = {"simple_rnn": (SIMPLE_RNN, 1, 1), "lstm": (LSTM, 4, 4), "gru": (GRU, 3, 4)}
@@ -139,42 +139,29 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
         line += n
 
 
-# A stretch of steps of some rows of a part, packed: the first of them all, rows, and steps of each.
+# A stretch of steps of some rows of a part: the first of them all, rows, and steps of each.
 cdef struct Stretch:
     int64_t part, row, t, rows, depth
 
 
-cdef inline void pack(const Op *op, const Step *step, int64_t line, int64_t p, const Stretch *s) noexcept nogil:
-    """One line of a stretch's dgates side by side in scratch: where they lie, a step is a power of two after the other,
-    and a quarter of the cache would have to hold them all."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t steps = op.number[STEPS], lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], p)
-    cdef char *dz = at(k, op.buffer[2], p * panel_stride(step, steps * lines) + line * width)
-    cdef int64_t r
-    for r in range(s.rows):
-        k.pad_lines(
-            s.depth, width, at(k, dz, ((s.row + r) * steps + s.t) * lines * width), lines * width,
-            at(k, step.scratch, r * s.depth * width), width,
-        )
-
-
 cdef inline void add_gradient(
-    const Op *op, const Step *step, int64_t p, const Stretch *s, bint of_state, int64_t gate, int64_t block
+    const Op *op, const Step *step, const Line *of, const Stretch *s, bint of_state, int64_t gate, int64_t block
 ) noexcept nogil:
-    """dW += x^T dz or dU += h^T dz for a block of inputs and a packed stretch; h is that of the step before."""
+    """dW += x^T dz or dU += h^T dz for a block of inputs and a line of dgates; h is that of the step before."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[OUTPUTS if of_state else INPUTS], steps = op.number[STEPS], t = s.t
-    cdef int64_t width = panel_width(k, op.number[OUTPUTS], p)
+    cdef int64_t width = panel_width(k, op.number[OUTPUTS], of.p)
     cdef fnn_gemm g
-    g.depth, g.b, g.b_skip = s.depth, step.scratch, 0
+    g.depth, g.b_row, g.b_skip = s.depth, op.number[ALL_LINES] * width, 0
+    g.b = dgates_of(op, step, of, s.row * steps + t)
     if of_state and op.number[BACKWARDS]:
         t += 1
         if t + g.depth > steps:
-            g.depth, g.b_skip = g.depth - 1, width
+            g.depth, g.b_skip = g.depth - 1, g.b_row
     elif of_state:
         t -= 1
         if t < 0:
-            t, g.depth, g.b, g.b_skip = 0, g.depth - 1, at(k, g.b, width), width
+            t, g.depth, g.b, g.b_skip = 0, g.depth - 1, at(k, g.b, g.b_row), g.b_row
     if g.depth == 0:
         return
     g.a_row = 1
@@ -183,8 +170,7 @@ cdef inline void add_gradient(
     g.blocks = s.rows
     g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
     g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
-    g.b_row = width
-    g.c = gradient_of(op, step, gate, p, s.part, of_state, block)
+    g.c = gradient_of(op, step, gate, of.p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width
     multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
@@ -194,18 +180,13 @@ cdef void gradients_of_line(
     const Op *op, const Step *step, const Line *of, const Stretch *s
 ) noexcept nogil:
     """What one line of a stretch's dgates yields with blocks of x and h; the sums of dgates go with the first block."""
-    cdef const fnn_kernels *k = step.kernels
     cdef int64_t block, gate
-    pack(op, step, of.line, of.p, s)
     for block in range(of.first, of.last):
         gate = gate_of(op, of.line, block >= of.of_x)
         if gate >= 0:
-            add_gradient(op, step, of.p, s, block >= of.of_x, gate, block - of.of_x if block >= of.of_x else block)
+            add_gradient(op, step, of, s, block >= of.of_x, gate, block - of.of_x if block >= of.of_x else block)
     if of.first == 0:
-        k.column_sum(
-            s.rows * s.depth, panel_width(k, op.number[OUTPUTS], of.p), step.scratch, True,
-            sums_of(op, step, of.line, of.p, s.part),
-        )
+        add_sums(op, step, of, s.part, s.row * op.number[STEPS] + s.t, s.rows * s.depth)
 
 
 cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
@@ -324,7 +305,6 @@ def bind_grad_weights(op, layout):
         raise ValueError(f"recurrent_grad_weights: lines must be the first ones, got {attributes['lines']}")
     numbers = [layout.columns(x), units, all_lines, time, int(attributes["reverse"]), len(lines), len(lines)]
     numbers += [attributes["part_rows"], *lines]
-    layout.scratch(DEPTH * layout.panel)
     return [*op.inputs, *op.outputs], numbers, []
 
 

@@ -11,8 +11,8 @@ from libc.string cimport memcpy, memset
 
 from fastnn.native._recurrent cimport (
     ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
-    Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
-    sums_of,
+    Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
+    gradient_of, line_at,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, padded, panel_stride, panel_width, panels, rows_of,
@@ -25,7 +25,7 @@ cdef enum:
     TILE_ROWS = 16  # A is read up to a multiple of so many rows
     LINES = 64      # of dgates, that are multiplied with all panels while they are in L1
     STRETCH = 1024  # steps that are packed together: sums of weights' gradients come and go once in so many
-    PIECE = 64      # of these on their way through L1
+    PIECE = 64      # states among these on their way through L1
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -172,8 +172,8 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     step.bfloat16.leave()
 
 
-# A stretch of n steps, of a part's rows in turn, packed for the gradients of the weights: x and h as A, one gate of one
-# panel of dgates as B, and room for a piece of either.
+# A stretch of n steps, of a part's rows in turn, packed for the gradients of the weights: x and h as A, one line of
+# dgates as B, and room for a piece of h.
 cdef struct Stretch:
     int64_t part, first, n, deep
     float *piece
@@ -220,22 +220,12 @@ cdef inline void pack_inputs(const Op *op, const Step *step, const Stretch *s) n
             i += n
 
 
-cdef inline void pack_gate(
-    const Op *op, const Step *step, const Stretch *s, int64_t line, int64_t p, bint add_up
-) noexcept nogil:
-    """One line of dgates of a panel, and with `add_up` their sums."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], p), i = 0, n
-    cdef const char *dz = at(
-        k, op.buffer[2], p * panel_stride(step, op.number[STEPS] * lines) + (s.first * lines + line) * width
+cdef inline void pack_gate(const Op *op, const Step *step, const Stretch *s, const Line *of) noexcept nogil:
+    cdef int64_t width = panel_width(step.kernels, op.number[OUTPUTS], of.p)
+    step.bfloat16.pack_pairs(
+        s.n, width, <const float *> dgates_of(op, step, of, s.first), op.number[ALL_LINES] * width, s.dz,
+        s.deep * step.kernels.lanes,
     )
-    while i < s.n:
-        n = min(<int64_t> PIECE, s.n - i)
-        k.pad_lines(n, width, at(k, dz, i * lines * width), lines * width, s.piece, width)
-        step.bfloat16.pack_pairs(n, width, s.piece, width, s.dz + i * k.lanes, s.deep * k.lanes)
-        if add_up:
-            k.column_sum(n, width, s.piece, True, sums_of(op, step, line, p, s.part))
-        i += n
 
 
 cdef inline void add_gradient(
@@ -278,7 +268,9 @@ cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t f
         task = tasks.first
         while task < tasks.last:
             of = line_at(op, step, tasks, task)
-            pack_gate(op, step, &s, of.line, of.p, of.first == 0)
+            pack_gate(op, step, &s, &of)
+            if of.first == 0:
+                add_sums(op, step, &of, s.part, s.first, s.n)
             for block in range(of.first, of.last):
                 add_gradient(
                     op, step, &s, of.line, of.p, block >= of.of_x, block - of.of_x if block >= of.of_x else block

@@ -149,7 +149,9 @@ cdef extern from "fastnn.h" nogil:
         void (*transpose_bits)(
             int64_t rows, const uint64_t *words, int64_t columns, uint64_t *to, int64_t to_row
         ) noexcept nogil
-        void (*column_sum)(int64_t rows, int64_t width, const void *x, int accumulate, void *s) noexcept nogil
+        void (*column_sum)(
+            int64_t rows, int64_t width, const void *x, int64_t x_row, int accumulate, void *s
+        ) noexcept nogil
         double (*penalty)(
             int64_t n, const void *w, void *g, double l1, double l2, double inverse_weight
         ) noexcept nogil
