@@ -23,14 +23,16 @@ FNN_INLINE void NAME(copy_scaled)(int64_t n, const real *x, real scale, real *y)
         const int64_t panel = panel_stride ? FNN_PANEL : columns; \
         for (int64_t r = 0; r < rows; r++) { \
             const source *row = from + (index ? index[r] : r) * from_row; \
-            /* Rows come from anywhere in memory: ask for the one after the next while this one is copied. */ \
+            /* Rows come from anywhere in memory: ask for the one after the next while this one is copied. The second \
+             * cache can wait for three times as many lines as the first (MNIST: 12 GB/s instead of 9.5). */ \
             const source *ahead = from + (index && r + 2 < rows ? index[r + 2] : r) * from_row; \
             real *first = to; \
             for (int64_t column = 0; column < padded; column += panel, first += panel_stride) { \
                 const int64_t width = padded - column < panel ? padded - column : panel; \
                 const int64_t copied = columns - column < width ? columns - column : width; \
                 real *line = first + (to_first + r) * width; \
-                for (int64_t j = 0; j < copied; j += 64 / (int64_t)sizeof(source)) FNN_PREFETCH(ahead + column + j); \
+                for (int64_t j = 0; j < copied; j += 64 / (int64_t)sizeof(source)) \
+                    FNN_PREFETCH_SECOND(ahead + column + j); \
                 if (copied < width) NAME(store)(line + width - FNN_LANES, NAME(zero)()); \
                 if (sizeof(source) == sizeof(real)) { \
                     NAME(copy_scaled)(copied, (const real *)(row + column), scale, line); \
