@@ -95,7 +95,7 @@ def _as_if_fitting(estimator, X, y, sample_weight):
                 f"check_gradient: {activation.name!r} is flat and trains with a straight-through derivative, "
                 "which finite differences cannot confirm; check the network with 'tanh' in its place"
             )
-    return Fit(twin, network, progress, weights, np.dtype(np.float64), rows, None, incremental=False)
+    return Fit(twin, network, progress, weights, False, np.dtype(np.float64), rows, None, incremental=False)
 
 
 def _rounding(runner, plan):

@@ -6,11 +6,13 @@ network in both real types and on both backends.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn.spec import check_number, look_up
+
+PIECE = 8192  # numbers that are drawn at a time: 64 KB, which come from memory that was freed just before
 
 
 @dataclass(frozen=True)
@@ -265,19 +267,30 @@ class Auto(Initializer):
     MLPRegressor with that seed; there every layer, the output layer too, goes by the hidden
     activation.
 
+    Parameters
+    ----------
+    dtype : float64 or float32, default=float64
+        What the numbers are rounded to as they are drawn: an array of all of them in float64 would be twice as large
+        as the weights, in memory that is fresh from the system, which takes as long as the drawing.
+
     References
     ----------
     Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks.
     """
 
+    dtype: Any = np.float64
     name: ClassVar[str] = "auto"
 
     def draw(self, random_state, n_in, n_out, activation_name="identity", fan_out=None):
         factor = 2.0 if activation_name == "logistic" else 6.0
         bound = np.sqrt(factor / (n_in + (fan_out or n_out)))
-        W = random_state.uniform(-bound, bound, (n_in, n_out))
-        return W, random_state.uniform(-bound, bound, n_out)
+        W, b = np.empty((n_in, n_out), self.dtype), np.empty(n_out, self.dtype)
+        for numbers in (W.reshape(-1), b):
+            for first in range(0, len(numbers), PIECE):
+                piece = numbers[first : first + PIECE]
+                piece[:] = random_state.uniform(-bound, bound, len(piece))
+        return W, b
 
 
 INITIALIZERS = {

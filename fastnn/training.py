@@ -214,9 +214,15 @@ def _adaptive(schedule):
     return schedule if hasattr(schedule, "divisor") else _adaptive(schedule.then)
 
 
-def weights_of(runner, plan):
-    """Parameters and statistics by name, as a backend holds them now."""
-    return {name: runner.get(name) for name in plan.parameters + plan.statistics}
+def weights_of(runner, plan, places=None):
+    """Parameters and statistics by name, as a backend holds them now; in `places`, arrays by name, as far as they fit:
+    memory that is fresh from the system takes longer than all else about it."""
+    fitting = {
+        name: array
+        for name, array in (places or {}).items()
+        if array.dtype == runner.dtype and array.flags.c_contiguous and array.flags.writeable
+    }
+    return {name: runner.get(name, fitting.get(name)) for name in plan.parameters + plan.statistics}
 
 
 def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=None, after=None, say=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier
 
-from fastnn.initializers import INITIALIZERS, Auto, Normal, Orthogonal, Uniform, get_initializer
+from fastnn.initializers import INITIALIZERS, PIECE, Auto, Normal, Orthogonal, Uniform, get_initializer
 
 N_IN, N_OUT = 300, 200
 
@@ -96,6 +96,18 @@ def test_auto_gives_scikit_learns_starting_weights(activation, dtype):
         ours = Auto().draw(state, *W.shape, activation)
         assert np.array_equal(ours[0].astype(dtype), W)
         assert np.array_equal(ours[1].astype(dtype), b)
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7])
+def test_auto_draws_the_same_numbers_in_pieces_as_in_one(size):
+    bound = np.sqrt(6 / (size + 1))
+    state = np.random.RandomState(3)
+    W, b = state.uniform(-bound, bound, (size, 1)), state.uniform(-bound, bound, 1)
+    for dtype in (np.float32, np.float64):
+        ours = Auto(dtype).draw(np.random.RandomState(3), size, 1)
+        assert [array.dtype for array in ours] == [dtype, dtype]
+        np.testing.assert_array_equal(ours[0], W.astype(dtype))
+        np.testing.assert_array_equal(ours[1], b.astype(dtype))
 
 
 @pytest.mark.parametrize("spec, field", [(Normal, "std"), (Uniform, "bound"), (Orthogonal, "gain")])

@@ -335,7 +335,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             held_out, rows = rows.take(aside), rows.take(index)
             # Callbacks get the rows in the caller's own containers, and only if one asks.
             data = {name: partial(_safe_indexing, array, index) for name, array in data.items()}
-        Fit(self, network, progress, weights, dtype, rows, held_out, incremental).run(
+        drawn = first and networks.draws_anew(network, self.init)
+        Fit(self, network, progress, weights, drawn, dtype, rows, held_out, incremental).run(
             {**data, "sample_weight": rows.weight}
         )
 
@@ -374,6 +375,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         random_state = _generator.seeded(self.random_state)
         if first:
             init = get_initializer(self.init, where=f"{type(self).__name__}: init")
+            if init.name == "auto" and self.solver != "lbfgs":  # which works in float64
+                init = replace(init, dtype=dtype)
             weights = networks.initial_weights(network, random_state, init, self._auto_activation)
             return self._new_progress(random_state), weights, dtype
         weights = networks.from_attributes(self, network)

@@ -46,6 +46,8 @@ class Fit:
         Moved forward; becomes the estimator's own at the end.
     weights : dict of str to ndarray
         Where training starts.
+    drawn : bool
+        Whether their arrays are nobody else's, so that the fitted weights may take their places.
     dtype : numpy dtype
         Of the fitted weights.
     rows : Rows
@@ -56,8 +58,9 @@ class Fit:
         One epoch of `partial_fit`.
     """
 
-    def __init__(self, estimator, network, progress, weights, dtype, rows, held_out, incremental):
-        self.estimator, self.network, self.progress, self.weights = estimator, network, progress, weights
+    def __init__(self, estimator, network, progress, weights, drawn, dtype, rows, held_out, incremental):
+        self.estimator, self.network, self.progress = estimator, network, progress
+        self.weights, self.drawn = weights, drawn
         self.dtype, self.rows, self.incremental = dtype, rows, incremental
         self.lbfgs = estimator.solver == "lbfgs"
         self.early_stopping = estimator.early_stopping and not self.lbfgs
@@ -237,7 +240,7 @@ class Fit:
     def _final_weights(self):
         if self.early_stopping and self.progress.best is not None:
             return self.progress.best
-        return training.weights_of(self.runner, self.plan)
+        return training.weights_of(self.runner, self.plan, self.weights if self.drawn else {})
 
     def _settle(self, shown):
         """Keeps what a continuation needs, where there can be one, and drops the rest."""

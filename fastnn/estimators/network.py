@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn import memory, optimizers
 from fastnn.activations import RReLU, get_activation
+from fastnn.initializers import INITIALIZERS
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
 from fastnn.ops.recurrent import CELLS
@@ -134,6 +135,13 @@ def initial_weights(network, random_state, init, activation):
         if d is not None:
             weights[d] = np.zeros(lowered.buffers[d].shape)
     return weights
+
+
+def draws_anew(network, init):
+    """Whether starting weights are arrays that nobody else has, as an initialiser of the user's own might."""
+    layers = all_layers(network.layers)
+    given = [init, *(getattr(layer, name, "auto") for layer in layers for name in ("init", "recurrent_init"))]
+    return all(spec is None or isinstance(spec, str) or type(spec) in INITIALIZERS.values() for spec in given)
 
 
 # Of each kind of layer that has arrays: their names in a plan, and the fitted attributes that list them.

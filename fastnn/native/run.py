@@ -316,8 +316,9 @@ class Runner:
         _executor.pack(self.isa, matrix, self._view(name))
         self._prepared, self._forwards = False, {}
 
-    def get(self, name):
-        """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for."""
+    def get(self, name, out=None):
+        """A copy of a buffer in natural shape; of a batch buffer, where kept, all rows that there is room for. That of
+        a parameter or statistic is written to `out`, a C-contiguous array of its shape and type, if that is given."""
         buffer = self.plan.buffers[name]
         shape = (self.rows, *buffer.shape) if self.layout.has_rows(name) else buffer.shape
         if buffer.layout == "bits":
@@ -326,9 +327,14 @@ class Runner:
             return bits.reshape(self.rows, -1)[:, : buffer.columns].astype(self.dtype)
         if buffer.layout == "rows" or buffer.role == "row":
             return self._view(name).reshape(shape).copy()
-        matrix = np.empty(self.layout.shape(name), self.dtype)
-        _executor.unpack(self.isa, self._view(name), matrix)
-        return np.ascontiguousarray(matrix.T) if name in self.layout.turned else matrix.reshape(shape)
+        out = np.empty(shape, self.dtype) if out is None else out
+        if name in self.layout.turned:
+            matrix = np.empty(self.layout.shape(name), self.dtype)
+            _executor.unpack(self.isa, self._view(name), matrix)
+            out[:] = matrix.T
+        else:
+            _executor.unpack(self.isa, self._view(name), out.reshape(self.layout.shape(name)))
+        return out
 
     def bind(self, X, y=None, sample_weight=None):
         """Sets the rows to run over.

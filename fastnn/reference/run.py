@@ -154,9 +154,12 @@ class Runner:
             raise ValueError(f"Runner.set: {name!r} has shape {buffer.shape}, got {array.shape}")
         self._arrays[name] = array
 
-    def get(self, name):
-        """A copy of a buffer in its natural shape."""
-        return np.array(self._arrays[name])
+    def get(self, name, out=None):
+        """A copy of a buffer in its natural shape; written to `out`, an array of its shape and type, where given."""
+        if out is None:
+            return np.array(self._arrays[name])
+        out[...] = self._arrays[name]
+        return out
 
     def bind(self, X, y=None, sample_weight=None):
         """Makes the caller's arrays the source of rows and resets the order.

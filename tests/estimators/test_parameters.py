@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 import fastnn
 from fastnn import ConvNet, MLPClassifier, MLPRegressor, RecurrentClassifier
 from fastnn.activations import ACTIVATIONS, LeakyReLU
-from fastnn.initializers import INITIALIZERS, Normal
+from fastnn.initializers import INITIALIZERS, Initializer, Normal
 from fastnn.losses import Huber, Quantile
 from fastnn.schedules import SCHEDULES
 
@@ -285,6 +285,20 @@ def test_fits_and_predictions_in_several_threads(backend):
     assert all(same(fit.result(), model) for fit in fits)
     for prediction in predictions:
         np.testing.assert_array_equal(prediction.result(), expected)
+
+
+def test_weights_of_an_initialiser_of_the_users_own_stay_as_they_are(backend):
+    class Kept(Initializer):
+        name = "kept"
+        W = np.full((4, 4), 0.1)
+
+        def draw(self, random_state, n_in, n_out, activation_name="identity", fan_out=None):
+            return self.W[:n_in, :n_out], np.zeros(n_out)
+
+    labels = np.arange(len(X)) % 4
+    model = MLPClassifier((4, 4), init=Kept(), max_iter=2, random_state=0, backend=backend).fit(X, labels)
+    assert (Kept.W == 0.1).all()
+    assert (model.coefs_[0] != 0.1).any() and (model.coefs_[0] != model.coefs_[1]).any()
 
 
 def test_a_seed_draws_what_a_generator_with_this_seed_draws():
