@@ -30,9 +30,9 @@ cdef inline int64_t block_offset(
 
 
 # Which panels are a thread's: all, because it has rows or blocks of its own; a fixed share of them; or those that it
-# takes in turns with the other threads.
+# takes in turns with the other threads. HALVES are rows of its own in one half of a matrix or both.
 cdef enum:
-    ALL, COLUMNS, TURNS
+    ALL, COLUMNS, TURNS, HALVES
 
 
 cdef struct Tasks:
@@ -48,20 +48,67 @@ cdef inline void locate(const Tasks *tasks, int64_t task, int64_t *block, int64_
     p[0] = tasks.first_panel + task - block[0] * tasks.panels
 
 
-cdef inline bint next_panels(const Step *step, int64_t n, int64_t split, int64_t group, Tasks *tasks) noexcept nogil:
-    """The next of n panels that are this thread's, `group` of them where threads take turns; False if there is none."""
-    cdef int64_t turn = tasks.begun, last = n
-    tasks.begun += 1
+cdef inline int64_t next_turn(
+    const Step *step, int64_t n, int64_t group, int64_t turns, int64_t *first_panel
+) noexcept nogil:
+    """How many of n panels are this thread's next turn, at most `group`, after so many turns; 0 if none is left."""
+    cdef int64_t turn = fnn_take(step.taken) if step.threads > 1 else turns
+    first_panel[0] = min(n, turn * group)
+    return min(n, (turn + 1) * group) - first_panel[0]
+
+
+cdef struct Portion:
+    # Some rows and panels of a product; rows of a matrix in halves are counted twice, see half_between.
+    int64_t first, last, first_panel, last_panel
+    int64_t begun            # turns, or threads whose portions this thread has asked for
+
+
+cdef inline int64_t parts_of(int64_t n, int64_t most) noexcept nogil:
+    return (n + most - 1) // most
+
+
+cdef inline int64_t take_portion(const Step *step, int64_t split, int64_t n, int owner) noexcept nogil:
+    """One of n portions of a thread; -1 if none is left. Halves are filled without a barrier before the product: none
+    of a thread that has not come to it."""
+    cdef int64_t *taken = step.taken + owner * step.taken_stride
+    if owner != step.thread and split == HALVES and taken[0] == 0:
+        return -1
+    return fnn_take_of(taken, n, owner != step.thread)
+
+
+cdef inline bint next_portion(
+    const Step *step, int64_t rows, int64_t n, int64_t split, int64_t height, int64_t width, Portion *portion
+) noexcept nogil:
+    """The next portion of a product of so many rows and n panels; False if there is none. Where a barrier follows,
+    rows and panels of a thread are cut into portions of up to height x width, of which others take the last ones."""
+    cdef int64_t first = 0, last = rows, first_panel = 0, last_panel = n, down, across, i
+    cdef int owner
     if split == TURNS:
-        if step.threads > 1:
-            turn = fnn_take(step.taken)
-        tasks.first_panel, last = min(n, turn * group), min(n, (turn + 1) * group)
-    elif turn > 0:
-        return False
-    elif split == COLUMNS:
-        tasks.first_panel, last = share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)
-    tasks.panels = last - tasks.first_panel
-    return tasks.panels > 0
+        portion.first, portion.last = 0, rows
+        portion.last_panel = next_turn(step, n, width, portion.begun, &portion.first_panel) + portion.first_panel
+        portion.begun += 1
+        return portion.first_panel < n
+    if split == ALL or step.threads == 1:
+        portion.first, portion.last = share(rows, step.thread, step.threads), share(rows, step.thread + 1, step.threads)
+        portion.first_panel, portion.last_panel = 0, n
+        portion.begun += 1
+        return portion.begun == 1
+    while portion.begun < step.threads:
+        owner = <int> ((step.thread + portion.begun) % step.threads)
+        if split == COLUMNS:
+            first_panel, last_panel = share(n, owner, step.threads), share(n, owner + 1, step.threads)
+        else:
+            first, last = share(rows, owner, step.threads), share(rows, owner + 1, step.threads)
+        down, across = parts_of(last - first, height), parts_of(last_panel - first_panel, width)
+        i = take_portion(step, split, down * across, owner)
+        if i >= 0:
+            portion.first = first + (last - first) * (i % down) // down
+            portion.last = first + (last - first) * (i % down + 1) // down
+            portion.first_panel = first_panel + i // down * width
+            portion.last_panel = min(portion.first_panel + width, last_panel)
+            return True
+        portion.begun += 1
+    return False
 
 
 cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, int thread) noexcept nogil:
@@ -103,10 +150,10 @@ cdef inline bint next_lot(
 ) noexcept nogil:
     """The tasks of this thread's next turn; without turns its own tasks, then those of each other thread."""
     if split == TURNS:
-        if not next_panels(step, panels(step.kernels, outputs), split, group, tasks):
-            return False
+        tasks.panels = next_turn(step, panels(step.kernels, outputs), group, tasks.begun, &tasks.first_panel)
         tasks.first, tasks.last = 0, panels(step.kernels, inputs) * tasks.panels
-        return True
+        tasks.begun += 1
+        return tasks.panels > 0
     if tasks.begun == step.threads:
         return False
     tasks.owner = <int> ((step.thread + tasks.begun) % step.threads)

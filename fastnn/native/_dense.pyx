@@ -15,12 +15,12 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, Finish, Tasks, activate, bias_gradient, block_offset, has_bias, locate, multiply_by_derivative, next_task,
-    share_tasks, update_block,
+    ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, has_bias, locate,
+    multiply_by_derivative, next_portion, next_task, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_of, multiply, panel_stride, panel_width,
-    panels, rows_of, rows_of_panels, share,
+    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_between, multiply, panel_stride,
+    panel_width, panels, rows_of, rows_of_panels,
 )
 
 from fastnn.native._activation import activation_id
@@ -28,30 +28,29 @@ from fastnn.native._update import OPTIMIZERS
 
 cdef enum:
     ROW_BLOCK = 48   # rows whose fresh outputs (12 KB a panel) are still in L1 when the activation reads them
+    # Rows of what a thread takes at a time, a panel of outputs wide or two. (Of products without zeros, which read the
+    # weights of a portion anew, 32 rows cost more than shorter waits gained: 784-256.)
+    PORTION = 96
 
 
 cdef inline void product(
-    const Op *op, const Step *step, const Half *part, int64_t depth, int64_t columns, const char *bias, char *c,
-    Finish finish,
+    const Op *op, const Step *step, const Half *part, const Portion *portion, int64_t depth, int64_t columns,
+    const char *bias, char *c, Finish finish,
 ) noexcept nogil:
-    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, (rows, depth) by (depth, columns),
-    or a part of the first buffer's columns.
+    """c = (first buffer) (second buffer) + bias for some rows and panels of (rows, depth) by (depth, columns), or of a
+    part of the first buffer's columns.
 
     Where there is a sixth buffer, whole panels of the second matrix are read there, row-major with all columns.
     `finish` is called on n fresh elements at `offset` of c while they are in L1, where the op has an activation.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef bint by_columns = op.number[2] != 0, finished = op.number[3] >= 0
-    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions)
-    cdef int64_t n = panels(k, columns), p, width, r, block, base
+    cdef bint finished = op.number[3] >= 0
+    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), p, width, r, block, base
     cdef const char *given = op.buffer[5]
-    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
-    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
-    cdef int64_t first = 0 if by_columns else part.first * positions
-    cdef int64_t last = step.n * positions if by_columns else first + part.rows * positions
+    cdef int64_t first = part.first * positions, last = first + part.rows * positions
     cdef fnn_gemm rows, g
     rows_of_panels(k, at(k, op.buffer[0], part.column // k.panel * stride), part.columns, stride, &rows)
-    for p in range(first_panel, last_panel):
+    for p in range(portion.first_panel, portion.last_panel):
         width = panel_width(k, columns, p)
         base = p * stride
         g = rows
@@ -87,25 +86,20 @@ cdef void narrow_product(const Op *op, const Step *step, char *z) noexcept nogil
 
 
 cdef void masked_product(
-    const Op *op, const Step *step, const Half *part, const char *bias, char *z
+    const Op *op, const Step *step, const Half *part, const Portion *portion, const char *bias, char *z
 ) noexcept nogil:
-    """z = x W + b without the zeros of x, for this thread's rows or columns, or a part of the inputs.
+    """z = x W + b without the zeros of x, for some rows and panels, or a part of the inputs.
 
     A panel of inputs after the other, so that the weights of two panels of outputs (32 KB) stay in the first cache.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], n = panels(k, outputs), p, q, width, panel, i
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], last_panel = portion.last_panel, p, q, width, panel, i
     cdef int64_t stride = panel_stride(step, 1), first = part.first, start = part.column // k.panel
     cdef const uint64_t *bits = <const uint64_t *> op.buffer[6]
-    cdef bint by_columns = op.number[2] != 0
-    cdef int64_t first_panel = share(n, step.thread, step.threads) if by_columns else 0
-    cdef int64_t last_panel = share(n, step.thread + 1, step.threads) if by_columns else n
     cdef fnn_masked g
     g.rows, g.blocks = part.rows, 1
-    if by_columns:
-        first, g.rows = 0, step.n
     g.mask_row, g.mask_block, g.a_step = 1, 0, 1
-    for p in range(first_panel, last_panel, 2):
+    for p in range(portion.first_panel, last_panel, 2):
         width = panel_width(k, outputs, p)
         if p + 1 < last_panel:
             width += panel_width(k, outputs, p + 1)
@@ -127,27 +121,39 @@ cdef void masked_product(
 
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
-    cdef int64_t cut = op.number[6]
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], cut = op.number[6]
+    cdef bint masked = op.buffer[6] != NULL
     cdef int half
     cdef Half part
+    cdef Portion portion
     cdef const char *bias
+    memset(&portion, 0, sizeof(Portion))
     if op.number[5]:
         narrow_product(op, step, z)
         return
-    for half in range(2 if cut else 1):
-        part = half_of(step, op.number[0], cut, half)
-        bias = NULL if half else op.buffer[2]
-        if cut:
-            z = op.buffer[3 + half]
-        if op.buffer[6] != NULL:
-            masked_product(op, step, &part, bias, z)
-        else:
-            product(op, step, &part, op.number[0], op.number[1], bias, z, activate)
+    while next_portion(
+        step, 2 * step.n if cut else step.n, panels(step.kernels, outputs), op.number[2], PORTION, 2 if masked else 1,
+        &portion,
+    ):
+        for half in range(2 if cut else 1):
+            part = half_between(step, inputs, cut, half, portion.first, portion.last)
+            bias = NULL if half else op.buffer[2]
+            if cut:
+                z = op.buffer[3 + half]
+            if masked:
+                masked_product(op, step, &part, &portion, bias, z)
+            else:
+                product(op, step, &part, &portion, inputs, outputs, bias, z, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
-    cdef Half part = half_of(step, op.number[1], 0, 0)
-    product(op, step, &part, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
+    cdef int64_t columns = op.number[0], depth = op.number[1]
+    cdef Half part
+    cdef Portion portion
+    memset(&portion, 0, sizeof(Portion))
+    while next_portion(step, step.n, panels(step.kernels, columns), op.number[2], PORTION, 1, &portion):
+        part = half_between(step, depth, 0, 0, portion.first, portion.last)
+        product(op, step, &part, &portion, depth, columns, NULL, op.buffer[2], multiply_by_derivative)
 
 
 cdef inline int64_t words_for(int64_t rows) noexcept nogil:
@@ -283,6 +289,10 @@ cdef void transpose(const Op *op, const Step *step) noexcept nogil:
         )
 
 
+# What _dense.pxd calls an op's split.
+SPLITS = {"rows": ALL, "columns": COLUMNS, "halves": HALVES}
+
+
 def _activation(op):
     activation = op.attributes["activation"]
     return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
@@ -310,7 +320,7 @@ def bind_dense(op, layout):
     x, W, b = op.inputs[:3]
     activation, parameters = _activation(op)
     turned = W in layout.turned
-    numbers = [*layout.shape(W)[:: -1 if turned else 1], int(op.split == "columns"), activation]
+    numbers = [*layout.shape(W)[:: -1 if turned else 1], SPLITS[op.split], activation]
     numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0)]
     z = op.outputs[1] if len(op.outputs) > 1 else None
     return [x, W, b, op.outputs[0], z, None, _nonzero(op, turned)], numbers, parameters
@@ -319,7 +329,7 @@ def bind_dense(op, layout):
 def bind_dense_grad_input(op, layout):
     dz, WT = op.inputs[:2]
     activation, parameters = _activation(op)
-    numbers = [*layout.shape(WT)[::-1], int(op.split == "columns"), activation, layout.positions(dz)]
+    numbers = [*layout.shape(WT)[::-1], SPLITS[op.split], activation, layout.positions(dz)]
     return [dz, WT, op.outputs[0], op.inputs[2] if len(op.inputs) > 2 else None], numbers, parameters
 
 

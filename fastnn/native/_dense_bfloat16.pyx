@@ -9,12 +9,12 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, TURNS, Finish, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative, next_panels,
-    next_task, share_tasks, update_block,
+    ALL, TURNS, Finish, Portion, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative,
+    next_portion, next_task, share_tasks, update_block,
 )
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_of, panel_stride,
-    panel_width, panels, row_span, rows_of, share,
+    Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_between,
+    panel_stride, panel_width, panels, row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
@@ -76,68 +76,79 @@ cdef inline void pack_strips(
 
 
 cdef inline void product(
-    const Op *op, const Step *step, const Half *part, int64_t depth, int64_t columns, const char *bias, char *c,
-    Finish finish,
+    const Op *op, const Step *step, const Half *part, const Portion *portion, bint packed, int64_t depth,
+    int64_t columns, const char *bias, char *c, Finish finish,
 ) noexcept nogil:
-    """c = (first buffer) (second buffer) + bias for this thread's rows or columns, see _dense.pyx."""
+    """c = (first buffer) (second buffer) + bias for some rows and panels, see _dense.pyx. `packed`: all rows lie packed
+    in the common memory."""
     cdef const fnn_kernels *k = step.kernels
-    cdef bint finished = op.number[3] >= 0, common = op.number[2] == TURNS and step.threads > 1
-    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), p, end, last, width, strip, r, base
-    cdef int64_t first = 0 if op.number[2] else part.first * positions
-    cdef int64_t rows = (step.n if op.number[2] else part.rows) * positions
+    cdef bint finished = op.number[3] >= 0
+    cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), last, p, width, strip, r, base
+    cdef int64_t first = part.first * positions, rows = part.rows * positions, group = portion.first_panel
     cdef const char *x = at(k, op.buffer[0], part.column // k.panel * stride)
-    cdef uint16_t *a = <uint16_t *> (step.common if common else step.scratch)
-    cdef bint packed = common
+    cdef uint16_t *a = <uint16_t *> (step.common if packed else step.scratch)
     cdef fnn_bfloat16_product g
-    cdef Tasks tasks
-    memset(&tasks, 0, sizeof(Tasks))
     memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row, g.a_block = 2 * k.lanes, STRIP * 2 * k.lanes
     g.blocks = blocks_of(k, part.columns)
     g.b_tile = blocks_of(k, depth) * square(k)
+    while group < portion.last_panel:
+        last = min(group + GROUP, portion.last_panel)
+        for strip in range((rows + STRIP - 1) // STRIP):
+            r = strip * STRIP
+            g.a = a + strip * packed_strip(k, part.columns)
+            g.rows = min(<int64_t> STRIP, rows - r)
+            if not packed:
+                pack_strip(step, x, part.columns, stride, first + r, g.rows, <uint16_t *> g.a)
+            for p in range(group, last):
+                width = panel_width(k, columns, p)
+                base = p * stride + (first + r) * width
+                g.b = packed_at(k, op.buffer[1], depth, part.column // (2 * k.lanes), p * k.panel)
+                g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
+                g.c = <float *> at(k, c, base)
+                g.c_row = width
+                g.tiles = width // k.lanes
+                step.bfloat16.multiply(&g)
+                if finished:
+                    finish(op, step, base, g.rows * width)
+        packed, group = True, last
+
+
+cdef inline void products(
+    const Op *op, const Step *step, int64_t depth, int64_t columns, int64_t cut, const char *bias, char *c,
+    Finish finish,
+) noexcept nogil:
+    """This thread's portions of a product, or of those of both halves of the rows that are cut."""
+    cdef int64_t n = panels(step.kernels, columns), split = op.number[2], positions = op.number[4]
+    cdef bint common = split == TURNS and step.threads > 1
+    cdef int half
+    cdef Half part
+    cdef Portion portion
+    memset(&portion, 0, sizeof(Portion))
     if common:
-        pack_strips(step, x, part.columns, stride, rows, a)
+        pack_strips(
+            step, op.buffer[0], depth, panel_stride(step, positions), step.n * positions, <uint16_t *> step.common
+        )
     step.bfloat16.enter()
-    while next_panels(step, panels(k, columns), op.number[2], GROUP, &tasks):
-        end = tasks.first_panel + tasks.panels
-        while tasks.first_panel < end:
-            last = min(tasks.first_panel + GROUP, end)
-            for strip in range((rows + STRIP - 1) // STRIP):
-                r = strip * STRIP
-                g.a = a + strip * packed_strip(k, part.columns)
-                g.rows = min(<int64_t> STRIP, rows - r)
-                if not packed:
-                    pack_strip(step, x, part.columns, stride, first + r, g.rows, <uint16_t *> g.a)
-                for p in range(tasks.first_panel, last):
-                    width = panel_width(k, columns, p)
-                    base = p * stride + (first + r) * width
-                    g.b = packed_at(k, op.buffer[1], depth, part.column // (2 * k.lanes), p * k.panel)
-                    g.init = <const float *> at(k, bias, p * k.panel) if bias != NULL else NULL
-                    g.c = <float *> at(k, c, base)
-                    g.c_row = width
-                    g.tiles = width // k.lanes
-                    step.bfloat16.multiply(&g)
-                    if finished:
-                        finish(op, step, base, g.rows * width)
-            packed, tasks.first_panel = True, last
+    while next_portion(
+        step, 2 * step.n if cut else step.n, n, split, STRIP if cut else step.n, GROUP if common else n, &portion
+    ):
+        for half in range(2 if cut else 1):
+            part = half_between(step, depth, cut, half, portion.first, portion.last)
+            product(
+                op, step, &part, &portion, common, depth, columns, NULL if half else bias,
+                op.buffer[3 + half] if cut else c, finish,
+            )
     step.bfloat16.leave()
 
 
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
-    cdef int64_t cut = op.number[6]
-    cdef int half
-    cdef Half part
-    for half in range(2 if cut else 1):
-        part = half_of(step, op.number[0], cut, half)
-        if cut:
-            z = op.buffer[3 + half]
-        product(op, step, &part, op.number[0], op.number[1], NULL if half else op.buffer[2], z, activate)
+    products(op, step, op.number[0], op.number[1], op.number[6], op.buffer[2], z, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
-    cdef Half part = half_of(step, op.number[1], 0, 0)
-    product(op, step, &part, op.number[1], op.number[0], NULL, op.buffer[2], multiply_by_derivative)
+    products(op, step, op.number[1], op.number[0], 0, NULL, op.buffer[2], multiply_by_derivative)
 
 
 # The packed operands of a thread's weight gradients: x, transposed, either the block at hand in its scratch or all

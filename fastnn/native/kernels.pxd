@@ -471,19 +471,30 @@ cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     return share(step.n, step.thread + 1, step.threads) - first_row(step)
 
 
-cdef struct Half:            # this thread's rows of some columns of a matrix
+cdef struct Half:            # some rows of some columns of a matrix
     int64_t column, columns, first, rows
 
 
-cdef inline Half half_of(const Step *step, int64_t columns, int64_t cut, int half) noexcept nogil:
-    """Of the columns before (0) or from (1) `cut` on, which are shared as twice as many rows; with cut 0 of all."""
-    cdef int64_t start = half * step.n, total = 2 * step.n if cut else step.n
+cdef inline Half half_between(
+    const Step *step, int64_t columns, int64_t cut, int half, int64_t first, int64_t last
+) noexcept nogil:
+    """Of the columns before (0) or from (1) `cut` on, which are counted as twice as many rows, rows first ... last;
+    with cut 0 of all columns."""
+    cdef int64_t start = half * step.n
     cdef Half h
     h.column = cut if half else 0
     h.columns = (cut if cut and not half else columns) - h.column
-    h.first = max(share(total, step.thread, step.threads) - start, <int64_t> 0)
-    h.rows = max(min(share(total, step.thread + 1, step.threads) - start, step.n) - h.first, <int64_t> 0)
+    h.first = max(first - start, <int64_t> 0)
+    h.rows = max(min(last - start, step.n) - h.first, <int64_t> 0)
     return h
+
+
+cdef inline Half half_of(const Step *step, int64_t columns, int64_t cut, int half) noexcept nogil:
+    """The same for this thread's rows."""
+    cdef int64_t rows = 2 * step.n if cut else step.n
+    return half_between(
+        step, columns, cut, half, share(rows, step.thread, step.threads), share(rows, step.thread + 1, step.threads)
+    )
 
 
 cdef inline int64_t panel_stride(const Step *step, int64_t positions) noexcept nogil:

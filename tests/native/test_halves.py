@@ -26,7 +26,9 @@ def plan_of(features, units, activation="relu", precision="full", **options):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("features", "units", "rows"), [(256, 64, 1), (300, 100, 7), (385, 129, 64), (448, 70, 65)])
+@pytest.mark.parametrize(
+    ("features", "units", "rows"), [(256, 64, 1), (300, 100, 7), (385, 129, 64), (448, 70, 65), (256, 64, 220)]
+)
 def test_bits_do_not_depend_on_threads(features, units, rows, form, dtype, isa):
     rng = np.random.default_rng(features)
     net, plan = plan_of(features, units, **FORMS[form])

@@ -23,8 +23,8 @@ def any_work_deserves_threads(monkeypatch):
     monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
 
 
-def train(plan, batch, X, y, w, values, dtype, threads, isa):
-    runner = Runner(plan, dtype=dtype, rows=min(batch, 24), n_threads=threads, seed=3, isa=isa)
+def train(plan, batch, X, y, w, values, dtype, threads, isa, rows=24):
+    runner = Runner(plan, dtype=dtype, rows=min(batch, rows), n_threads=threads, seed=3, isa=isa)
     runner.bind(X, y, w)
     for name, value in values.items():
         runner.set(name, value)
@@ -55,16 +55,18 @@ def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
 
 @pytest.mark.parametrize("precision", ["full", "bfloat16"])
 @pytest.mark.parametrize("options", [{"whole_batch": True}, {"clip_norm": 0.5}])
-def test_threads_without_work_of_their_own_change_no_bit(options, precision):
+@pytest.mark.parametrize(("features", "units", "batch"), [(130, 70, 24), (450, 400, 200)])
+def test_threads_without_work_of_their_own_change_no_bit(features, units, batch, options, precision):
     """More threads than blocks of weights: the rest can only help, and most of them come too late."""
-    net = replace(network(130, (70, 9), 3), precision=precision)
-    plan = lowered(net, l1=0.01, l2=0.01, one_hot=True, rows=24, **options)
+    net = replace(network(features, (units, 9), 3), precision=precision)
+    plan, isa = lowered(net, l1=0.01, l2=0.01, one_hot=True, rows=batch, **options), _executor.best_isa()
+    assert "columns" in [op.split for op in plan.step if op.kind == "dense"]
     rng = np.random.default_rng(0)
-    X, y, _ = data(rng, net, 130, np.float32, one_hot=True)
+    X, y, _ = data(rng, net, 2 * batch + 9, np.float32, one_hot=True)
     values = draw(rng, plan)
-    losses, expected = train(plan, 24, X, y, None, values, np.float32, 1, _executor.best_isa())
-    for threads in (5, 16, 16, 16):
-        other_losses, actual = train(plan, 24, X, y, None, values, np.float32, threads, _executor.best_isa())
+    losses, expected = train(plan, batch, X, y, None, values, np.float32, 1, isa, rows=batch)
+    for threads in (2, 5, 16):
+        other_losses, actual = train(plan, batch, X, y, None, values, np.float32, threads, isa, rows=batch)
         assert other_losses == losses
         for name, value in expected.items():
             np.testing.assert_array_equal(actual[name], value, err_msg=f"{name}, {threads} threads")
