@@ -41,10 +41,10 @@ def look_up(given, known, base, where, kind, way_out):
     ValueError
         For anything else, with the list of names.
     """
-    if isinstance(given, tuple(known.values())):
-        return given
     if isinstance(given, str) and given in known:
         return known[given]()
+    if isinstance(given, tuple(known.values())):
+        return given
     if isinstance(given, type) and issubclass(given, base):
         way_out = f"write {given.__name__}() with brackets"
     raise ValueError(f"{where}: expected one of {', '.join(known)} or {kind} spec, got {given!r}; {way_out}")

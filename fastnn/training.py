@@ -266,12 +266,14 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
             left = control.max_iter - iteration
             epochs = 1 if watched or not iteration else _unwatched(progress, control, left, seconds[-1])
             batch_rates = rates.upcoming(epochs)
-            for i, total in enumerate(_run_batches(runner, progress, control, batch_rates, epochs)):
+            last_rates = batch_rates[n_batches - 1 :: n_batches].tolist()
+            totals = _run_batches(runner, progress, control, batch_rates, epochs)
+            for total, last_rate in zip(totals, last_rates, strict=True):
                 iteration += 1
                 progress.samples += control.rows
                 loss = total / control.rows
                 losses.append(loss)
-                learning_rates.append(float(batch_rates[(i + 1) * n_batches - 1]))
+                learning_rates.append(last_rate)
                 if say is not None:
                     say(f"Iteration {iteration}, loss = {loss:.8f}")
                 finite = math.isfinite(loss)

@@ -272,7 +272,10 @@ def all_finite(array, int threads):
     """Whether there is neither NaN nor infinity in a contiguous array of float32 or float64."""
     cdef const char *x = <const char *> <uintptr_t> array.ctypes.data
     cdef int64_t n = array.size, itemsize = array.itemsize
-    cdef int32_t[::1] finite = np.ones(threads, np.int32)
+    cdef int32_t[::1] finite
+    if threads == 1:
+        return is_finite(x, n, itemsize)
+    finite = np.ones(threads, np.int32)
     with nogil, parallel(num_threads=threads):
         check_share(x, n, itemsize, &finite[0], fnn_thread_number(), fnn_team_size())
     return all(finite)

@@ -317,6 +317,17 @@ def test_classes_come_back_in_the_type_they_came(dtype):
     assert model.predict(X[:3]).dtype == y.dtype
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 2, 7], [5, 6, 9], [-3, 0, 2], [0, 1 << 15, 2], [3, 3, 3], [0, 1, 0]])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, np.uint64, np.float64])
+def test_labels_are_coded_by_their_place_among_the_classes(labels, dtype):
+    y = np.array(labels).astype(dtype)[Y]
+    model = MLPClassifier((4,), max_iter=1, random_state=0).fit(X, y)
+    classes, places = np.unique(y, return_inverse=True)
+    assert model.classes_.dtype == y.dtype
+    np.testing.assert_array_equal(model.classes_, classes)
+    np.testing.assert_array_equal(model._encode(y, reset=False, incremental=True)[1], places)
+
+
 @pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor, ConvNet, RecurrentClassifier])
 def test_every_default_satisfies_its_constraints(Estimator):
     BaseEstimator._validate_params(Estimator())
