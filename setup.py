@@ -26,11 +26,11 @@ if TARGET.endswith("universal2"):  # one architecture a wheel: their instruction
     os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     TARGET = os.environ["ARCHFLAGS"].split()[-1]
 
-AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512"
+AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprfchw -mprefer-vector-width=512"
 # architecture -> instruction set -> flags; a row here is a row of csrc/isa.def
 X86 = {
     "baseline": [],
-    "avx2": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"],
+    "avx2": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma", "-mprfchw"],
     "avx512": ["/arch:AVX512"] if MSVC else AVX512.split(),
 }
 if not MSVC:

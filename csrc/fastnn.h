@@ -241,6 +241,8 @@ typedef struct {
     fnn_activation_grad_kernel activation_grad[FNN_ACTIVATIONS];
     fnn_loss_kernel loss[FNN_LOSSES];
     fnn_update_kernel update[FNN_OPTIMIZERS];
+    /* Asks the caches for memory that will be read and written soon. */
+    void (*expect)(int64_t bytes, const void *memory);
 
     /* z[r*lanes + o] = b[o] + sum over i < depth of x(r, i) * w(o, i), first <= r < first + rows, o < outputs <= narrow; the
      * pads of z get 0. x: panels `panel_stride` apart; w: an (outputs, depth) matrix in panels. Each lane sums its columns in

@@ -73,6 +73,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER
     },
+    .expect = NAME(expect),
     .narrow_product = NAME(narrow_product),
     .nonzero = NAME(nonzero),
     .transpose_bits = NAME(transpose_bits),

@@ -42,6 +42,12 @@ FNN_INLINE vec NAME(step_adam)(vec w, vec g, vec *state0, vec *state1, real rate
     return NAME(against_root)(w, *state0, *state1, rate, p[2]);
 }
 
+/* Write access has to be asked for, too: weights that other cores have read, theirs have to drop. */
+static void NAME(expect)(int64_t bytes, const void *memory)
+{
+    for (int64_t i = 0; i < bytes; i += 64) FNN_PREFETCH_TO_WRITE((const char *)memory + i);
+}
+
 /* `constants`: the optimiser's numbers, then 1 - the first and 1 - the second from place 3 on. Arithmetic bounds the loop
  * where the second cache holds what it reads, hence one without the two operations of a limit (Adam: a seventh). */
 #define FNN_OPTIMIZER(name, count, states) \

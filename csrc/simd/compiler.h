@@ -34,9 +34,11 @@
 #ifdef FNN_GNU_VECTORS
 #define FNN_PREFETCH(address) __builtin_prefetch(address)
 #define FNN_PREFETCH_SECOND(address) __builtin_prefetch(address, 0, 2) /* into the second cache */
+#define FNN_PREFETCH_TO_WRITE(address) __builtin_prefetch(address, 1)
 #else
 #define FNN_PREFETCH(address) (void)(address)
 #define FNN_PREFETCH_SECOND(address) (void)(address)
+#define FNN_PREFETCH_TO_WRITE(address) (void)(address)
 #endif
 
 /* The number of the lowest bit that is set; there has to be one. */

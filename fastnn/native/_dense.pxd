@@ -202,30 +202,63 @@ cdef inline void bias_gradient(
     k.column_sum(step.n * positions, width, at(k, dz, p * panel_stride(step, positions)), width, accumulate, db)
 
 
-cdef inline void update_block(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
-    """Penalty and optimiser on a block whose weight gradient is in the scratch; the first one brings the bias along."""
+cdef inline int64_t height_of(const fnn_kernels *k, int64_t inputs, int64_t block) noexcept nogil:
+    """Rows of a block of weights."""
+    return min(k.panel, inputs - block * k.panel)
+
+
+cdef inline fnn_step optimizer_step(const Op *op, const Step *step, double decay) noexcept nogil:
+    cdef fnn_step s
+    s.rate, s.clip, s.p = step.corrected_rate, op.scalar[2], &op.scalar[4]
+    s.shrink = 1.0 - step.rate * decay
+    return s
+
+
+cdef inline void expect_rows(
+    const Op *op, const Step *step, int64_t block, int64_t p, int64_t first, int64_t rows
+) noexcept nogil:
+    """Asks for the weights and states of some rows of a block, which the update will write."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[1], p), bytes = rows * width * k.itemsize
+    cdef int64_t offset = block_offset(k, op.number[0], op.number[1], block, p) + first * width
+    k.expect(bytes, at(k, op.buffer[2], offset))
+    k.expect(bytes, at(k, op.buffer[4], offset))
+    if op.buffer[5] != NULL:
+        k.expect(bytes, at(k, op.buffer[5], offset))
+
+
+cdef inline void update_rows(
+    const Op *op, const Step *step, int64_t block, int64_t p, int64_t first, int64_t rows
+) noexcept nogil:
+    """Penalty and optimiser on some rows of a block whose weight gradient is in the scratch, from the first row on."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
-    cdef int64_t n = min(k.panel, inputs - block * k.panel) * width
-    cdef int64_t offset = block_offset(k, inputs, outputs, block, p), optimizer = op.number[2], units
-    cdef bint turned = op.number[5] != 0
-    cdef fnn_step s
-    s.rate = step.corrected_rate
-    s.clip = op.scalar[2]
-    s.p = &op.scalar[4]
-    if op.buffer[8] != NULL:
-        (<double *> op.buffer[8])[block * panels(k, outputs) + p] = k.penalty(
-            n, at(k, op.buffer[2], offset), step.scratch, op.scalar[0], op.scalar[1], step.inverse_weight
+    cdef int64_t n = rows * width, offset = block_offset(k, inputs, outputs, block, p) + first * width
+    cdef char *gradient = at(k, step.scratch, first * width)
+    cdef fnn_step s = optimizer_step(op, step, op.scalar[3])
+    cdef double *penalty = <double *> op.buffer[8]
+    if penalty != NULL:
+        penalty += block * panels(k, outputs) + p
+        if first == 0:
+            penalty[0] = 0.0
+        penalty[0] += k.penalty(
+            n, at(k, op.buffer[2], offset), gradient, op.scalar[0], op.scalar[1], step.inverse_weight
         )
-    s.shrink = 1.0 - step.rate * op.scalar[3]
-    k.update[optimizer](
-        n, at(k, op.buffer[2], offset), step.scratch, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
+    k.update[op.number[2]](
+        n, at(k, op.buffer[2], offset), gradient, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
     )
-    if has_bias(turned, block, p):
-        units = inputs if turned else outputs
-        bias_gradient(op, step, units, p, op.number[4], turned, False, step.scratch)
-        s.shrink = 1.0
-        k.update[optimizer](
-            panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), step.scratch,
-            at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
-        )
+
+
+cdef inline void update_bias(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
+    """Gradient and optimiser of the panel of the bias that goes with a block, if one does."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef bint turned = op.number[5] != 0
+    cdef int64_t units = op.number[0] if turned else op.number[1]
+    cdef fnn_step s = optimizer_step(op, step, 0.0)
+    if not has_bias(turned, block, p):
+        return
+    bias_gradient(op, step, units, p, op.number[4], turned, False, step.scratch)
+    k.update[op.number[2]](
+        panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), step.scratch,
+        at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
+    )

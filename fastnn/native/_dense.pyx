@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, has_bias, locate,
-    multiply_by_derivative, next_portion, next_task, share_tasks, update_block,
+    ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
+    height_of, locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
 from fastnn.native.kernels cimport (
     Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_between, multiply, panel_stride,
@@ -31,6 +31,7 @@ cdef enum:
     # Rows of what a thread takes at a time, a panel of outputs wide or two. (Of products without zeros, which read the
     # weights of a portion anew, 32 rows cost more than shorter waits gained: 784-256.)
     PORTION = 96
+    TILES = 4        # of a strip of weights: 24 rows of 64 with gradient and states of Adam are half of L1
 
 
 cdef inline void product(
@@ -177,7 +178,7 @@ cdef inline void masked_weight_gradient(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], width = panel_width(k, op.number[1], p), stride = panel_stride(step, 1)
     cdef fnn_masked g
-    g.rows, g.blocks = min(k.panel, inputs - block * k.panel), words_for(step.n)
+    g.rows, g.blocks = height_of(k, inputs, block), words_for(step.n)
     g.mask, g.mask_row, g.mask_block = masks, g.blocks, 1
     g.a, g.a_row, g.a_step = at(k, op.buffer[0], block * stride), 1, panel_width(k, inputs, block)
     g.b[0] = at(k, op.buffer[1], p * stride)
@@ -186,18 +187,14 @@ cdef inline void masked_weight_gradient(
     k.masked[width // k.lanes](&g)
 
 
-cdef inline void weight_gradient(
-    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, const uint64_t *masks, char *dW,
-    bint accumulate,
+cdef inline fnn_gemm gradient_of_rows(
+    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, char *dW, bint accumulate
 ) noexcept nogil:
-    """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
+    """The product that yields dW of inputs [block * panel, ...) and output panel p, row by row."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
     cdef int64_t stride = panel_stride(step, positions)
     cdef fnn_gemm g
-    if masks != NULL:
-        masked_weight_gradient(step, op, block, p, masks, dW, accumulate)
-        return
     g.a = at(k, op.buffer[0], block * stride)
     g.a_row = 1
     g.a_step = panel_width(k, inputs, block)
@@ -214,7 +211,21 @@ cdef inline void weight_gradient(
     g.init_row = width
     g.c = dW
     g.c_row = width
-    multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
+    return g
+
+
+cdef inline void weight_gradient(
+    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, const uint64_t *masks, char *dW,
+    bint accumulate,
+) noexcept nogil:
+    """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef fnn_gemm g
+    if masks != NULL:
+        masked_weight_gradient(step, op, block, p, masks, dW, accumulate)
+        return
+    g = gradient_of_rows(step, op, block, p, positions, dW, accumulate)
+    multiply(k, &g, panel_width(k, op.number[1], p) // k.lanes, height_of(k, op.number[0], block))
 
 
 cdef inline void clear_pads(
@@ -250,24 +261,50 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
             )
 
 
+cdef inline void update_block(
+    const Op *op, const Step *step, int64_t block, int64_t p, const uint64_t *masks
+) noexcept nogil:
+    """Strip by strip gradient, penalty and optimiser, so that weights and states come while the product runs.
+
+    They come from memory, or, of weights that all threads have read, from the other cores' caches (256 x 128 on two
+    threads: 0.92 of the time). With masks the whole gradient comes first: its product is too short to wait
+    behind. A penalty is summed by strips all the same, so that masks change no bit of it.
+    """
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t outputs = op.number[1], width = panel_width(k, outputs, p), vectors = width // k.lanes
+    cdef int64_t height = height_of(k, op.number[0], block), strip = TILES * k.tile_rows[vectors], first = 0, rows
+    cdef fnn_gemm g
+    if masks != NULL:
+        masked_weight_gradient(step, op, block, p, masks, step.scratch, False)
+        if op.buffer[8] == NULL:
+            strip = height
+    else:
+        g = gradient_of_rows(step, op, block, p, op.number[4], step.scratch, False)
+    while first < height:
+        rows = min(strip, height - first)
+        if masks == NULL:
+            expect_rows(op, step, block, p, first, rows)
+            multiply(k, &g, vectors, rows)
+        if op.number[5]:
+            clear_pads(k, rows, outputs, p, at(k, step.scratch, first * width))
+        update_rows(op, step, block, p, first, rows)
+        first += rows
+
+
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[4], block, p
-    cdef int64_t height, masked = -1
-    cdef bint turned = op.number[5] != 0
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p, height, masked = -1
     cdef uint64_t *masks = NULL
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
+        height = height_of(k, inputs, block)
         if op.buffer[10] != NULL and block != masked:
             masks, masked = column_masks(op, step, block, op.buffer[10]), block
-        weight_gradient(step, op, block, p, positions, masks, step.scratch, False)
-        if turned:
-            clear_pads(k, inputs, outputs, p, step.scratch)
-        update_block(op, step, block, p)
+        update_block(op, step, block, p, masks)
+        update_bias(op, step, block, p)
         if op.buffer[9] != NULL:
-            height = min(k.panel, inputs - block * k.panel)
             k.transpose(
                 height, min(k.panel, outputs - p * k.panel),
                 at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), panel_width(k, outputs, p),

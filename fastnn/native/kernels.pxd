@@ -141,6 +141,7 @@ cdef extern from "fastnn.h" nogil:
         fnn_activation_grad_kernel activation_grad[64]
         fnn_loss_kernel loss[64]
         fnn_update_kernel update[64]
+        void (*expect)(int64_t bytes, const void *memory) noexcept nogil
         void (*narrow_product)(
             int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
             const void *w, const void *b, void *z,
