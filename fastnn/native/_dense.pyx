@@ -28,9 +28,7 @@ from fastnn.native._update import OPTIMIZERS
 
 cdef enum:
     ROW_BLOCK = 48   # rows whose fresh outputs (12 KB a panel) are still in L1 when the activation reads them
-    # Rows of what a thread takes at a time, a panel of outputs wide or two. (Of products without zeros, which read the
-    # weights of a portion anew, 32 rows cost more than shorter waits gained: 784-256.)
-    PORTION = 96
+    PORTION = 96     # rows of what a thread takes at a time, a panel of outputs wide
     TILES = 4        # of a strip of weights: 24 rows of 64 with gradient and states of Adam are half of L1
 
 
@@ -123,6 +121,7 @@ cdef void masked_product(
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
     cdef int64_t inputs = op.number[0], outputs = op.number[1], cut = op.number[6]
+    cdef int64_t rows = 2 * step.n if cut else step.n
     cdef bint masked = op.buffer[6] != NULL
     cdef int half
     cdef Half part
@@ -132,8 +131,10 @@ cdef void dense(const Op *op, const Step *step) noexcept nogil:
     if op.number[5]:
         narrow_product(op, step, z)
         return
+    # Products without zeros read the weights of a portion anew, so all rows stay together. (784-100, batch 200:
+    # portions of 67 rows took a fifth longer, and what another thread had read of the weights slowed their update.)
     while next_portion(
-        step, 2 * step.n if cut else step.n, panels(step.kernels, outputs), op.number[2], PORTION, 2 if masked else 1,
+        step, rows, panels(step.kernels, outputs), op.number[2], rows if masked else PORTION, 2 if masked else 1,
         &portion,
     ):
         for half in range(2 if cut else 1):

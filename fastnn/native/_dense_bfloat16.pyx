@@ -118,8 +118,9 @@ cdef inline void products(
     const Op *op, const Step *step, int64_t depth, int64_t columns, int64_t cut, const char *bias, char *c,
     Finish finish,
 ) noexcept nogil:
-    """This thread's portions of a product, or of those of both halves of the rows that are cut."""
+    """This thread's turns or rows or columns of a product, or of those of both halves of the rows that are cut."""
     cdef int64_t n = panels(step.kernels, columns), split = op.number[2], positions = op.number[4]
+    cdef int64_t rows = 2 * step.n if cut else step.n
     cdef bint common = split == TURNS and step.threads > 1
     cdef int half
     cdef Half part
@@ -130,9 +131,7 @@ cdef inline void products(
             step, op.buffer[0], depth, panel_stride(step, positions), step.n * positions, <uint16_t *> step.common
         )
     step.bfloat16.enter()
-    while next_portion(
-        step, 2 * step.n if cut else step.n, n, split, STRIP if cut else step.n, GROUP if common else n, &portion
-    ):
+    while next_portion(step, rows, n, split, rows, GROUP if common else n, &portion):
         for half in range(2 if cut else 1):
             part = half_between(step, depth, cut, half, portion.first, portion.last)
             product(
