@@ -109,6 +109,13 @@ def test_threads_take_turns_where_weights_outgrow_the_caches():
     assert {op.split for op in taking} == {"columns"}
 
 
+def test_input_gradients_are_shared_by_columns_where_weights_outgrow_the_caches():
+    network = Network(1024, (Dense(1024, "relu"), Dense(1024, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), rows=128, whole_batch=True)
+    splits = {op.inputs[1]: op.split for op in plan.step if op.kind == "dense_grad_input"}
+    assert splits == {"dense1.W.T": "columns", "dense2.W.T": "rows"}
+
+
 @pytest.mark.parametrize("rows", [None, 128])
 def test_long_rows_are_halved_for_any_number_of_threads(rows):
     network = Network(784, (Dense(256, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
