@@ -5,7 +5,6 @@ from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
     Op, Step, at, fnn_kernels, fnn_step, fnn_take, fnn_take_of, padded, panel_stride, panel_width, panels, share,
-    share_at,
 )
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -90,7 +89,7 @@ cdef inline bint next_portion(
         portion.begun += 1
         return portion.first_panel < n
     if split == ALL or step.threads == 1:
-        portion.first, portion.last = share_at(step, rows, step.thread), share_at(step, rows, step.thread + 1)
+        portion.first, portion.last = share(rows, step.thread, step.threads), share(rows, step.thread + 1, step.threads)
         portion.first_panel, portion.last_panel = 0, n
         portion.begun += 1
         return portion.begun == 1
@@ -99,7 +98,7 @@ cdef inline bint next_portion(
         if split == COLUMNS:
             first_panel, last_panel = share(n, owner, step.threads), share(n, owner + 1, step.threads)
         else:
-            first, last = share_at(step, rows, owner), share_at(step, rows, owner + 1)
+            first, last = share(rows, owner, step.threads), share(rows, owner + 1, step.threads)
         down, across = parts_of(last - first, height), parts_of(last_panel - first_panel, width)
         i = take_portion(step, split, down * across, owner)
         if i >= 0:

@@ -8,10 +8,10 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    BUFFERS, NUMBERS, SCALARS, SHARES, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16,
+    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16,
     fnn_bfloat16_for, fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name,
     fnn_kernels, fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers,
-    fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, rows_of, share,
+    fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
 )
 
 cdef extern from * nogil:
@@ -65,10 +65,7 @@ cdef struct Run:
     const double *penalties
     int64_t n_penalties
     fnn_barrier barrier
-    # Two sets, which rounds use by turns, of what threads tell each other from one to the next:
-    int64_t *taken           # COUNTERS for each thread's ops of step and update
-    double *speeds           # rows that each thread does in a second of the paced ops
-    int32_t *cuts            # of SHARES: threads + 1
+    int64_t *taken           # two sets of COUNTERS for each thread's ops of step and update, which rounds use by turns
     double *times            # where not NULL: of each thread, for each op and for the end of a batch, see Program.run
     int64_t offset           # in and out: rows of the current batch that are done
     int64_t chunk            # in and out
@@ -84,13 +81,10 @@ cdef inline double lap(double *time, double since) noexcept nogil:
     return now
 
 
-cdef inline void run_ops(
-    const Op *ops, int64_t n, Step *step, int64_t *taken, bint skip, double *times, double *pace=NULL
-) noexcept nogil:
-    """`skip` leaves out the barrier before the first op: the caller has just waited. `pace` gets added the seconds of
-    the ops that are paced."""
+cdef inline void run_ops(const Op *ops, int64_t n, Step *step, int64_t *taken, bint skip, double *times) noexcept nogil:
+    """`skip` leaves out the barrier before the first op: the caller has just waited."""
     cdef int64_t i
-    cdef double since = fnn_seconds() if times != NULL else 0.0, start = 0.0
+    cdef double since = fnn_seconds() if times != NULL else 0.0
     for i in range(n):
         if ops[i].barrier and step.threads > 1 and not (skip and i == 0):
             fnn_barrier_wait(step.barrier, step.threads)
@@ -98,11 +92,7 @@ cdef inline void run_ops(
             step.taken = taken + i * COUNTERS
         if times != NULL:
             since = lap(times + 2 * i, since)
-        if pace != NULL and ops[i].paced:
-            start = fnn_seconds()
         ops[i].run(&ops[i], step)
-        if pace != NULL and ops[i].paced:
-            lap(pace, start)
         if times != NULL:
             since = lap(times + 2 * i + 1, since)
 
@@ -117,34 +107,12 @@ cdef inline int64_t counters_of(int64_t ops) noexcept nogil:
     return ops * COUNTERS + APART
 
 
-cdef void cut_shares(const double *speeds, int threads, int32_t *cuts) noexcept nogil:
-    """Shares as large as the speeds, but at least half of an equal one; equal ones until all speeds are known."""
-    cdef double total = 0.0, least = 0.0, seen = 0.0
-    cdef bint known = True
-    cdef int i
-    for i in range(threads):
-        known = known and speeds[i] > 0.0
-        least += speeds[i] / (2 * threads)
-    for i in range(threads):
-        total += max(least, speeds[i])
-    for i in range(threads):
-        cuts[i] = <int32_t> (SHARES * seen / total) if known else SHARES * i // threads
-        seen += max(least, speeds[i])
-    cuts[threads] = SHARES
-
-
-cdef inline int64_t *begin_round(Run *run, Step *step, int64_t round_, double speed) noexcept nogil:
-    """The counters of a round, the time between two barriers at the ends of chunks or batches. Nobody uses the other
-    sets any more but for the speeds, from which the next round's shares are made; each thread clears its counters."""
-    cdef int threads = step.threads
-    cdef int64_t now = round_ % 2, other = 1 - now, size = threads * step.taken_stride
-    memset(run.taken + other * size + step.thread * step.taken_stride, 0, step.taken_stride * sizeof(int64_t))
-    if threads > 1:
-        step.cut = run.cuts + now * (threads + 1)
-        run.speeds[now * threads + step.thread] = speed
-    if threads > 1 and step.thread == 0:
-        cut_shares(run.speeds + other * threads, threads, run.cuts + other * (threads + 1))
-    return run.taken + now * size
+cdef inline int64_t *counters(Run *run, const Step *step, int64_t round_) noexcept nogil:
+    """Those of a round, the time between two barriers at the ends of chunks or batches. Nobody uses the other set any
+    more, which is the next round's: each thread clears its own."""
+    cdef int64_t *other = run.taken + (round_ + 1) % 2 * step.threads * step.taken_stride
+    memset(other + step.thread * step.taken_stride, 0, step.taken_stride * sizeof(int64_t))
+    return run.taken + round_ % 2 * step.threads * step.taken_stride
 
 
 cdef inline void wait(Run *run, const Step *step) noexcept nogil:
@@ -181,30 +149,17 @@ cdef double penalty(const Run *run) noexcept nogil:
     return total
 
 
-cdef inline void learn(double *speed, int64_t rows, double seconds) noexcept nogil:
-    """The mean of a thread's speeds, in which the latest eight or so weigh most."""
-    cdef double latest = rows / seconds if seconds > 0.0 else speed[0]
-    speed[0] = speed[0] + (latest - speed[0]) / 8 if speed[0] > 0.0 else latest
-
-
-cdef bint run_chunks(
-    Run *run, Step *step, int64_t start, int64_t rows, int64_t *count, double *speed
-) noexcept nogil:
+cdef bint run_chunks(Run *run, Step *step, int64_t start, int64_t rows, int64_t *count) noexcept nogil:
     """The chunks of one batch from run.offset on; False when time is over before the last. Ends with a barrier."""
-    cdef int64_t *taken
-    cdef double pace
     cdef int64_t offset = run.offset, chunk = run.chunk
     while offset < rows:
         step.n = min(step.capacity, rows - offset)
         step.first = start + offset
         step.row = offset
         step.chunk = chunk
-        taken, pace = begin_round(run, step, count[0], speed[0]), 0.0
         run_ops(
-            run.step, run.n_step, step, taken, False, times_of(run, step, run.n_prepare),
-            &pace if step.threads > 1 else NULL,
+            run.step, run.n_step, step, counters(run, step, count[0]), False, times_of(run, step, run.n_prepare)
         )
-        learn(speed, rows_of(step), pace)
         offset += step.n
         chunk += 1
         if step.thread == 0 and offset < rows and fnn_seconds() > run.deadline:
@@ -239,7 +194,7 @@ cdef inline void end_batch(Run *run, int64_t batch, double loss) noexcept nogil:
 cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     cdef Step step = run.base
     cdef int64_t b, start, rows, count = 0
-    cdef double loss = 0.0, speed = 0.0
+    cdef double loss = 0.0
     cdef uint64_t mode = fnn_flush_denormals()
     step.thread = thread
     step.threads = threads
@@ -247,9 +202,6 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.common = run.base.scratch + threads * run.scratch_size
     step.barrier = &run.barrier
     step.taken_stride = counters_of(run.n_step + run.n_update)
-    if thread == 0:
-        cut_shares(run.speeds, threads, run.cuts)
-        cut_shares(run.speeds, threads, run.cuts + threads + 1)
     run_ops(run.prepare, run.n_prepare, &step, NULL, False, times_of(run, &step, 0))
     wait(run, &step)
     for b in range(run.n_batches):
@@ -262,10 +214,10 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
         if run.beta_2 > 0.0:
             step.corrected_rate *= sqrt(1.0 - pow(run.beta_2, step.t)) / (1.0 - pow(run.beta_1, step.t))
         step.inverse_weight = inverse_weight(&step, start, rows)
-        if not run_chunks(run, &step, start, rows, &count, &speed):
+        if not run_chunks(run, &step, start, rows, &count):
             break
         run_ops(
-            run.update, run.n_update, &step, begin_round(run, &step, count, speed) + run.n_step * COUNTERS, True,
+            run.update, run.n_update, &step, counters(run, &step, count) + run.n_step * COUNTERS, True,
             times_of(run, &step, run.n_prepare + run.n_step),
         )
         if thread == 0:
@@ -401,8 +353,8 @@ cdef class Program:
     """Ops bound to kernels, with buffers as (arena, offset): immutable, shared by any number of runs."""
 
     def __init__(self, isa, int64_t itemsize, sections, optimizer=None):
-        """`sections`: three lists (prepare, step, update) of (address, barrier, paced, buffers, numbers, scalars),
-        where buffers are (arena, offset) pairs or None."""
+        """`sections`: three lists (prepare, step, update) of (address, barrier, buffers, numbers, scalars), where
+        buffers are (arena, offset) pairs or None."""
         self.kernels = fnn_kernels_for(isa.encode(), itemsize)
         if self.kernels == NULL:
             raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
@@ -422,12 +374,11 @@ cdef class Program:
         return len(self.memory) + self.arenas.nbytes
 
     cdef fill(self, int64_t i, description):
-        address, barrier, paced, buffers, numbers, scalars = description
+        address, barrier, buffers, numbers, scalars = description
         if len(buffers) > BUFFERS or len(numbers) > NUMBERS or len(scalars) > SCALARS:
             raise ValueError(f"op {i} has more operands than the executor's Op holds")
         self.ops[i].run = <RunOp> <uintptr_t> address
         self.ops[i].barrier = barrier
-        self.ops[i].paced = paced
         for j, buffer in enumerate(buffers):
             if buffer is not None:
                 self.arenas[i, j] = buffer[0]
@@ -472,8 +423,6 @@ cdef class Program:
         cdef double[::1] loss_view = row_loss
         cdef const double[::1] penalties_view = penalties
         cdef int64_t[::1] taken = np.zeros(2 * threads * counters_of(self.n_step + self.n_update), np.int64)
-        cdef double[::1] speeds = np.zeros(2 * threads)
-        cdef int32_t[::1] cuts = np.zeros(2 * (threads + 1), np.int32)
         memset(&run, 0, sizeof(Run))
         run.base = source.step
         self.describe(&run.base, capacity, seed)
@@ -488,7 +437,7 @@ cdef class Program:
         run.first_batch, run.n_batches = first_batch, n_batches
         run.beta_1, run.beta_2 = self.beta_1, self.beta_2
         run.offset, run.chunk, run.loss_sum = offset, chunk, loss_sum
-        run.taken, run.speeds, run.cuts = &taken[0], &speeds[0], &cuts[0]
+        run.taken = &taken[0]
         run.row_loss = &loss_view[0]
         run.n_penalties = len(penalties)
         if run.n_penalties:
@@ -540,14 +489,6 @@ cdef class Program:
         step.seed = seed
         step.thread = 0
         step.threads = 1
-
-
-def shares(speeds):
-    """Which parts of the rows threads of such speeds get."""
-    cdef double[::1] given = np.array(speeds, np.float64)
-    cdef int32_t[::1] cuts = np.empty(len(given) + 1, np.int32)
-    cut_shares(&given[0], <int> len(given), &cuts[0])
-    return (np.diff(cuts) / SHARES).tolist()
 
 
 def geometry(isa, int64_t itemsize):

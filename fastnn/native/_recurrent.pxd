@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
     Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_kernels, length_of, padded, panel_stride,
-    panel_width, panels, rows_of, share_at,
+    panel_width, panels, rows_of, share,
 )
 
 cdef enum:
@@ -350,10 +350,10 @@ cdef inline Tasks tasks_of(const Op *op, const Step *step, int64_t part) noexcep
     cdef Tasks tasks
     tasks.part = part
     if step.row // rows == (step.row + step.n - 1) // rows:
-        tasks.first, tasks.last = share_at(step, n, step.thread), share_at(step, n, step.thread + 1)
+        tasks.first, tasks.last = share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)
     else:
-        tasks.first = max(0, share_at(step, PARTS * n, step.thread) - part * n)
-        tasks.last = min(n, share_at(step, PARTS * n, step.thread + 1) - part * n)
+        tasks.first = max(0, share(PARTS * n, step.thread, step.threads) - part * n)
+        tasks.last = min(n, share(PARTS * n, step.thread + 1, step.threads) - part * n)
     return tasks
 
 

@@ -390,7 +390,6 @@ cdef enum:
     BUFFERS = 12
     NUMBERS = 12
     SCALARS = 8
-    SHARES = 4096  # of a chunk's rows, from which threads get some each
 
 
 # What an op sees of the run: the chunk of rows, the optimiser's step, the caller's arrays, and which thread it is.
@@ -411,7 +410,6 @@ cdef struct Step:
     uint64_t seed
     int thread
     int threads
-    const int32_t *cut       # of SHARES, where each thread's start; NULL: as many for each
     char *scratch            # this thread's, as large as an op has asked for
     char *common             # where there is more than one thread: of all threads, as large as an op has asked for
     fnn_barrier *barrier     # of the threads
@@ -433,7 +431,6 @@ cdef struct Step:
 cdef struct Op:
     void (*run)(const Op *op, const Step *step) noexcept nogil
     int barrier
-    int paced                # by the time that it takes them, threads get rows
     char *buffer[BUFFERS]
     int64_t number[NUMBERS]
     double scalar[SCALARS]
@@ -465,19 +462,14 @@ cdef inline int64_t share(int64_t n, int thread, int threads) noexcept nogil:
     return n * thread // threads
 
 
-cdef inline int64_t share_at(const Step *step, int64_t n, int thread) noexcept nogil:
-    """Where the thread's share of n rows, or of what is done with them, starts: a faster one gets more."""
-    return share(n, thread, step.threads) if step.cut == NULL else (n * step.cut[thread] + SHARES // 2) // SHARES
-
-
 cdef inline int64_t first_row(const Step *step) noexcept nogil:
     """Where this thread's rows of the chunk start."""
-    return share_at(step, step.n, step.thread)
+    return share(step.n, step.thread, step.threads)
 
 
 cdef inline int64_t rows_of(const Step *step) noexcept nogil:
     """How many rows of the chunk are this thread's."""
-    return share_at(step, step.n, step.thread + 1) - first_row(step)
+    return share(step.n, step.thread + 1, step.threads) - first_row(step)
 
 
 cdef struct Half:            # some rows of some columns of a matrix
@@ -502,7 +494,7 @@ cdef inline Half half_of(const Step *step, int64_t columns, int64_t cut, int hal
     """The same for this thread's rows."""
     cdef int64_t rows = 2 * step.n if cut else step.n
     return half_between(
-        step, columns, cut, half, share_at(step, rows, step.thread), share_at(step, rows, step.thread + 1)
+        step, columns, cut, half, share(rows, step.thread, step.threads), share(rows, step.thread + 1, step.threads)
     )
 
 

@@ -60,9 +60,6 @@ OPS = {
 BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS, **_recurrent_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
-# Threads get rows by the time that an op of so many multiply-adds (some 30 microseconds) takes them: for minutes one
-# core may be a fifth slower than the other. Not with products of bfloat16, whose tiles have 16 rows.
-PACED = 5_000_000
 ALIGNMENT = 64
 HUGE_PAGE, LARGE = 1 << 21, 1 << 19
 WORTH_THREADS = 1 << 21  # bytes to read: some 200 microseconds for one thread
@@ -125,8 +122,7 @@ class Layout:
         if rounded and self.dtype != np.float32:
             raise ValueError(f"{op.kind}: products of bfloat16 need float32 for all else, got {self.dtype}")
         address, bind = (BFLOAT16_OPS if rounded else OPS)[op.kind]
-        paced = op.split == "rows" and not rounded and op.multiply_adds * self.rows >= PACED
-        return address, op.barrier, paced, *bind(op, self)
+        return address, op.barrier, *bind(op, self)
 
     def _place(self, buffer):
         count = self.partial_sizes.get(buffer.name)
@@ -213,8 +209,8 @@ class Layout:
         """The bound ops with buffers as (arena, offset)."""
         return [
             [
-                (*how, [None if name is None else self.offsets[name] for name in names], numbers, scalars)
-                for *how, names, numbers, scalars in section
+                (address, barrier, [None if name is None else self.offsets[name] for name in names], numbers, scalars)
+                for address, barrier, names, numbers, scalars in section
             ]
             for section in self.bound
         ]

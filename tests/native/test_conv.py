@@ -264,7 +264,7 @@ def test_the_narrow_layers_of_lenet_are_multiplied_at_maxima_only(kind, isa):
         op = case.op(kind)
         buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
         layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
-        *_, numbers, _ = layout.bound[1][0]
+        _, _, _, numbers, _ = layout.bound[1][0]
         assert numbers[0] == 0 and numbers[4] != 0, name
 
 

@@ -20,9 +20,7 @@ from tests.native.networks import (
 
 @pytest.fixture(autouse=True)
 def any_work_deserves_threads(monkeypatch):
-    """And any op decides about the shares of the threads, which then change with every chunk."""
     monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
-    monkeypatch.setattr(native_run, "PACED", 0)
 
 
 def train(plan, batch, X, y, w, values, dtype, threads, isa, rows=24):
@@ -101,17 +99,3 @@ def test_packed_parameters_lie_alike_for_any_number_of_rows(draw_network):
             assert layout.fixed_size == first.fixed_size
             for name, place in first.offsets.items():
                 assert first.has_rows(name) or layout.offsets[name] == place
-
-
-@pytest.mark.parametrize(
-    ("speeds", "expected"),
-    [
-        ([2.0, 2.0], [0.5, 0.5]),
-        ([3.0, 5.0], [0.375, 0.625]),
-        ([1.0, 1.0, 2.0], [0.25, 0.25, 0.5]),
-        ([1e-9, 4.0], [0.2, 0.8]),  # half of an equal share of 4, beside 4
-        ([0.0, 4.0], [0.5, 0.5]),
-    ],
-)
-def test_threads_get_rows_by_their_speed_once_all_are_known(speeds, expected):
-    assert _executor.shares(speeds) == pytest.approx(expected, abs=1e-3)
