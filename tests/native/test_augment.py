@@ -5,7 +5,6 @@ import pytest
 
 from fastnn.native import Runner as Native
 from fastnn.native import _executor
-from fastnn.native import run as native_run
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
 from fastnn.reference.run import trace
@@ -57,9 +56,7 @@ def reference(plan, X):
     return list(trace(runner, step=STEP))[-1].outputs["y"]
 
 
-@pytest.fixture(autouse=True)
-def any_work_deserves_threads(monkeypatch):
-    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 
 
 def rows(n, shape, dtype):

@@ -19,9 +19,7 @@ PARTS = 4
 GAP, CANARY = 256, 0xA5
 
 
-@pytest.fixture(autouse=True)
-def any_work_deserves_threads(monkeypatch):
-    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 
 
 class Case:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fastnn.native import Runner
-from fastnn.native import run as native_run
 from fastnn.native.run import HUGE_PAGE, LARGE, WORTH_THREADS, aligned
 from tests.backends import RUNNERS
 from tests.native.networks import data, draw, lowered, random_network
@@ -30,8 +29,7 @@ def test_large_arenas_start_at_a_huge_page_of_an_array_that_gets_some(size):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_times_of_the_ops_of_every_thread_fill_a_call_and_change_nothing(threads, monkeypatch):
-    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+def test_times_of_the_ops_of_every_thread_fill_a_call_and_change_nothing(threads, any_work_deserves_threads):
     rng = np.random.default_rng(0)
     net = random_network(rng)
     plan = lowered(net)

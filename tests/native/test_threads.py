@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fastnn.native import Runner, _executor
-from fastnn.native import run as native_run
 from tests.native.networks import (
     data,
     draw,
@@ -17,10 +16,7 @@ from tests.native.networks import (
     random_sequence_network,
 )
 
-
-@pytest.fixture(autouse=True)
-def any_work_deserves_threads(monkeypatch):
-    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 
 
 def train(plan, batch, X, y, w, values, dtype, threads, isa, rows=24):
