@@ -322,8 +322,7 @@ def _run_batches(runner, progress, control, rates, epochs):
     try:
         while done < len(rates):
             left, rest = len(rates) - done, rates[done:]
-            step = first + done
-            more, total = runner.train(control.batch_size, done, left, step, rest, SLICE, total, shuffled, sums)
+            more, total = runner.train(control.batch_size, done, left, first + done, rest, SLICE, total, shuffled, sums)
             done += more
             _count(progress, begun, first, done, n_batches)
     except KeyboardInterrupt as cause:  # what the backend would have returned is lost, but not the sums

@@ -4,7 +4,8 @@ threads share, and what follows the gradient of a block."""
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_step, fnn_take, fnn_take_of, padded, panel_stride, panel_width, panels, share,
+    Op, Step, at, fnn_kernels, fnn_step, fnn_take, fnn_take_of, height_of, padded, panel_stride, panel_width, panels,
+    share,
 )
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -122,7 +123,7 @@ cdef inline int64_t task_at(const Step *step, int64_t inputs, int64_t outputs, i
     block = goal // (k.panel * width)
     if block >= panels(k, inputs):
         return panels(k, inputs) * panels(k, outputs)
-    columns = (goal - block * k.panel * width) // min(k.panel, inputs - block * k.panel)
+    columns = (goal - block * k.panel * width) // height_of(k, inputs, block)
     p = columns // k.panel
     if columns - p * k.panel > panel_width(k, outputs, p) // 2:
         p += 1
@@ -199,11 +200,6 @@ cdef inline void bias_gradient(
     cdef char *dz = op.buffer[0] if turned else op.buffer[1]
     cdef int64_t width = panel_width(k, units, p)
     k.column_sum(step.n * positions, width, at(k, dz, p * panel_stride(step, positions)), width, accumulate, db)
-
-
-cdef inline int64_t height_of(const fnn_kernels *k, int64_t inputs, int64_t block) noexcept nogil:
-    """Rows of a block of weights."""
-    return min(k.panel, inputs - block * k.panel)
 
 
 cdef inline fnn_step optimizer_step(const Op *op, const Step *step, double decay) noexcept nogil:

@@ -16,11 +16,11 @@ from libc.string cimport memset
 
 from fastnn.native._dense cimport (
     ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
-    height_of, locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
+    locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_between, multiply, panel_stride,
-    panel_width, panels, rows_of, rows_of_panels,
+    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_between, height_of, multiply,
+    panel_stride, panel_width, panels, rows_of, rows_of_panels,
 )
 
 from fastnn.native._activation import activation_id
@@ -167,7 +167,7 @@ cdef inline uint64_t *column_masks(const Op *op, const Step *step, int64_t block
     cdef const fnn_kernels *k = step.kernels
     cdef uint64_t *masks = <uint64_t *> at(k, step.scratch, k.panel * k.panel)
     cdef const uint64_t *words = <const uint64_t *> bits + block * step.capacity
-    cdef int64_t height = min(k.panel, op.number[0] - block * k.panel), n = words_for(step.n), i
+    cdef int64_t height = height_of(k, op.number[0], block), n = words_for(step.n), i
     for i in range(n):
         k.transpose_bits(min(<int64_t> 64, step.n - 64 * i), words + 64 * i, height, masks + i, n)
     return masks
@@ -321,7 +321,7 @@ cdef void transpose(const Op *op, const Step *step) noexcept nogil:
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
         k.transpose(
-            min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel),
+            height_of(k, rows, block), min(k.panel, columns - p * k.panel),
             at(k, op.buffer[0], block_offset(k, rows, columns, block, p)), panel_width(k, columns, p),
             at(k, op.buffer[1], block_offset(k, columns, rows, p, block)), panel_width(k, rows, block),
         )

@@ -9,12 +9,12 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, TURNS, Finish, Portion, Tasks, activate, bias_gradient, block_offset, height_of, locate,
-    multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
+    ALL, TURNS, Finish, Portion, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative,
+    next_portion, next_task, share_tasks, update_bias, update_rows,
 )
 from fastnn.native.kernels cimport (
     Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_between,
-    panel_stride, panel_width, panels, row_span, rows_of, share,
+    height_of, panel_stride, panel_width, panels, row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
@@ -233,7 +233,7 @@ cdef inline void weight_gradient(
     q.c_row = panel_width(k, op.number[1], p)
     q.init = q.c if accumulate else NULL
     q.init_row = q.c_row
-    q.rows = min(k.panel, op.number[0] - block * k.panel)
+    q.rows = height_of(k, op.number[0], block)
     q.tiles = q.c_row // k.lanes
     step.bfloat16.multiply(&q)
 

@@ -15,8 +15,8 @@ from fastnn.native._recurrent cimport (
     gradient_of, line_at,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, panel_stride, panel_width, panels, row_span, rows_of,
-    rows_of_panels, share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, panel_stride, panel_width, panels, row_span,
+    rows_of, rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -173,7 +173,7 @@ cdef inline void add_gradient(
     g.c = gradient_of(op, step, gate, of.p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width
-    multiply(k, &g, width // k.lanes, min(k.panel, inputs - block * k.panel))
+    multiply(k, &g, width // k.lanes, height_of(k, inputs, block))
 
 
 cdef void gradients_of_line(
@@ -233,7 +233,7 @@ cdef void transpose_gates(const Op *op, const Step *step) noexcept nogil:
         source = p * gates * rows * k.panel + (gate * rows + block * k.panel) * panel_width(k, columns, p)
         to = block * gates * columns * k.panel + (gate * columns + p * k.panel) * panel_width(k, rows, block)
         k.transpose(
-            min(k.panel, rows - block * k.panel), min(k.panel, columns - p * k.panel), at(k, op.buffer[0], source),
+            height_of(k, rows, block), min(k.panel, columns - p * k.panel), at(k, op.buffer[0], source),
             panel_width(k, columns, p), at(k, op.buffer[1], to), panel_width(k, rows, block),
         )
 

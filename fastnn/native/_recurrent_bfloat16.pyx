@@ -15,7 +15,8 @@ from fastnn.native._recurrent cimport (
     gradient_of, line_at,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, padded, panel_stride, panel_width, panels, rows_of,
+    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
+    rows_of,
     share,
 )
 
@@ -246,7 +247,7 @@ cdef inline void add_gradient(
     q.b, q.b_tile = s.dz, s.deep * k.lanes
     q.init = q.c = <float *> gradient_of(op, step, gate, p, s.part, of_state, block)
     q.c_row = q.init_row = width
-    q.rows = min(k.panel, inputs - block * k.panel)
+    q.rows = height_of(k, inputs, block)
     q.tiles = width // k.lanes
     step.bfloat16.multiply(&q)
 
@@ -318,7 +319,7 @@ cdef void transpose_gates(const Op *op, const Step *step) noexcept nogil:
         to = block * k.panel // k.lanes * tile
         to += (gate * blocks_of(k, columns) + p * k.panel // (2 * k.lanes)) * square(k)
         step.bfloat16.pack_transposed(
-            min(k.panel, rows - block * k.panel), width,
+            height_of(k, rows, block), width,
             <const float *> at(k, op.buffer[0], p * gates * rows * k.panel + (gate * rows + block * k.panel) * width),
             width, <uint16_t *> op.buffer[1] + to, tile,
         )

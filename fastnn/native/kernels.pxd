@@ -453,6 +453,11 @@ cdef inline int64_t panel_width(const fnn_kernels *k, int64_t columns, int64_t p
     return k.panel if rest >= k.panel else padded(k, rest)
 
 
+cdef inline int64_t height_of(const fnn_kernels *k, int64_t rows, int64_t block) noexcept nogil:
+    """Rows of block `block` of a matrix that is cut into blocks as high as a panel is wide."""
+    return min(k.panel, rows - block * k.panel)
+
+
 cdef inline char *at(const fnn_kernels *k, const void *base, int64_t element) noexcept nogil:
     return <char *> base + element * k.itemsize
 
