@@ -15,13 +15,12 @@ import numpy as np
 import peers
 import race
 import report
-from kernels import Always, seconds
+from kernels import Always, arithmetic_probe
 
 from fastnn import training
 from fastnn.native import Runner, _executor
 from fastnn.native.threads import threads_for
 
-PROBE = 2e8  # operations of each thread in a call of the probe
 END = "end of the batch"
 
 
@@ -65,11 +64,13 @@ def main(arguments=None):
 def measure(row, precision, options):
     """Times of a row's ops in a step, medians over rounds: a dict for the table and for JSON."""
     X, y = row.arrays(options.tiny)
-    rounds, peaks = [], []
+    rounds = []
     with mock.patch.object(training, "runner_class", lambda backend: Timed):
         fit, _ = peers.PEERS["fastnn"].build(row, X, y, precision)
+        threads = len(Timed.trained.times)
+        probe = arithmetic_probe(_executor.best_isa(), threads, options.tiny, precision == "bfloat16")
         for _ in range(options.rounds):
-            peaks.append(peak(precision, len(Timed.trained.times), options.tiny))
+            probe()
             fit()
             rounds.append(1e6 * Timed.trained.times / Timed.trained.steps)
     plan, rows = Timed.trained.plan, len(X) * row.epochs / Timed.trained.steps
@@ -82,16 +83,7 @@ def measure(row, precision, options):
             kind, output, operations = op.kind, f"{op.outputs[0]} {shape}", 2 * op.multiply_adds * rows
         ops.append({"op": kind, "output": output, "operations": operations})
         ops[-1] |= {"microseconds": works.tolist(), "waits": waits.tolist()}
-    return {"row": row.title, "precision": precision, "peak": statistics.median(peaks), "ops": ops}
-
-
-def peak(precision, threads, tiny):
-    """GFLOP/s of a probe on so many threads."""
-    isa = _executor.best_isa()
-    run = _executor.bfloat16_peak if precision == "bfloat16" else lambda *work: _executor.peak(isa, 4, *work[1:])
-    repeats = 1 if tiny else int(PROBE / run(isa, 1, 1)) + 1
-    operations = run(isa, repeats, threads)
-    return 1e-9 * operations / seconds(lambda: run(isa, repeats, threads))
+    return {"row": row.title, "precision": precision, "peak": statistics.median(probe.rates), "ops": ops}
 
 
 def total(result):

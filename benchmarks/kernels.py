@@ -24,7 +24,7 @@ import pytest
 import report
 from machine import CORES
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _executor, _peak
 from fastnn.plan import Buffer, Op, Plan
 
 ISAS = _executor.isa_names()
@@ -167,7 +167,7 @@ class Always:
 
 
 class Probe:
-    """The peak that a kernel is held against, measured again at every call: operations or bytes a second.
+    """A peak to hold something against, measured again at every call: operations or bytes a second.
 
     Attributes
     ----------
@@ -176,22 +176,29 @@ class Probe:
     rates : list of float
     """
 
-    def __init__(self, kernel, isa, threads, tiny):
-        self.unit, self.rates = "GFLOP/s" if kernel.operations else "GB/s", []
-        if kernel.operations:
-            peak = partial(_executor.bfloat16_peak, isa) if kernel.rounded else partial(_executor.peak, isa, 4)
-            work = peak(1)
-            self._run = lambda n: peak(n, threads)
-        else:
-            x, y = np.zeros((2, max(kernel.traffic // 8, 64 * threads)), np.float32)
-            work = 3 * x.nbytes / threads
-            self._run = lambda n: _executor.stream(isa, x, y, n, threads)
-        self.repeats = 1 if tiny else int(PROBE[self.unit] / work) + 1
+    def __init__(self, unit, run, work, tiny):
+        """`run` takes a number of repeats, of `work` operations or bytes of each thread, and returns them in all."""
+        self.unit, self.rates, self._run = unit, [], run
+        self.repeats = 1 if tiny else int(PROBE[unit] / work) + 1
 
     def __call__(self):
         start = perf_counter()
         work = self._run(self.repeats)
         self.rates.append(1e-9 * work / (perf_counter() - start))
+
+
+def arithmetic_probe(isa, threads, tiny, rounded=False):
+    """Of multiply-adds in float32, or with `rounded` of products of bfloat16."""
+    peak = partial(_peak.bfloat16_peak, isa) if rounded else partial(_peak.peak, isa, 4)
+    return Probe("GFLOP/s", lambda n: peak(n, threads), peak(1), tiny)
+
+
+def probe_for(kernel, isa, threads, tiny):
+    """Of what bounds a kernel: arithmetic, or streams of as many bytes as it moves."""
+    if kernel.operations:
+        return arithmetic_probe(isa, threads, tiny, kernel.rounded)
+    x, y = np.zeros((2, max(kernel.traffic // 8, 64 * threads)), np.float32)
+    return Probe("GB/s", lambda n: _peak.stream(isa, x, y, n, threads), 3 * x.nbytes / threads, tiny)
 
 
 def measure(benchmark, kernel, isa, threads, tiny=False):
@@ -200,7 +207,7 @@ def measure(benchmark, kernel, isa, threads, tiny=False):
         benchmark(kernel.call(isa, 1, threads))
         return None
     repeats, rounds = 1 if tiny else kernel.repeats, 1
-    call, probe = kernel.call(isa, repeats, threads), Probe(kernel, isa, threads, tiny)
+    call, probe = kernel.call(isa, repeats, threads), probe_for(kernel, isa, threads, tiny)
     if not tiny:
         call()
         rounds = int(np.clip(BUDGET / seconds(call), *ROUNDS))

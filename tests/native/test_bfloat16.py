@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn import passes
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _executor, _peak
 from fastnn.native import run as native_run
 from fastnn.optimizers import SGD
 from fastnn.plan import Op
@@ -193,7 +193,7 @@ def test_float64_is_refused(isa):
 def test_the_peak_probe_counts_its_work():
     for isa in _executor.isa_names(bfloat16=True):
         lanes, *_ = _executor.geometry(isa, 4)
-        assert _executor.bfloat16_peak(isa, 10) % (2 * 10 * 2 * lanes) == 0
+        assert _peak.bfloat16_peak(isa, 10) % (2 * 10 * 2 * lanes) == 0
 
 
 @pytest.mark.skipif("amx" not in _executor.isa_names(bfloat16=True), reason="this CPU or system has no tiles to deny")

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastnn.native import _executor, effective_threads
+from fastnn.native import _executor, _peak, effective_threads
 from fastnn.native import threads as native_threads
 
 FIT = """
@@ -133,10 +133,10 @@ def test_threads_without_processors_of_their_own_get_through():
 def test_the_peak_probe_counts_its_work():
     for isa in _executor.isa_names():
         lanes, *_ = _executor.geometry(isa, 4)
-        done = _executor.peak(isa, 4, 1000)
+        done = _peak.peak(isa, 4, 1000)
         assert done > 0
         assert done % (2 * 1000 * lanes) == 0
-        assert _executor.peak(isa, 4, 1000, threads=2) == done * (2 if _executor.has_openmp() else 1)
+        assert _peak.peak(isa, 4, 1000, threads=2) == done * (2 if _executor.has_openmp() else 1)
 
 
 @pytest.mark.parametrize("threads", (1, 2))
@@ -144,7 +144,7 @@ def test_the_bandwidth_probe_counts_its_work(threads):
     for isa in _executor.isa_names():
         lanes, *_ = _executor.geometry(isa, 4)
         x, y = np.full(37 * lanes, 3, np.float32), np.zeros(37 * lanes, np.float32)
-        assert _executor.stream(isa, x, y, 2, threads) == 2 * 3 * x.nbytes
+        assert _peak.stream(isa, x, y, 2, threads) == 2 * 3 * x.nbytes
         np.testing.assert_array_equal(y, np.float32(4.5))
 
 
