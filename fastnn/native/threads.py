@@ -58,7 +58,9 @@ class Pace:
     Threads that wait for each other at every step lose by far more than they gain as soon as another process wants
     one of their cores (digits, 64-32-10, both cores busy: 24 ms a fit on one thread, 318 ms on two). As bits do not
     depend on the number of threads, a fit may change it at any time: both are tried on a few batches, and again
-    every half second.
+    every half second. Times are means over 2 ms at least, so that neither one call that something else has held up nor
+    the first one of a trial, which wakes the threads, decides for the next half second (784-256-128-10, predictions of
+    32 rows: 80 microseconds on two threads, 130 on one, on which half of the runs had stayed).
 
     Parameters
     ----------
@@ -76,8 +78,8 @@ class Pace:
 
     def __init__(self, threads, operations=0, clock=perf_counter):
         self.threads, self.clock = threads, clock
-        # a batch's, by number of threads, in the latest call with so many
-        self.seconds = dict.fromkeys((threads, 1), math.inf)
+        self.seconds = dict.fromkeys((threads, 1), math.inf)  # of a batch, by number of threads
+        self.recent = dict.fromkeys((threads, 1), (0, 0.0))  # batches and their seconds that are not in there yet
         # the first only wakes the threads
         self.trials = [threads, 1, threads] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
         self.since, self._lock = clock(), Lock()
@@ -107,7 +109,11 @@ class Pace:
         if self.threads == 1 or not batches:
             return
         with self._lock:
-            self.seconds[threads] = seconds / batches
+            batches, seconds = batches + self.recent[threads][0], seconds + self.recent[threads][1]
+            self.recent[threads] = batches, seconds
+            if seconds < self.TRIAL and len(self.trials) < 3:
+                return
+            self.seconds[threads], self.recent[threads] = seconds / batches, (0, 0.0)
             if self.trials:
                 self.trials.pop(0)
                 self.since = self.clock()

@@ -44,6 +44,29 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     assert machine.run(400)[2] > 390
 
 
+def test_one_slow_call_changes_nothing():
+    machine = Machine(one=1e-4, two=0.6e-4)
+    machine.run(1000)
+    for _ in range(20):
+        machine.batch[2] = 5e-4
+        machine.run(1)
+        machine.batch[2] = 0.6e-4
+        assert machine.run(100)[2] == 100
+
+
+def test_threads_that_a_trial_has_to_wake():
+    machine = Machine(one=1e-4, two=5e-4)
+    machine.run(1000)
+    assert machine.pace.best == 1
+    machine.batch[2] = 0.6e-4
+    machine.now += Pace.PERIOD
+    for seconds in [2e-4] + 100 * [0.6e-4]:
+        threads, _ = machine.pace.next(1)
+        machine.now += seconds
+        machine.pace.record(threads, 1, seconds)
+    assert machine.pace.best == 2
+
+
 def test_trials_of_long_batches_take_little_of_the_time():
     machine = Machine(operations=2 * 10**10, one=0.12, two=0.06)
     assert sum(machine.run(1)[1] for _ in range(32)) == 0
