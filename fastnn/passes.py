@@ -56,6 +56,7 @@ def fuse(plan, *, update=False):
     plan = _fuse_pools(plan)
     plan = _fuse_activations(plan)
     plan = _fuse_pool_gradients(plan)
+    plan = _fuse_dropout_gradients(plan)
     plan = _fuse_activation_gradients(plan)
     plan = _fuse_last_steps(plan)
     if update:
@@ -123,6 +124,23 @@ def _fuse_activations(plan):
             outputs = (y, *index) if readers[z] == 1 else (y, z)
             attributes = last.attributes | {"activation": op.attributes["activation"]}
             ops[-1] = last.with_(outputs=outputs, attributes=attributes)
+        else:
+            ops.append(op)
+    return plan.with_(step=tuple(ops))
+
+
+def _fuse_dropout_gradients(plan):
+    """dropout_grad and the activation_grad of the relu before it become that of a relu that scales as dropout does:
+    what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again."""
+    readers, ops = _readers(plan), []
+    dropouts = {op.attributes["stream"]: op for op in plan.step if op.kind == "dropout"}
+    for op in plan.step:
+        last = ops[-1] if ops else None
+        fits = op.kind == "activation_grad" and op.attributes["activation"] == ("relu",) and last is not None
+        if fits and last.kind == "dropout_grad" and last.outputs == op.inputs[:1] and readers[op.inputs[0]] == 1:
+            dropout = dropouts[last.attributes["stream"]]
+            attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - dropout.attributes["rate"]))}
+            ops[-1] = op.with_(inputs=last.inputs + dropout.outputs, attributes=attributes)
         else:
             ops.append(op)
     return plan.with_(step=tuple(ops))

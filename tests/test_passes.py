@@ -44,6 +44,14 @@ def test_activations_are_fused_into_their_products():
     assert dense[1].outputs == ("dense1.y", "dense1.z"), "gelu's derivative needs its input"
 
 
+def test_the_gradient_of_dropout_behind_a_relu_draws_no_mask():
+    hidden = (Dense(7, "relu"), Dropout(0.2), Dense(5, "relu"), Dense(4, "gelu"), Dropout(0.3))
+    plan = lower(replace(NETWORK, layers=(*hidden, Dense(3, "identity"))), "gradient", one_hot=True)
+    through = [op.attributes["activation"] for op in plan.step if op.kind == "dense_grad_input"]
+    assert through == [None, ("relu",), ("scaled_relu", 1.25)]
+    assert kinds(plan.step).count("dropout_grad") == 1, "behind a gelu a zero may be a number that was kept"
+
+
 def test_updates_are_fused_where_a_batch_is_never_split():
     assert (
         kinds(lower(NETWORK, "train", one_hot=True, optimizer=Adam(), whole_batch=True).update) == ["dense_update"] * 3
@@ -138,7 +146,7 @@ def test_short_rows_and_many_units_are_not_halved(features, hidden):
 IMAGES = Network(
     (9, 8, 2),
     (
-        Conv2D(5, 3, activation="relu"), MaxPool2D(),
+        Conv2D(5, 3, activation="relu"), MaxPool2D(), Dropout(0.25),
         Conv2D(4, 2, bias=False), BatchNorm(), Activation("tanh"), MaxPool2D(1),
         Residual([Conv2D(4, 3, padding="same"), BatchNorm()]), Dense(3, "identity"),
     ),

@@ -28,6 +28,9 @@ SLOPE(tanh) { UNUSED; return 1 - s * s; }
 ACTIVATION(relu) { UNUSED; return z < 0 ? 0 : z; }
 SLOPE(relu) { UNUSED; return s > 0 ? 1 : 0; }
 
+ACTIVATION(scaled_relu) { return z < 0 ? 0 : a * z; }
+SLOPE(scaled_relu) { return s > 0 ? a : 0; }
+
 ACTIVATION(leaky_relu) { return z > 0 ? z : a * z; }
 SLOPE(leaky_relu) { return s > 0 ? 1 : a; }
 

@@ -68,6 +68,14 @@ def _relu_derivative(y):
     return (y > 0).astype(y.dtype)
 
 
+def _scaled_relu(z, scale):
+    return scale * _relu(z)
+
+
+def _scaled_relu_derivative(y, scale):
+    return np.where(y > 0, y.dtype.type(scale), y.dtype.type(0))
+
+
 def _leaky_relu(z, slope):
     return np.where(z > 0, z, slope * z)
 
@@ -230,6 +238,8 @@ ACTIVATIONS = {
         _record("logistic", logistic, _logistic_derivative, "output", _FUNCTION, _ROUNDED),
         _record("tanh", np.tanh, _tanh_derivative, "output", _FUNCTION, _CANCELLING),
         _record("relu", _relu, _relu_derivative, "output", _EXACT, _EXACT, kinks=(0.0,)),
+        _record("scaled_relu", _scaled_relu, _scaled_relu_derivative, "output", _ROUNDED, _EXACT,
+                parameters=((2.0,), (1.25,)), kinks=(0.0,)),
         _record("leaky_relu", _leaky_relu, _leaky_relu_derivative, "output", _ROUNDED, _ROUNDED,
                 parameters=((0.01,), (0.0,), (0.3,)), kinks=(0.0,)),
         _record("softplus", softplus, _softplus_derivative, "output", _FUNCTION, _FUNCTION),

@@ -25,6 +25,7 @@ CLOSED_FORMS = {
     "logistic": expit,
     "tanh": lambda z: np.sign(z) * -np.expm1(-2 * abs(z)) / (1 + np.exp(-2 * abs(z))),
     "relu": lambda z: (z + abs(z)) / 2,
+    "scaled_relu": lambda z, scale: scale * (z + abs(z)) / 2,
     "leaky_relu": lambda z, slope: np.where(z > 0, z, slope * z),
     "softplus": lambda z: np.logaddexp(0, z),
     "elu": elu,
