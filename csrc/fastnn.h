@@ -60,14 +60,15 @@ typedef enum {
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b][k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks][k][j]
- * with B[b][k][j] = b[(b*depth + k)*b_row + b*b_skip + j]; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes.
+ * with B[b][k][j] = b[(b*depth + k)*b_row + b*b_skip + j], but B[blocks][k][j] = tail_b[k*b_row + j] where tail_b is not NULL;
+ * the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes.
  * init NULL means zeros; init_row 0 repeats one row (a bias); init may be c itself (accumulate).
  * a and b are only read; c must not overlap them. b, c and init need no alignment beyond the element's. */
 typedef struct {
     const void *a, *tail;
     int64_t a_row, a_step, a_block, blocks, depth;
     int64_t tail_row, tail_depth;
-    const void *b;
+    const void *b, *tail_b;
     int64_t b_row, b_skip;
     const void *init;
     int64_t init_row;

@@ -21,6 +21,7 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
         const int whole = block < g->blocks;
         const int64_t depth = whole ? g->depth : g->tail_depth, a_row = whole ? g->a_row : g->tail_row;
         const real *a = whole ? (const real *)g->a + block * g->a_block : g->tail;
+        if (!whole && g->tail_b) b = g->tail_b;
         /* Three rows share a pointer (base, +1, +2 strides): 16 row pointers would not fit the general registers. */
         const real *base[(FNN_MAX_ROWS + 2) / 3];
         FNN_UNROLL

@@ -200,7 +200,7 @@ cdef inline void all_rows(const Op *op, const Step *step, Products products) noe
 
 
 # What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of the
-# products with U, gate by gate, then rows of a panel; and those of what was multiplied, where a mask comes between.
+# products with U, gate by gate; and those of what was multiplied, where a mask comes between.
 cdef struct Backward:
     char *dh
     char *dc
@@ -221,8 +221,8 @@ cdef inline void run_cell_grad(
     cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
     cdef fnn_cell_grad cell
     cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
-    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, op.number[GATES] * start)
-    cell.dz_line = rows.n * cell.width
+    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, start)
+    cell.dz_line = rows.n * padded(k, units)
     cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
     cell.c = place(step, op.buffer[3], time, units, 1, p, t)
     cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL

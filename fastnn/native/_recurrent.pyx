@@ -15,8 +15,8 @@ from fastnn.native._recurrent cimport (
     gradient_of, line_at,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, panel_stride, panel_width, panels, row_span,
-    rows_of, rows_of_panels, share,
+    Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, padded, panel_stride, panel_width, panels,
+    row_span, rows_of, rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -46,28 +46,48 @@ cdef inline void add_product(
     multiply(k, &g, width // k.lanes, n)
 
 
+cdef inline void pre_activations(
+    const Op *op, const fnn_kernels *k, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t gate,
+    const char *heard
+) noexcept nogil:
+    """z = b + x W + h U of a gate. One sum, with x as its tail, is 1.07 times as fast as two (128 units, 28 channels);
+    it takes a state of whole panels, and an x of one."""
+    cdef int64_t channels = op.number[CHANNELS], units = op.number[UNITS], width = panel_width(k, units, p)
+    cdef int64_t line = p * k.panel * op.number[GATES] + gate * width, stride = rows.n * k.panel
+    cdef const char *W = at(k, op.buffer[1], line * channels)
+    cdef const char *U = at(k, op.buffer[2], line * units)
+    cdef const char *b = at(k, op.buffer[3], line)
+    cdef char *z = at(k, s.z, gate * rows.n * width)
+    cdef fnn_gemm g
+    if heard == NULL or units % k.panel != 0 or channels > k.panel:
+        add_product(k, s.x, stride, channels, W, width, b, 0, z, n)
+        if heard != NULL:
+            add_product(k, heard, stride, units, U, width, z, width, z, n)
+        return
+    rows_of_panels(k, heard, units, stride, &g)
+    g.tail, g.tail_row, g.tail_depth = s.x, padded(k, channels), channels
+    g.b, g.tail_b, g.b_row = U, W, width
+    g.init, g.init_row = b, 0
+    g.c, g.c_row = z, width
+    multiply(k, &g, width // k.lanes, n)
+
+
 cdef void products(
     const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, bint starts
 ) noexcept nogil:
     """Pre-activations of panel p. Where all sequences start, their states are zero and are left out."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t channels = op.number[CHANNELS], units = op.number[UNITS], gates = op.number[GATES], g
-    cdef int64_t width = panel_width(k, units, p), stride = rows.n * k.panel
+    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], width = panel_width(k, units, p), gate
     cdef const char *heard = NULL if starts else s.heard
-    cdef const char *U
-    cdef char *z
-    for g in range(gates):
-        z = at(k, s.z, g * rows.n * width)
-        add_product(
-            k, s.x, stride, channels, at(k, op.buffer[1], (p * k.panel * gates + g * width) * channels), width,
-            at(k, op.buffer[3], p * k.panel * gates + g * width), 0, z, n,
-        )
-        U = at(k, op.buffer[2], (p * k.panel * gates + g * width) * units)
-        if op.number[CELL] == GRU and g == 2:
-            z = at(k, s.z, 3 * rows.n * width)
-            add_product(k, heard, stride, units, U, width, at(k, op.buffer[4], p * k.panel), 0, z, n)
-        elif not starts:
-            add_product(k, heard, stride, units, U, width, z, width, z, n)
+    cdef bint apart  # the products of the state with the candidate's weights, which the reset gate scales
+    for gate in range(gates):
+        apart = op.number[CELL] == GRU and gate == 2
+        pre_activations(op, k, rows, n, s, p, gate, NULL if apart else heard)
+        if apart:
+            add_product(
+                k, heard, rows.n * k.panel, units, at(k, op.buffer[2], (p * k.panel * gates + gate * width) * units),
+                width, at(k, op.buffer[4], p * k.panel), 0, at(k, s.z, 3 * rows.n * width), n,
+            )
 
 
 cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
@@ -77,38 +97,20 @@ cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
 cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil:
     """dh += mask * sum over gates of dz UT: what goes back to the step before through U."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, q, width, start
-    cdef fnn_gemm g
+    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], q, g, width, start
+    cdef int64_t depth = units if units % k.panel else gates * units  # whole panels follow each other from gate to gate
+    cdef char *c
     for q in range(panels(k, units)):
-        start = q * rows.n * k.panel
-        width = panel_width(k, units, q)
-        for p in range(panels(k, units)):
-            gates_of_panel(k, units, gates, p, width, &g)
-            g.a = at(k, s.dz, gates * p * rows.n * k.panel)
-            g.a_row = panel_width(k, units, p)
-            g.a_block = rows.n * g.a_row
-            g.tail = g.a
-            g.b = at(k, op.buffer[1], q * gates * units * k.panel + p * k.panel * width)
-            g.c = at(k, s.dh if s.mask == NULL else s.dheard, start)
-            g.init = g.c if s.mask == NULL or p > 0 else NULL
-            multiply(k, &g, width // k.lanes, n)
+        width, start = panel_width(k, units, q), q * rows.n * k.panel
+        c = at(k, s.dh if s.mask == NULL else s.dheard, start)
+        for g in range(gates * units // depth):
+            add_product(
+                k, at(k, s.dz, g * rows.n * padded(k, units)), rows.n * k.panel, depth,
+                at(k, op.buffer[1], (q * gates * k.panel + g * width) * units), width,
+                c if s.mask == NULL or g > 0 else NULL, width, c, n,
+            )
         if s.mask != NULL:
             k.add_products(n * width, at(k, s.dheard, start), at(k, s.mask, start), at(k, s.dh, start))
-
-
-cdef inline void gates_of_panel(
-    const fnn_kernels *k, int64_t units, int64_t gates, int64_t p, int64_t width, fnn_gemm *g
-) noexcept nogil:
-    """Sets up a sum over the units of panel p and over all gates, whose matrices lie one behind the other."""
-    g.a_step = 1
-    g.blocks = gates
-    g.depth = min(k.panel, units - p * k.panel)
-    g.tail_row = 0
-    g.tail_depth = 0
-    g.b_row = width
-    g.b_skip = (units - g.depth) * width
-    g.init_row = width
-    g.c_row = width
 
 
 cdef void recurrent_grad(const Op *op, const Step *step) noexcept nogil:
@@ -122,12 +124,15 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t lines = op.number[4], line = first_row(step) * time, last = line + rows_of(step) * time
     cdef int64_t p, q, n, width
     cdef fnn_gemm g
+    g.a_step, g.blocks, g.tail_row, g.tail_depth = 1, gates, 0, 0
     while line < last:
         n = min(<int64_t> LINES, last - line)
         for q in range(panels(k, channels)):
             width = panel_width(k, channels, q)
+            g.b_row = g.c_row = g.init_row = width
             for p in range(panels(k, units)):
-                gates_of_panel(k, units, gates, p, width, &g)
+                g.depth = height_of(k, units, p)
+                g.b_skip = (units - g.depth) * width
                 g.a_block = panel_width(k, units, p)
                 g.a_row = lines * g.a_block
                 g.a = at(k, op.buffer[0], p * panel_stride(step, time * lines) + line * g.a_row)

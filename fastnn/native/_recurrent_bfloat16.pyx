@@ -111,13 +111,11 @@ cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, con
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a, q.a_row, q.a_block = a, 2 * k.lanes, block_of_rows(k, rows.n)
-    for p in range(panels(k, units)):
-        width = panel_width(k, units, p)
-        for g in range(gates):
-            step.bfloat16.pack_rows(
-                n, width, <const float *> at(k, s.dz, gates * p * rows.n * k.panel + g * rows.n * width), width,
-                block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
-            )
+    for g in range(gates):
+        pack_state(
+            step, at(k, s.dz, g * rows.n * padded(k, units)), units, rows.n * k.panel, n,
+            a + g * blocks_of(k, units) * q.a_block, q.a_block,
+        )
     q.blocks = gates * blocks_of(k, units)
     q.b_tile = q.blocks * square(k)
     q.rows = n

@@ -91,6 +91,7 @@ cdef void add_product(const Op *op, const Step *step, int64_t t) noexcept nogil:
         g.tail_row = before.row * panel_width(k, units, whole) if g.tail_depth > 0 else 0
         g.tail = row_of(k, &before, t, units, whole, r) if g.tail_depth > 0 else g.a
         g.b = at(k, op.buffer[4], p * units * k.panel)
+        g.tail_b = NULL
         g.b_row = width
         g.b_skip = 0
         g.c = row_of(k, &after, t + 1, units, p, r)

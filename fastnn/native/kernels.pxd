@@ -11,6 +11,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t a_row, a_step, a_block, blocks, depth
         int64_t tail_row, tail_depth
         const void *b
+        const void *tail_b
         int64_t b_row, b_skip
         const void *init
         int64_t init_row
@@ -547,6 +548,7 @@ cdef inline void rows_of_panels(
     g.tail_depth = columns - g.blocks * k.panel
     g.tail_row = panel_width(k, columns, g.blocks) if g.tail_depth > 0 else 0
     g.tail = at(k, x, g.blocks * stride)
+    g.tail_b = NULL
 
 
 cdef inline double real_at(const fnn_kernels *k, const char *x, int64_t element) noexcept nogil:
