@@ -55,38 +55,48 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
     }
 }
 
-/* Few columns would leave most lanes of a tile empty: each sum runs along the lanes instead, two rows at a time. */
+/* Few columns would leave most lanes of a tile empty: each sum runs along the lanes instead, of two rows at a time, or
+ * of four where there are 32 registers. */
 FNN_INLINE void NAME(narrow_tile)(int outputs, int64_t begin, int64_t rows, int64_t depth, int64_t panel_stride,
                                   const real *x, const real *w, const real *b, real *z)
 {
+    enum { ROWS = FNN_VECTORS > 2 ? 4 : 2 };
     FNN_EACH_BLOCK(begin, rows) {
-        vec partial[FNN_NARROW][FNN_LANES + 1];
+        vec partial[FNN_NARROW][FNN_LANES + ROWS - 1];
         real columns[FNN_NARROW * FNN_LANES] = {0};
-        for (int64_t i = 0; i < m; i += 2) {
-            vec sum[2][FNN_NARROW];
+        for (int64_t i = 0; i < m; i += ROWS) {
+            vec sum[ROWS][FNN_NARROW];
             FNN_UNROLL
-            for (int o = 0; o < outputs; o++) sum[0][o] = sum[1][o] = NAME(zero)();
+            for (int r = 0; r < ROWS; r++) {
+                FNN_UNROLL
+                for (int o = 0; o < outputs; o++) sum[r][o] = NAME(zero)();
+            }
             FNN_EACH_STRIP(s, depth, panel_stride) {
-                const real *line = x + s.at + i * s.width, *next = i + 1 < m ? line + s.width : line;
-                const real *factor = w + s.column * outputs;
+                const real *factor = w + s.column * outputs, *line[ROWS];
+                FNN_UNROLL
+                for (int r = 0; r < ROWS; r++) line[r] = x + s.at + (i + r < m ? i + r : i) * s.width;
                 for (int64_t v = 0; v < s.width; v += FNN_LANES) {
-                    vec first_row = NAME(load)(line + v), second_row = NAME(load)(next + v);
+                    vec row[ROWS];
+                    FNN_UNROLL
+                    for (int r = 0; r < ROWS; r++) row[r] = NAME(load)(line[r] + v);
                     if (s.columns - v < FNN_LANES) {
-                        first_row = NAME(first_lanes)((signed_bits)(s.columns - v), first_row, NAME(zero)());
-                        second_row = NAME(first_lanes)((signed_bits)(s.columns - v), second_row, NAME(zero)());
+                        FNN_UNROLL
+                        for (int r = 0; r < ROWS; r++)
+                            row[r] = NAME(first_lanes)((signed_bits)(s.columns - v), row[r], NAME(zero)());
                     }
                     FNN_UNROLL
                     for (int o = 0; o < outputs; o++) {
                         const vec weight = NAME(load)(factor + o * s.width + v);
-                        sum[0][o] = NAME(add)(sum[0][o], NAME(multiply)(first_row, weight));
-                        sum[1][o] = NAME(add)(sum[1][o], NAME(multiply)(second_row, weight));
+                        FNN_UNROLL
+                        for (int r = 0; r < ROWS; r++)
+                            sum[r][o] = NAME(add)(sum[r][o], NAME(multiply)(row[r], weight));
                     }
                 }
             }
             FNN_UNROLL
             for (int o = 0; o < outputs; o++) {
-                partial[o][i] = sum[0][o];
-                partial[o][i + 1] = sum[1][o];
+                FNN_UNROLL
+                for (int r = 0; r < ROWS; r++) partial[o][i + r] = sum[r][o];
             }
         }
         for (int o = 0; o < outputs; o++) {
@@ -101,14 +111,7 @@ FNN_INLINE void NAME(narrow_tile)(int outputs, int64_t begin, int64_t rows, int6
 static void NAME(narrow_product)(int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride,
                                  const void *x, const void *w, const void *b, void *z)
 {
-    switch (outputs) {
-    case 1: NAME(narrow_tile)(1, first, rows, depth, panel_stride, x, w, b, z); break;
-    case 2: NAME(narrow_tile)(2, first, rows, depth, panel_stride, x, w, b, z); break;
-#if FNN_LANES >= 4
-    case 3: NAME(narrow_tile)(3, first, rows, depth, panel_stride, x, w, b, z); break;
-    case 4: NAME(narrow_tile)(4, first, rows, depth, panel_stride, x, w, b, z); break;
-#endif
-    }
+    FNN_BY_COLUMNS(outputs, NAME(narrow_tile), first, rows, depth, panel_stride, x, w, b, z)
 }
 
 #define FNN_GEMM_KERNEL(vectors, rows) \

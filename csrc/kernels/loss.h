@@ -62,25 +62,29 @@ FNN_INLINE void NAME(store_losses)(const fnn_loss *l, int64_t first, int64_t m, 
 }
 
 /* Few columns: rows side by side in the lanes, so that no lane is a pad and no sum goes across lanes. */
-static void NAME(narrow_softmax_log_loss)(const fnn_loss *l)
+FNN_INLINE void NAME(narrow_softmax_log_loss)(int outputs, const fnn_loss *l)
 {
-    enum { COLUMNS = FNN_NARROW * FNN_LANES };
-    const int64_t n = l->outputs * FNN_LANES;
-    real z[COLUMNS], t[COLUMNS], loss[FNN_LANES], scale[FNN_LANES] = {0};
+    real z[FNN_NARROW * FNN_LANES], t[FNN_NARROW * FNN_LANES], loss[FNN_LANES], scale[FNN_LANES] = {0};
     FNN_EACH_BLOCK(l->first, l->rows) {
         real top[FNN_LANES], sum[FNN_LANES] = {0}, targets[FNN_LANES] = {0}, product[FNN_LANES] = {0};
         NAME(columns_of)(m, (const real *)l->z + first * FNN_LANES, z);
         NAME(columns_of)(m, (const real *)l->t + first * FNN_LANES, t);
         FNN_EACH_LANE top[lane] = -(real)INFINITY;
-        for (int64_t q = 0; q < n; q += FNN_LANES)
-            FNN_EACH_LANE top[lane] = z[q + lane] > top[lane] ? z[q + lane] : top[lane];
-        for (int64_t q = 0; q < n; q += FNN_LANES) {
+        FNN_UNROLL
+        for (int o = 0; o < outputs; o++) {
+            const real *column = z + o * FNN_LANES;
+            FNN_EACH_LANE top[lane] = column[lane] > top[lane] ? column[lane] : top[lane];
+        }
+        FNN_UNROLL
+        for (int o = 0; o < outputs; o++) {
+            real *column = z + o * FNN_LANES;
+            const real *target = t + o * FNN_LANES;
             FNN_EACH_LANE {
-                const real below = z[q + lane] - top[lane], e = NAME(exp)(below);
-                z[q + lane] = e;
+                const real below = column[lane] - top[lane], e = NAME(exp)(below);
+                column[lane] = e;
                 sum[lane] += e;
-                targets[lane] += t[q + lane];
-                product[lane] += t[q + lane] * below;
+                targets[lane] += target[lane];
+                product[lane] += target[lane] * below;
             }
         }
         NAME(row_scales)(l, first, m, scale);
@@ -89,9 +93,12 @@ static void NAME(narrow_softmax_log_loss)(const fnn_loss *l)
             sum[lane] = scale[lane] * targets[lane] / sum[lane];
         }
         NAME(store_losses)(l, first, m, loss);
-        for (int64_t q = 0; q < n; q += FNN_LANES)
-            FNN_EACH_LANE z[q + lane] = sum[lane] * z[q + lane] - scale[lane] * t[q + lane];
-        for (int64_t q = n; q < COLUMNS; q++) z[q] = 0;
+        FNN_UNROLL
+        for (int o = 0; o < FNN_NARROW; o++) {
+            real *column = z + o * FNN_LANES;
+            const real *target = t + o * FNN_LANES;
+            FNN_EACH_LANE column[lane] = o < outputs ? sum[lane] * column[lane] - scale[lane] * target[lane] : 0;
+        }
         NAME(rows_of)(m, z, (real *)l->dz + first * FNN_LANES);
     }
 }
@@ -104,7 +111,7 @@ static void NAME(loss_softmax_log_loss)(const fnn_loss *l)
     real top[FNN_LANES], sum[FNN_LANES], targets[FNN_LANES], product[FNN_LANES];
     real loss[FNN_LANES], scale[FNN_LANES] = {0};
     if (l->outputs <= FNN_NARROW) {
-        NAME(narrow_softmax_log_loss)(l);
+        FNN_BY_COLUMNS(l->outputs, NAME(narrow_softmax_log_loss), l)
         return;
     }
     FNN_EACH_BLOCK(l->first, l->rows) {

@@ -47,10 +47,28 @@ static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
 
 /* Blocks of rows with at most FNN_NARROW columns, which lie one vector apart, to and from columns: FNN_LANES numbers
  * each, those of rows beyond m 0, and columns beyond the matrix's own like its pads. Interleaving the lower with the
- * upper half moves the highest bit of an element's place to the lowest: log2(lanes) times that turns (row, column)
- * into (column, row), and log2(FNN_NARROW) times turns it back. */
+ * upper half of the lines moves the highest bit of an element's place to the lowest: log2(lanes) times that turns
+ * (row, column) into (column, row), where lines without any of the first columns are left out, and log2(FNN_NARROW)
+ * times turns it back. */
 #ifndef FNN_NARROW
 #define FNN_NARROW (FNN_LANES < 4 ? FNN_LANES : 4)
+#endif
+/* Calls an inline function with the number of columns first, as a constant: sums of them stay in registers. */
+#undef FNN_BY_COLUMNS
+#if FNN_LANES < 4
+#define FNN_BY_COLUMNS(columns, FUNCTION, ...) \
+    switch (columns) { \
+    case 1: FUNCTION(1, __VA_ARGS__); break; \
+    default: FUNCTION(2, __VA_ARGS__); \
+    }
+#else
+#define FNN_BY_COLUMNS(columns, FUNCTION, ...) \
+    switch (columns) { \
+    case 1: FUNCTION(1, __VA_ARGS__); break; \
+    case 2: FUNCTION(2, __VA_ARGS__); break; \
+    case 3: FUNCTION(3, __VA_ARGS__); break; \
+    default: FUNCTION(4, __VA_ARGS__); \
+    }
 #endif
 FNN_INLINE void NAME(interleave_halves)(int end, real x_[FNN_NARROW * FNN_LANES])
 {
@@ -72,10 +90,17 @@ FNN_INLINE void NAME(interleave_halves)(int end, real x_[FNN_NARROW * FNN_LANES]
 }
 FNN_INLINE void NAME(columns_of)(int64_t m, const real *rows, real columns[FNN_NARROW * FNN_LANES])
 {
-    for (int64_t i = 0; i < m; i++)
-        memcpy(columns + i * FNN_NARROW, rows + i * FNN_LANES, FNN_NARROW * sizeof(real));
-    for (int64_t i = m * FNN_NARROW; i < FNN_NARROW * FNN_LANES; i++) columns[i] = 0;
-    NAME(interleave_halves)(FNN_LANES, columns);
+    vec x[FNN_LANES];
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) x[i] = i < m ? NAME(load)(rows + i * FNN_LANES) : NAME(zero)();
+    FNN_UNROLL
+    for (int half = FNN_LANES / 2; half >= FNN_NARROW; half /= 2) {
+        FNN_UNROLL
+        for (int i = 0; i < half; i++) x[i] = NAME(interleave_low)(x[i], x[i + half]);
+    }
+    FNN_UNROLL
+    for (int i = 0; i < FNN_NARROW; i++) NAME(store)(columns + i * FNN_LANES, x[i]);
+    NAME(interleave_halves)(FNN_NARROW, columns);
 }
 /* The rest of each row gets 0. */
 FNN_INLINE void NAME(rows_of)(int64_t m, real columns[FNN_NARROW * FNN_LANES], real *rows)
