@@ -266,28 +266,26 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
             left = control.max_iter - iteration
             epochs = 1 if watched or not iteration else _unwatched(progress, control, left, seconds[-1])
             batch_rates = rates.upcoming(epochs)
-            last_rates = batch_rates[n_batches - 1 :: n_batches].tolist()
-            totals = _run_batches(runner, progress, control, batch_rates, epochs)
-            for total, last_rate in zip(totals, last_rates, strict=True):
-                iteration += 1
-                progress.samples += control.rows
-                loss = total / control.rows
-                losses.append(loss)
-                learning_rates.append(last_rate)
+            for totals in _run_batches(runner, progress, control, batch_rates, epochs):
+                ended = [total / control.rows for total in totals]
+                finite = all(map(math.isfinite, ended))
+                if not finite:
+                    ended = ended[: 1 + list(map(math.isfinite, ended)).index(False)]
+                iteration += len(ended)
+                progress.samples += len(ended) * control.rows
+                losses += ended
+                learning_rates += batch_rates[n_batches - 1 :: n_batches][: len(ended)].tolist()
                 if say is not None:
-                    say(f"Iteration {iteration}, loss = {loss:.8f}")
-                finite = math.isfinite(loss)
+                    say(f"Iteration {iteration}, loss = {losses[-1]:.8f}")
                 if validate is not None:
                     _validate(runner, plan, progress, control, validate if finite else None, held_out, say)
-                seconds.append((perf_counter() - start) / epochs)
+                seconds += [(perf_counter() - start) / epochs] * len(ended)
                 if not finite:
                     _diverged(progress, control, iteration, learning_rates[-1])
                     stop = True
                     break
                 if not control.early_stopping:
-                    progress.stalled = progress.stalled + 1 if loss > progress.best_loss - control.tol else 0
-                    if loss < progress.best_loss:
-                        progress.best_loss = loss
+                    _compare(progress, control, ended)
                 stop = after is not None and after(iteration)
                 if not stop and progress.stalled > control.patience:
                     stop = _out_of_patience(progress, control, rates, say)
@@ -311,7 +309,7 @@ def _unwatched(progress, control, left, seconds):
 
 
 def _run_batches(runner, progress, control, rates, epochs):
-    """Runs epochs batch by batch; then yields the sum of the loss over the rows of each.
+    """Runs epochs batch by batch; then yields, in one list, the sum of the loss over the rows of each.
 
     Ctrl-C is raised behind those epochs that had ended.
     """
@@ -330,7 +328,8 @@ def _run_batches(runner, progress, control, rates, epochs):
         unfinished = np.isnan(sums)
         sums = sums[: unfinished.argmax()] if unfinished.any() else sums
         _count(progress, begun, first, max(done, len(sums) * n_batches), n_batches)
-    yield from sums.tolist()
+    if len(sums):
+        yield sums.tolist()
     if interruption is not None:
         raise interruption
 
@@ -339,6 +338,15 @@ def _count(progress, begun, first, done, n_batches):
     """Notes so many batches after epoch `begun` and step `first`."""
     progress.step = first + done
     progress.epoch = begun + -(-done // n_batches)
+
+
+def _compare(progress, control, losses):
+    """Notes the lowest training loss, and for how many epochs in a row, these included, it has not come down."""
+    stalled, best = progress.stalled, progress.best_loss
+    for loss in losses:
+        stalled = stalled + 1 if loss > best - control.tol else 0
+        best = min(best, loss)
+    progress.stalled, progress.best_loss = stalled, best
 
 
 def _validate(runner, plan, progress, control, validate, held_out, say):
