@@ -190,14 +190,12 @@ typedef struct {
 } fnn_cell;
 
 /* Its gradient. dh: that of h[t], then what h[t-1] gets of it without passing through U; dc: that of c[t] from step t+1,
- * then that of c[t-1]; dz: those of the products with U, gate by gate. In the batch: gates, c, and c or h of the step
- * before (NULL: zeros) are read, dgates is written, which may be gates. */
+ * then that of c[t-1]. In the batch: gates, c, and c or h of the step before (NULL: zeros) are read, dgates is written,
+ * which may be gates. */
 typedef struct {
     int64_t rows, width, time;
     const int64_t *row;
     void *dh, *dc;
-    void *dz;
-    int64_t dz_line;
     const void *gates, *c, *before;
     void *dgates;
 } fnn_cell_grad;

@@ -118,8 +118,8 @@ static void NAME(gru_cell)(const fnn_cell *s)
 /* What a row of a cell's gradient reads and writes, in lines. */
 typedef struct {
     const real *gates, *c, *before;
-    int64_t line, dz_line;
-    real *dh, *dc, *dz, *dgates;
+    int64_t line;
+    real *dh, *dc, *dgates;
 } NAME(grad_row);
 
 FNN_INLINE void NAME(lstm_units_grad)(int n, int64_t first, const NAME(grad_row) *s)
@@ -140,13 +140,9 @@ FNN_INLINE void NAME(lstm_units_grad)(int n, int64_t first, const NAME(grad_row)
         const gate di = cell * change * input * (1 - input);
         const gate df = cell * NAME(take)(s->before + j) * forget * (1 - forget);
         const gate dg = cell * input * (1 - change * change), d_o = dy * y[v] * output * (1 - output);
-        NAME(put)(s->dz + j, di);
         NAME(put)(s->dgates + j, di);
-        NAME(put)(s->dz + s->dz_line + j, df);
         NAME(put)(s->dgates + s->line + j, df);
-        NAME(put)(s->dz + 2 * s->dz_line + j, dg);
         NAME(put)(s->dgates + 2 * s->line + j, dg);
-        NAME(put)(s->dz + 3 * s->dz_line + j, d_o);
         NAME(put)(s->dgates + 3 * s->line + j, d_o);
         NAME(put)(s->dc + j, cell * forget);
         NAME(put)(s->dh + j, NAME(take)(zeros));
@@ -159,8 +155,8 @@ static void NAME(lstm_cell_grad)(const fnn_cell_grad *s)
     const int64_t width = FNN_WHOLE(s->width);
     for (int64_t i = 0; i < s->rows; i++) {
         const NAME(grad_row) row = {
-            FNN_LINE(s->gates, 4), FNN_LINE(s->c, 1), FNN_BEFORE(), width, s->dz_line, (real *)s->dh + i * width,
-            (real *)s->dc + i * width, (real *)s->dz + i * width, FNN_LINE(s->dgates, 4),
+            FNN_LINE(s->gates, 4), FNN_LINE(s->c, 1), FNN_BEFORE(), width, (real *)s->dh + i * width,
+            (real *)s->dc + i * width, FNN_LINE(s->dgates, 4),
         };
         FNN_EACH_GATE(width, NAME(lstm_units_grad), &row);
     }
@@ -169,18 +165,18 @@ static void NAME(lstm_cell_grad)(const fnn_cell_grad *s)
 static void NAME(gru_cell_grad)(const fnn_cell_grad *s)
 {
     static const real zeros[FNN_PANEL];
-    const int64_t width = FNN_WHOLE(s->width), line = s->dz_line;
+    const int64_t width = FNN_WHOLE(s->width);
     for (int64_t i = 0; i < s->rows; i++) {
-        real *dh = (real *)s->dh + i * width, *dz = (real *)s->dz + i * width, *dgates = FNN_LINE(s->dgates, 4);
+        real *dh = (real *)s->dh + i * width, *dgates = FNN_LINE(s->dgates, 4);
         const real *gates = FNN_LINE(s->gates, 4), *before = FNN_BEFORE();
         FNN_INDEPENDENT
         for (int64_t j = 0; j < width; j++) {
             const real reset = gates[j], keep = gates[width + j], change = gates[2 * width + j];
             const real dn = dh[j] * (1 - keep) * (1 - change * change);
-            dgates[j] = dz[j] = dn * gates[3 * width + j] * reset * (1 - reset);
-            dgates[width + j] = dz[line + j] = dh[j] * (before[j] - change) * keep * (1 - keep);
+            dgates[j] = dn * gates[3 * width + j] * reset * (1 - reset);
+            dgates[width + j] = dh[j] * (before[j] - change) * keep * (1 - keep);
             dgates[2 * width + j] = dn;
-            dgates[3 * width + j] = dz[2 * line + j] = dn * reset;
+            dgates[3 * width + j] = dn * reset;
             dh[j] = dh[j] * keep;
         }
     }

@@ -199,18 +199,39 @@ cdef inline void all_rows(const Op *op, const Step *step, Products products) noe
         )
 
 
-# What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of the
-# products with U, gate by gate; and those of what was multiplied, where a mask comes between.
+# What the steps of some sequences need on the way back: the gradients of h and c, the mask, and the gradients of what
+# was multiplied, where the mask comes between; and room for the step's lines of dgates.
 cdef struct Backward:
     char *dh
     char *dc
     char *mask
     char *dheard
-    char *dz
+    char *lines
 
 
-# dh += mask * sum over gates of dz UT: what goes back to the step before through U.
-ctypedef void (*Carry)(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil
+cdef inline const char *lines_of(
+    const Op *op, const Step *step, const Rows *rows, const Backward *s, int64_t p, int64_t t, int64_t *stride
+) noexcept nogil:
+    """Where the first sequence has a panel's dgates of step t, and how far from there it is to the next one: in the
+    batch, if they have their order there, whose lines the next ops would else push out of the cache."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
+    stride[0] = lines * panel_width(k, units, p)
+    if op.buffer[6] != NULL:
+        return at(k, s.lines, p * rows.n * lines * k.panel)
+    stride[0] *= time
+    return at(k, place(step, op.buffer[7], time, units, lines, p, t), rows.row[0] * stride[0])
+
+
+cdef inline int64_t line_of(const Op *op, int64_t gate) noexcept nogil:
+    """Which line of dgates has the gradient of the products with a gate of U."""
+    return 3 if op.number[CELL] == GRU and gate == 2 else gate
+
+
+# dh += mask * sum over gates of dz UT: what goes back from step t to the one before through U.
+ctypedef void (*Carry)(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
+) noexcept nogil
 
 
 cdef inline void run_cell_grad(
@@ -219,10 +240,10 @@ cdef inline void run_cell_grad(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
     cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
+    cdef char *dz = at(k, s.lines, lines * start)
     cdef fnn_cell_grad cell
     cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
-    cell.dh, cell.dc, cell.dz = at(k, s.dh, start), at(k, s.dc, start), at(k, s.dz, start)
-    cell.dz_line = rows.n * padded(k, units)
+    cell.dh, cell.dc = at(k, s.dh, start), at(k, s.dc, start)
     cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
     cell.c = place(step, op.buffer[3], time, units, 1, p, t)
     cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
@@ -236,12 +257,12 @@ cdef inline void run_cell_grad(
     elif op.number[CELL] == GRU:
         k.gru_cell_grad(&cell)
     else:
-        k.take_lines(
-            n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, cell.dz
-        )
-        k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, cell.dz, cell.dz, op.scalar)
-        k.put_lines(n, cell.width, rows.row, cell.dz, cell.dgates, time * cell.width)
+        k.take_lines(n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, dz)
+        k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, dz, dz, op.scalar)
+        k.put_lines(n, cell.width, rows.row, dz, cell.dgates, time * cell.width)
         memset(cell.dh, 0, n * cell.width * k.itemsize)
+    if op.buffer[6] != NULL:
+        k.take_lines(n, lines * cell.width, rows.row, cell.dgates, time * lines * cell.width, dz)
 
 
 cdef inline void run_rows_grad(
@@ -267,7 +288,7 @@ cdef inline void run_rows_grad(
         s.dheard = take_room(k, &room, size)
         s.mask = take_room(k, &room, size)
         load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
-    s.dz = room
+    s.lines = room
     for i in range(time):
         t = i if reverse else time - 1 - i
         n = running(&rows, t)
@@ -276,7 +297,7 @@ cdef inline void run_rows_grad(
         if truncate > 0 and (t + reverse) % truncate == 0:
             memset(s.dh, 0, 2 * size * k.itemsize)
         elif n > 0 and i < time - 1:
-            carry(op, step, &rows, n, &s)
+            carry(op, step, &rows, n, &s, t)
     clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP])
 
 

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t
 from fastnn.native._recurrent cimport (
     BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LSTM, OUTPUTS, ALL_LINES, ROWS, ROWS_SIZE, SIMPLE_RNN, STEPS, UNITS,
     Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
-    gradient_of, line_at,
+    gradient_of, line_at, line_of, lines_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, padded, panel_stride, panel_width, panels,
@@ -94,21 +94,27 @@ cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
     all_rows(op, step, products)
 
 
-cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil:
-    """dh += mask * sum over gates of dz UT: what goes back to the step before through U."""
+cdef void carry(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
+) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], q, g, width, start
-    cdef int64_t depth = units if units % k.panel else gates * units  # whole panels follow each other from gate to gate
-    cdef char *c
+    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, q, width, start
+    cdef fnn_gemm g
+    g.a_step, g.tail_b = 1, NULL
+    g.blocks = 2 if op.number[CELL] == GRU else gates  # whose third one is the tail
     for q in range(panels(k, units)):
         width, start = panel_width(k, units, q), q * rows.n * k.panel
-        c = at(k, s.dh if s.mask == NULL else s.dheard, start)
-        for g in range(gates * units // depth):
-            add_product(
-                k, at(k, s.dz, g * rows.n * padded(k, units)), rows.n * k.panel, depth,
-                at(k, op.buffer[1], (q * gates * k.panel + g * width) * units), width,
-                c if s.mask == NULL or g > 0 else NULL, width, c, n,
-            )
+        g.b_row = g.init_row = g.c_row = width
+        for p in range(panels(k, units)):
+            g.a = lines_of(op, step, rows, s, p, t, &g.a_row)
+            g.a_block, g.depth = panel_width(k, units, p), height_of(k, units, p)
+            g.tail, g.tail_row = at(k, g.a, line_of(op, gates - 1) * g.a_block), g.a_row
+            g.tail_depth = g.depth if g.blocks < gates else 0
+            g.b = at(k, op.buffer[1], q * gates * units * k.panel + p * k.panel * width)
+            g.b_skip = (units - g.depth) * width
+            g.c = at(k, s.dh if s.mask == NULL else s.dheard, start)
+            g.init = g.c if s.mask == NULL or p > 0 else NULL
+            multiply(k, &g, width // k.lanes, n)
         if s.mask != NULL:
             k.add_products(n * width, at(k, s.dheard, start), at(k, s.mask, start), at(k, s.dh, start))
 
@@ -282,7 +288,7 @@ def bind_recurrent_grad(op, layout, packed=0):
     (dh, UT, *saved), mask, lengths = _operands(op)
     kept, state = saved if len(saved) == 2 else (None, saved[0])
     numbers, scalars = _cell_numbers(op, layout, op.outputs[0], cell, gates, lines)
-    _scratch(layout, (4 + gates) * layout.padded(layout.columns(dh)), packed)
+    _scratch(layout, (4 + lines) * layout.padded(layout.columns(dh)), packed)
     return [dh, UT, kept, state, None, mask, lengths, op.outputs[0]], numbers, scalars
 
 

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from fastnn.native._recurrent cimport (
     ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
     Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
-    gradient_of, line_at,
+    gradient_of, line_at, line_of, lines_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
@@ -104,18 +104,23 @@ cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
     step.bfloat16.leave()
 
 
-cdef void carry(const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s) noexcept nogil:
+cdef void carry(
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
+) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, g, width, start
-    cdef uint16_t *a = <uint16_t *> at(k, s.dz, gates * rows.n * padded(k, units))
+    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, g, width, start, stride
+    cdef uint16_t *a = <uint16_t *> at(k, s.lines, op.number[LINES_OF_STEP] * rows.n * padded(k, units))
+    cdef const float *dz
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a, q.a_row, q.a_block = a, 2 * k.lanes, block_of_rows(k, rows.n)
-    for g in range(gates):
-        pack_state(
-            step, at(k, s.dz, g * rows.n * padded(k, units)), units, rows.n * k.panel, n,
-            a + g * blocks_of(k, units) * q.a_block, q.a_block,
-        )
+    for p in range(panels(k, units)):
+        width, dz = panel_width(k, units, p), <const float *> lines_of(op, step, rows, s, p, t, &stride)
+        for g in range(gates):
+            step.bfloat16.pack_rows(
+                n, width, dz + line_of(op, g) * width, stride,
+                block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
+            )
     q.blocks = gates * blocks_of(k, units)
     q.b_tile = q.blocks * square(k)
     q.rows = n

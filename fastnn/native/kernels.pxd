@@ -108,8 +108,6 @@ cdef extern from "fastnn.h" nogil:
         const int64_t *row
         void *dh
         void *dc
-        void *dz
-        int64_t dz_line
         const void *gates
         const void *c
         const void *before
