@@ -190,7 +190,9 @@ def interrupted(monkeypatch):
 
     for name in ("run_epochs", "run_lbfgs"):
         monkeypatch.setattr(training, name, partial(begin, getattr(training, name)))
-    return sent
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a session that runs in the background
+    yield sent
+    signal.signal(signal.SIGINT, ignored)
 
 
 @pytest.mark.parametrize("solver", ["adam", "gd", "lbfgs"])
