@@ -63,8 +63,8 @@ static int fnn_cpu_has_avx512_bf16(void)
 }
 
 #if defined(__linux__)
-/* Linux gives a process the tiles' state when it asks (ARCH_REQ_XCOMP_PERM, component 18), and not where a signal stack is
- * too small for it: then the process has no tiles. It is asked once. */
+/* Linux gives a process the tiles' state when it asks (ARCH_REQ_XCOMP_PERM, component 18), and not where a signal
+ * stack is too small for it: then the process has no tiles. It is asked once. */
 static int fnn_cpu_has_amx(void)
 {
     static int granted = -1;

@@ -168,8 +168,8 @@ FNN_INLINE void fnn_patches_of(int64_t lines, int64_t chunk, int64_t rows, int64
     }
 }
 
-static void fnn_patches(int64_t rows, int64_t lines, int64_t n, const uint16_t *from, int64_t from_line, int64_t from_row,
-                        uint16_t *to, int64_t to_row)
+static void fnn_patches(int64_t rows, int64_t lines, int64_t n, const uint16_t *from, int64_t from_line,
+                        int64_t from_row, uint16_t *to, int64_t to_row)
 {
     const int64_t chunk = n <= 8 ? 8 : 16;
     if (lines == 3 && chunk == 8)

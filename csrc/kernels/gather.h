@@ -128,7 +128,8 @@ FNN_INLINE int NAME(panel_differs)(int vectors, int64_t rows, int64_t columns, c
         for (int v = 0; v < vectors; v++)
             seen = NAME(differing)(seen, NAME(load)(from + v * FNN_LANES), NAME(load)(panel + v * FNN_LANES));
         if (columns >= FNN_LANES) /* the end once more, with what is left over */
-            seen = NAME(differing)(seen, NAME(load)(from + columns - FNN_LANES), NAME(load)(panel + columns - FNN_LANES));
+            seen = NAME(differing)(seen, NAME(load)(from + columns - FNN_LANES),
+                                   NAME(load)(panel + columns - FNN_LANES));
         else
             for (int64_t j = 0; j < columns; j++) all |= NAME(to_bits)(from[j]) ^ NAME(to_bits)(panel[j]);
     }

@@ -152,9 +152,10 @@ FNN_INLINE real NAME(cos_turns)(real x)
 }
 FNN_INLINE real NAME(sin_turns)(real x) { return real_copysign(NAME(cos_turns)(real_abs(x) - (real)0.25), x); }
 
-/* Phi(z), the normal distribution function, and its density, 6.5 ulp also in the tails. After Shepherd and Laframboise
- * (1981): a smooth function times e^-a^2 / (1 + 2 a), a = |z| / sqrt 2. The square of z is split as top^2 + rest, where top
- * has half of z's digits and an exact square: rounding it would cost z^2 / 4 ulp of the tail. */
+/* Phi(z), the normal distribution function, and its density, 6.5 ulp also in the tails. After Shepherd and
+ * Laframboise (1981): a smooth function times e^-a^2 / (1 + 2 a), a = |z| / sqrt 2. The square of z is split as
+ * top^2 + rest, where top has half of z's digits and an exact square: rounding it would cost z^2 / 4 ulp of the
+ * tail. */
 FNN_INLINE real NAME(normal)(real z, real *density)
 {
     const real m = real_abs(z) > 42 ? 42 : real_abs(z); /* the tail is 0 from here on */
@@ -185,10 +186,10 @@ FNN_INLINE real NAME(normal_distribution)(real z)
 /* FUNCTION(n, j, ...) for all gates of a line: n of them from number j on. */
 #define FNN_EACH_GATE(width, FUNCTION, ...) FNN_BY_VECTORS(width, FUNCTION, 0, __VA_ARGS__)
 
-/* The first `logistics` of n <= FNN_TOGETHER numbers become their logistic, the others their tanh. Every step is one of them all: each
- * waits four cycles for the one before, and what waits has to fit into the scheduler (a cell of LSTM takes 0.65 of the
- * time that it takes one number after the other). Beyond +-88 a logistic is 1, or below the smallest normal number, and
- * beyond +-20 a tanh +-1; NaN stays. */
+/* The first `logistics` of n <= FNN_TOGETHER numbers become their logistic, the others their tanh. Every step is one
+ * of them all: each waits four cycles for the one before, and what waits has to fit into the scheduler (a cell of
+ * LSTM takes 0.65 of the time that it takes one number after the other). Beyond +-88 a logistic is 1, or below the
+ * smallest normal number, and beyond +-20 a tanh +-1; NaN stays. */
 FNN_INLINE void NAME(gates_of)(int logistics, int n, vec *x)
 {
     const vec one = NAME(broadcast)(1), limit = NAME(broadcast)(88), most = NAME(broadcast)(20);

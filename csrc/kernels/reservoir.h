@@ -1,7 +1,7 @@
-/* The sparse product of a reservoir's step, for the units of one panel. Link j of every unit comes from the unit shift[j]
- * places on: a vector of units hears a vector of states, and no index is looked up. Several sequences share what is read
- * of the weights. Four chains of additions, because each waits for its own last one; with two of its own a sequence among
- * four has the registers of narrow instruction sets. */
+/* The sparse product of a reservoir's step, for the units of one panel. Link j of every unit comes from the unit
+ * shift[j] places on: a vector of units hears a vector of states, and no index is looked up. Several sequences share
+ * what is read of the weights. Four chains of additions, because each waits for its own last one; with two of its
+ * own a sequence among four has the registers of narrow instruction sets. */
 
 FNN_INLINE void NAME(links_tile)(const int sequences, const int vectors, int64_t links, const int32_t *shift,
                                  const real *w, int64_t w_row, const real *s, int64_t s_row, real *z, int64_t z_row)

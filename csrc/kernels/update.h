@@ -48,8 +48,9 @@ static void NAME(expect)(int64_t bytes, const void *memory)
     for (int64_t i = 0; i < bytes; i += 64) FNN_PREFETCH_TO_WRITE((const char *)memory + i);
 }
 
-/* `constants`: the optimiser's numbers, then 1 - the first and 1 - the second from place 3 on. Arithmetic bounds the loop
- * where the second cache holds what it reads, hence one without the two operations of a limit (Adam: a seventh). */
+/* `constants`: the optimiser's numbers, then 1 - the first and 1 - the second from place 3 on. Arithmetic bounds the
+ * loop where the second cache holds what it reads, hence one without the two operations of a limit (Adam: a
+ * seventh). */
 #define FNN_OPTIMIZER(name, count, states) \
     FNN_INLINE void NAME(update_##name##_of)(int clipped, int64_t n, real *w, const real *g, real *state0, \
                                              real *state1, const fnn_step *step) \

@@ -1,7 +1,7 @@
 /* AMX: the product on tiles of 16 rows of 64 bytes; 2 x 2 of them hold sums while two of a and two of b go by.
  *
- * The intrinsics tell gcc little of the memory they touch: it may leave out, or move behind them, ordinary stores to what
- * they read. Hence the barriers. */
+ * The intrinsics tell gcc little of the memory they touch: it may leave out, or move behind them, ordinary stores to
+ * what they read. Hence the barriers. */
 #include <string.h>
 
 #include "../fastnn.h"
@@ -45,8 +45,8 @@ FNN_INLINE fnn_rows fnn_rows_at(const fnn_bfloat16_product *p, int64_t i)
     };
 }
 
-/* Tile numbers are part of the instruction: sums are in tiles 0 to 3. Two tiles of rows by two of columns share a's in 4
- * and 5 and b's in 6 and 7; four by one take turns with a in 4 and 5, one by four with b in 6, 7 and 5. */
+/* Tile numbers are part of the instruction: sums are in tiles 0 to 3. Two tiles of rows by two of columns share a's
+ * in 4 and 5 and b's in 6 and 7; four by one take turns with a in 4 and 5, one by four with b in 6, 7 and 5. */
 #define FNN_EACH_SUM(DO) \
     DO(0, 4, 6, 0, 0); \
     if (columns > 1) DO(1, 4, 7, 0, 1); \
@@ -119,7 +119,8 @@ FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, 
 #undef FNN_END
 }
 
-/* Four sums at a time hide the latency of one: a single column takes four tiles of rows, a single row four of columns. */
+/* Four sums at a time hide the latency of one: a single column takes four tiles of rows, a single row four of
+ * columns. */
 static void fnn_multiply(const fnn_bfloat16_product *p)
 {
     const int64_t rows = (p->a_part ? p->parts : 1) * ((p->rows + FNN_TILE - 1) / FNN_TILE);
