@@ -205,6 +205,7 @@ cdef inline fnn_gemm gradient_of_rows(
     g.tail = g.a
     g.tail_row = 0
     g.tail_depth = 0
+    g.tail_b = NULL
     g.b = at(k, op.buffer[1], p * stride)
     g.b_row = width
     g.b_skip = 0

@@ -24,6 +24,7 @@ cdef void add_products(
     g.tail = g.a
     g.tail_row = 0
     g.tail_depth = 0
+    g.tail_b = NULL
     g.b = at(k, op.buffer[0], p * step.capacity * k.panel + first)
     g.b_row = width
     g.b_skip = 0

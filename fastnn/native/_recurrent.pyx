@@ -130,7 +130,7 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t lines = op.number[4], line = first_row(step) * time, last = line + rows_of(step) * time
     cdef int64_t p, q, n, width
     cdef fnn_gemm g
-    g.a_step, g.blocks, g.tail_row, g.tail_depth = 1, gates, 0, 0
+    g.a_step, g.blocks, g.tail_row, g.tail_depth, g.tail_b = 1, gates, 0, 0, NULL
     while line < last:
         n = min(<int64_t> LINES, last - line)
         for q in range(panels(k, channels)):
@@ -180,7 +180,7 @@ cdef inline void add_gradient(
     g.a_block = steps * g.a_step
     g.blocks = s.rows
     g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
-    g.tail, g.tail_row, g.tail_depth = g.a, 0, 0
+    g.tail, g.tail_row, g.tail_depth, g.tail_b = g.a, 0, 0, NULL
     g.c = gradient_of(op, step, gate, of.p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width

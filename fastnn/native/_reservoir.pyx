@@ -63,6 +63,7 @@ cdef void drive(const Op *op, const Step *step) noexcept nogil:
         g.tail = g.a
         g.tail_row = 0
         g.tail_depth = 0
+        g.tail_b = NULL
         g.b = at(k, op.buffer[2], p * channels * k.panel)
         g.b_row = width
         g.b_skip = 0
