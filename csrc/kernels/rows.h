@@ -53,30 +53,20 @@ static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
 #ifndef FNN_NARROW
 #define FNN_NARROW (FNN_LANES < 4 ? FNN_LANES : 4)
 #endif
-/* Calls an inline function with the number of columns first, as a constant: sums of them stay in registers. */
+/* Calls an inline function with the number of such columns first, as a constant. */
 #undef FNN_BY_COLUMNS
 #if FNN_LANES < 4
-#define FNN_BY_COLUMNS(columns, FUNCTION, ...) \
-    switch (columns) { \
-    case 1: FUNCTION(1, __VA_ARGS__); break; \
-    default: FUNCTION(2, __VA_ARGS__); \
-    }
+#define FNN_BY_COLUMNS FNN_UP_TO_2
 #else
-#define FNN_BY_COLUMNS(columns, FUNCTION, ...) \
-    switch (columns) { \
-    case 1: FUNCTION(1, __VA_ARGS__); break; \
-    case 2: FUNCTION(2, __VA_ARGS__); break; \
-    case 3: FUNCTION(3, __VA_ARGS__); break; \
-    default: FUNCTION(4, __VA_ARGS__); \
-    }
+#define FNN_BY_COLUMNS FNN_UP_TO_4
 #endif
-FNN_INLINE void NAME(interleave_halves)(int end, real x_[FNN_NARROW * FNN_LANES])
+FNN_INLINE void NAME(interleave_halves)(real x_[FNN_NARROW * FNN_LANES])
 {
     vec x[FNN_NARROW], y[FNN_NARROW];
     FNN_UNROLL
     for (int i = 0; i < FNN_NARROW; i++) x[i] = NAME(load)(x_ + i * FNN_LANES);
     FNN_UNROLL
-    for (int span = 1; span < end; span *= 2) {
+    for (int span = 1; span < FNN_NARROW; span *= 2) {
         FNN_UNROLL
         for (int i = 0; i < FNN_NARROW / 2; i++) {
             y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_NARROW / 2]);
@@ -100,12 +90,12 @@ FNN_INLINE void NAME(columns_of)(int64_t m, const real *rows, real columns[FNN_N
     }
     FNN_UNROLL
     for (int i = 0; i < FNN_NARROW; i++) NAME(store)(columns + i * FNN_LANES, x[i]);
-    NAME(interleave_halves)(FNN_NARROW, columns);
+    NAME(interleave_halves)(columns);
 }
 /* The rest of each row gets 0. */
 FNN_INLINE void NAME(rows_of)(int64_t m, real columns[FNN_NARROW * FNN_LANES], real *rows)
 {
-    NAME(interleave_halves)(FNN_NARROW, columns);
+    NAME(interleave_halves)(columns);
     for (int64_t i = 0; i < m; i++) {
         NAME(store)(rows + i * FNN_LANES, NAME(zero)());
         memcpy(rows + i * FNN_LANES, columns + i * FNN_NARROW, FNN_NARROW * sizeof(real));

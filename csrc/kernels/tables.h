@@ -24,21 +24,24 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 /* n, shown to the compiler to be a multiple of the lanes: no scalar tail, hence no second rounding of any element. */
 #define FNN_WHOLE(n) ((n) & -(int64_t)FNN_LANES)
 #define FNN_PANEL (FNN_VECTORS * FNN_LANES)
-/* Calls an inline function with the number of vectors in a panel's row first, as a constant: loops over them vanish. */
-#if FNN_VECTORS > 2
-#define FNN_BY_VECTORS(width, FUNCTION, ...) \
-    switch ((width) / FNN_LANES) { \
+/* Calls an inline function with a number up to 2 or 4 first, as a constant: loops over so many vectors vanish. */
+#define FNN_UP_TO_2(n, FUNCTION, ...) \
+    switch (n) { \
+    case 1: FUNCTION(1, __VA_ARGS__); break; \
+    default: FUNCTION(2, __VA_ARGS__); \
+    }
+#define FNN_UP_TO_4(n, FUNCTION, ...) \
+    switch (n) { \
     case 1: FUNCTION(1, __VA_ARGS__); break; \
     case 2: FUNCTION(2, __VA_ARGS__); break; \
     case 3: FUNCTION(3, __VA_ARGS__); break; \
     default: FUNCTION(4, __VA_ARGS__); \
     }
+/* With the number of vectors in a panel's row. */
+#if FNN_VECTORS > 2
+#define FNN_BY_VECTORS(width, ...) FNN_UP_TO_4((width) / FNN_LANES, __VA_ARGS__)
 #else
-#define FNN_BY_VECTORS(width, FUNCTION, ...) \
-    switch ((width) / FNN_LANES) { \
-    case 1: FUNCTION(1, __VA_ARGS__); break; \
-    default: FUNCTION(2, __VA_ARGS__); \
-    }
+#define FNN_BY_VECTORS(width, ...) FNN_UP_TO_2((width) / FNN_LANES, __VA_ARGS__)
 #endif
 
 /* X(1) X(2) ... up to the vectors of two panels. */
