@@ -133,14 +133,13 @@ def _fuse_dropout_gradients(plan):
     """dropout_grad and the activation_grad of the relu before it become that of a relu that scales as dropout does:
     what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again."""
     readers, ops = _readers(plan), []
-    dropouts = {op.attributes["stream"]: op for op in plan.step if op.kind == "dropout"}
+    kept = {op.attributes["stream"]: op.outputs for op in plan.step if op.kind == "dropout"}
     for op in plan.step:
         last = ops[-1] if ops else None
         fits = op.kind == "activation_grad" and op.attributes["activation"] == ("relu",) and last is not None
         if fits and last.kind == "dropout_grad" and last.outputs == op.inputs[:1] and readers[op.inputs[0]] == 1:
-            dropout = dropouts[last.attributes["stream"]]
-            attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - dropout.attributes["rate"]))}
-            ops[-1] = op.with_(inputs=last.inputs + dropout.outputs, attributes=attributes)
+            attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - last.attributes["rate"]))}
+            ops[-1] = op.with_(inputs=last.inputs + kept[last.attributes["stream"]], attributes=attributes)
         else:
             ops.append(op)
     return plan.with_(step=tuple(ops))

@@ -268,9 +268,9 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
             batch_rates = rates.upcoming(epochs)
             for totals in _run_batches(runner, progress, control, batch_rates, epochs):
                 ended = [total / control.rows for total in totals]
-                finite = all(map(math.isfinite, ended))
-                if not finite:
-                    ended = ended[: 1 + list(map(math.isfinite, ended)).index(False)]
+                diverged = (i for i, loss in enumerate(ended) if not math.isfinite(loss))
+                ended = ended[: next(diverged, epochs) + 1]
+                finite = math.isfinite(ended[-1])
                 iteration += len(ended)
                 progress.samples += len(ended) * control.rows
                 losses += ended

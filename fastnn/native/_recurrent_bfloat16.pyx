@@ -16,8 +16,7 @@ from fastnn.native._recurrent cimport (
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
-    rows_of,
-    share,
+    rows_of, share,
 )
 
 from fastnn.native import _recurrent

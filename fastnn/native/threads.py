@@ -111,7 +111,8 @@ class Pace:
         with self._lock:
             batches, seconds = batches + self.recent[threads][0], seconds + self.recent[threads][1]
             self.recent[threads] = batches, seconds
-            if seconds < self.TRIAL and len(self.trials) < 3:
+            waking = len(self.trials) == 3
+            if seconds < self.TRIAL and not waking:
                 return
             self.seconds[threads], self.recent[threads] = seconds / batches, (0, 0.0)
             if self.trials:
