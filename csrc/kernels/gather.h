@@ -91,10 +91,13 @@ static void NAME(one_hot)(int64_t rows, int64_t outputs, const int64_t *classes,
         }
         for (int64_t i = 0; i < m; i++) {
             const int64_t r = first + i - to_first, label = classes[index ? index[r] : r];
-            const int64_t hot = outputs > 1 ? label : (label == 1 ? 0 : -1);
-            if (hot < 0 || hot >= outputs) continue;
-            const strip s = NAME(strip_from)(hot / FNN_PANEL * FNN_PANEL, outputs, first + i, panel_stride);
-            to[s.at + hot - s.column] = on;
+            if (outputs == 1) { /* a jump by the label would be foreseen half of the time */
+                to[(first + i) * FNN_LANES] = label == 1 ? on : (real)off_;
+                continue;
+            }
+            if (label < 0 || label >= outputs) continue;
+            const strip s = NAME(strip_from)(label / FNN_PANEL * FNN_PANEL, outputs, first + i, panel_stride);
+            to[s.at + label - s.column] = on;
         }
     }
 }
