@@ -57,13 +57,16 @@ typedef enum {
     FNN_TRANSFORM_MAPS = FNN_TRANSFORM_cutout /* those before it move pixels */
 } fnn_transform_id;
 
+typedef enum { FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD } fnn_finish;
+
 /* Batch-reduce product of one register tile:
  *   c[i][j] = init[i][j] + sum over b < blocks, k < depth of a[b*a_block + i*a_row + k*a_step] * B[b][k][j]
  *                        + sum over k < tail_depth         of tail[i*tail_row + k*a_step] * B[blocks][k][j]
  * with B[b][k][j] = b[(b*depth + k)*b_row + b*b_skip + j], but B[blocks][k][j] = tail_b[k*b_row + j] where tail_b is
  * not NULL; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes. init NULL means zeros;
  * init_row 0 repeats one row (a bias); init may be c itself (accumulate). a and b are only read; c must not overlap
- * them. b, c and init need no alignment beyond the element's. */
+ * them. b, c and init need no alignment beyond the element's. What is stored is the sum, or relu(sum), or the sum times
+ * relu's derivative at y, which has rows like those of c. */
 typedef struct {
     const void *a, *tail;
     int64_t a_row, a_step, a_block, blocks, depth;
@@ -74,6 +77,8 @@ typedef struct {
     int64_t init_row;
     void *c;
     int64_t c_row;
+    fnn_finish finish;
+    const void *y;
 } fnn_gemm;
 
 typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
@@ -161,12 +166,13 @@ typedef void (*fnn_loss_kernel)(const fnn_loss *l);
 
 /* One optimiser step on n contiguous elements (a multiple of lanes): w, state0, state1 are updated, g is read.
  * rate already holds the bias corrections of the step (Adam); p holds the optimiser's constants in the order of
- * optimizers.def; shrink = 1 - rate * decay multiplies w first. g is clipped to +-clip first (INFINITY: not). */
+ * optimizers.def; shrink = 1 - rate * decay multiplies w first. g is g + l2*w, clipped to +-clip (INFINITY: not).
+ * Returns the sum of the squares of w before the step where l2 is not 0, else 0. */
 typedef struct {
-    double rate, shrink, clip;
+    double rate, shrink, clip, l2;
     const double *p;
 } fnn_step;
-typedef void (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
+typedef double (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
 
 /* A window that slides over an image; of each pair, rows come first. `before`: padding above and on the left. Every
  * window has a tap inside the image. */
@@ -224,6 +230,7 @@ typedef struct {
     int64_t lanes;         /* elements in a vector */
     int64_t vectors;       /* vectors in a panel, <= FNN_MAX_VECTORS */
     int64_t panel;         /* vectors * lanes */
+    int lane_bits, panel_bits; /* lanes and panel are these powers of 2 */
     int64_t narrow;        /* columns of the widest narrow product, at most lanes */
     int64_t tile_rows[FNN_MAX_VECTORS + 1]; /* rows of the tallest tile of 1..vectors vectors, <= FNN_MAX_ROWS */
 

@@ -48,6 +48,21 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
         }
         b += g->b_skip;
     }
+    if (g->finish == FNN_SUM_RELU) {
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) c[i][j] = NAME(max)(NAME(zero)(), c[i][j]);
+        }
+    } else if (g->finish == FNN_SUM_RELU_GRAD) {
+        const real *y = g->y;
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++)
+                c[i][j] = NAME(multiply)(c[i][j], NAME(is_positive)(NAME(load)(y + i * g->c_row + j * FNN_LANES)));
+        }
+    }
     FNN_UNROLL
     for (int i = 0; i < rows; i++) {
         FNN_UNROLL

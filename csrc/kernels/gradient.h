@@ -9,6 +9,15 @@ FNN_INLINE double NAME(total)(double lanes[FNN_LANES])
     return lanes[0];
 }
 
+FNN_INLINE double NAME(sum_of_lanes)(vec x)
+{
+    real lanes[FNN_LANES];
+    double sum[FNN_LANES];
+    NAME(store)(lanes, x);
+    for (int lane = 0; lane < FNN_LANES; lane++) sum[lane] = lanes[lane];
+    return NAME(total)(sum);
+}
+
 static void NAME(clip)(int64_t n, void *g_, double limit_)
 {
     const real limit = (real)limit_;
@@ -37,17 +46,13 @@ static double NAME(square_sum)(int64_t n, const void *g_)
 static double NAME(square_penalty)(int64_t n, const real *w, real *g, double l2, double inverse_weight)
 {
     const real step = (real)(inverse_weight * l2);
-    real lanes[FNN_LANES];
-    double sum[FNN_LANES];
     vec square = NAME(zero)();
     for (int64_t i = 0; i < n; i += FNN_LANES) {
         const vec x = NAME(load)(w + i);
         NAME(store)(g + i, NAME(add_scaled)(NAME(load)(g + i), step, x));
         square = NAME(add)(square, NAME(multiply)(x, x));
     }
-    NAME(store)(lanes, square);
-    for (int lane = 0; lane < FNN_LANES; lane++) sum[lane] = lanes[lane];
-    return inverse_weight * 0.5 * l2 * NAME(total)(sum);
+    return inverse_weight * 0.5 * l2 * NAME(sum_of_lanes)(square);
 }
 
 static double NAME(penalty)(int64_t n, const void *w_, void *g_, double l1, double l2, double inverse_weight)

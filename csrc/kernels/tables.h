@@ -24,6 +24,8 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 /* n, shown to the compiler to be a multiple of the lanes: no scalar tail, hence no second rounding of any element. */
 #define FNN_WHOLE(n) ((n) & -(int64_t)FNN_LANES)
 #define FNN_PANEL (FNN_VECTORS * FNN_LANES)
+/* n = 2 to the power of this many; n up to 64. */
+#define FNN_BITS(n) ((n) > 32 ? 6 : (n) > 16 ? 5 : (n) > 8 ? 4 : (n) > 4 ? 3 : (n) > 2 ? 2 : 1)
 /* Calls an inline function with a number up to 2 or 4 first, as a constant: loops over so many vectors vanish. */
 #define FNN_UP_TO_2(n, FUNCTION, ...) \
     switch (n) { \

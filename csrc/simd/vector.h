@@ -40,6 +40,11 @@ FNN_INLINE vec NAME(clamp)(vec x, real limit)
 {
     return NAME(max)(NAME(broadcast)(-limit), NAME(min)(NAME(broadcast)(limit), x));
 }
+/* 1 in the lanes where x > 0, else 0. */
+FNN_INLINE vec NAME(is_positive)(vec x)
+{
+    return (vec)((x > 0) & (NAME(mask))NAME(broadcast)(1));
+}
 /* The bits of `seen`, and those in which a and b differ. */
 FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
 {
@@ -112,6 +117,7 @@ FNN_LANEWISE(where_beats, (vec value, vec best, vec a, vec b),
 FNN_LANEWISE(where_equal, (vec x, vec y, vec a, vec b), x.lane[i] == y.lane[i] ? a.lane[i] : b.lane[i])
 FNN_LANEWISE(first_lanes, (signed_bits count, vec a, vec b), i < count ? a.lane[i] : b.lane[i])
 FNN_LANEWISE(clamp, (vec x, real limit), x.lane[i] < -limit ? -limit : (x.lane[i] > limit ? limit : x.lane[i]))
+FNN_LANEWISE(is_positive, (vec x), x.lane[i] > 0 ? 1 : 0)
 FNN_LANEWISE(square_root, (vec x), real_sqrt(x.lane[i]))
 FNN_LANEWISE(divide, (vec a, vec b), a.lane[i] / b.lane[i])
 #undef FNN_LANEWISE

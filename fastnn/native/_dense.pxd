@@ -205,7 +205,7 @@ cdef inline void bias_gradient(
 cdef inline fnn_step optimizer_step(const Op *op, const Step *step, double decay) noexcept nogil:
     cdef fnn_step s
     s.rate, s.clip, s.p = step.corrected_rate, op.scalar[2], &op.scalar[4]
-    s.shrink = 1.0 - step.rate * decay
+    s.shrink, s.l2 = 1.0 - step.rate * decay, 0.0
     return s
 
 
@@ -232,16 +232,19 @@ cdef inline void update_rows(
     cdef char *gradient = at(k, step.scratch, first * width)
     cdef fnn_step s = optimizer_step(op, step, op.scalar[3])
     cdef double *penalty = <double *> op.buffer[8]
+    cdef double l1 = op.scalar[0], l2 = op.scalar[1], added = 0.0, squares
+    if penalty != NULL and l1 == 0.0:
+        s.l2 = step.inverse_weight * l2
+    elif penalty != NULL:
+        added = k.penalty(n, at(k, op.buffer[2], offset), gradient, l1, l2, step.inverse_weight)
+    squares = k.update[op.number[2]](
+        n, at(k, op.buffer[2], offset), gradient, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
+    )
     if penalty != NULL:
         penalty += block * panels(k, outputs) + p
         if first == 0:
             penalty[0] = 0.0
-        penalty[0] += k.penalty(
-            n, at(k, op.buffer[2], offset), gradient, op.scalar[0], op.scalar[1], step.inverse_weight
-        )
-    k.update[op.number[2]](
-        n, at(k, op.buffer[2], offset), gradient, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
-    )
+        penalty[0] += added + 0.5 * s.l2 * squares
 
 
 cdef inline void update_bias(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:

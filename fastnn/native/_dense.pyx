@@ -19,8 +19,9 @@ from fastnn.native._dense cimport (
     locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_gemm, fnn_kernels, fnn_masked, half_between, height_of, multiply,
-    panel_stride, panel_width, panels, rows_of, rows_of_panels,
+    FNN_ACTIVATION_relu, FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, Half, Op, Step, at, first_row, fnn_finish, fnn_gemm,
+    fnn_kernels, fnn_masked, half_between, height_of, multiply, panel_stride, panel_width, panels, rows_of,
+    rows_of_panels,
 )
 
 from fastnn.native._activation import activation_id
@@ -34,16 +35,18 @@ cdef enum:
 
 cdef inline void product(
     const Op *op, const Step *step, const Half *part, const Portion *portion, int64_t depth, int64_t columns,
-    const char *bias, char *c, Finish finish,
+    const char *bias, char *c, fnn_finish with_relu, Finish finish,
 ) noexcept nogil:
     """c = (first buffer) (second buffer) + bias for some rows and panels of (rows, depth) by (depth, columns), or of a
     part of the first buffer's columns.
 
     Where there is a sixth buffer, whole panels of the second matrix are read there, row-major with all columns.
-    `finish` is called on n fresh elements at `offset` of c while they are in L1, where the op has an activation.
+    Where the op has an activation, relu is part of the tiles if nobody asks for the sum before it, and for others
+    `finish` is called on n fresh elements at `offset` of c while they are in L1.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef bint finished = op.number[3] >= 0
+    cdef bint relu = op.number[3] == FNN_ACTIVATION_relu and op.buffer[4] == NULL
+    cdef bint finished = op.number[3] >= 0 and not relu
     cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), p, width, r, block, base
     cdef const char *given = op.buffer[5]
     cdef int64_t first = part.first * positions, last = first + part.rows * positions
@@ -64,10 +67,13 @@ cdef inline void product(
         g.init_row = 0
         g.c = at(k, c, base + first * width)
         g.c_row = width
+        if relu:
+            g.finish = with_relu
+            g.y = at(k, op.buffer[3], base + first * width)
         r = first
         while r < last:
-            block = min(<int64_t> ROW_BLOCK, last - r)
-            multiply(k, &g, width // k.lanes, block)
+            block = min(<int64_t> ROW_BLOCK, last - r) if finished else last - r
+            multiply(k, &g, width >> k.lane_bits, block)
             if finished:
                 finish(op, step, base + r * width, block * width)
             r += block
@@ -145,7 +151,7 @@ cdef void dense(const Op *op, const Step *step) noexcept nogil:
             if masked:
                 masked_product(op, step, &part, &portion, bias, z)
             else:
-                product(op, step, &part, &portion, inputs, outputs, bias, z, activate)
+                product(op, step, &part, &portion, inputs, outputs, bias, z, FNN_SUM_RELU, activate)
 
 
 cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
@@ -155,7 +161,9 @@ cdef void dense_grad_input(const Op *op, const Step *step) noexcept nogil:
     memset(&portion, 0, sizeof(Portion))
     while next_portion(step, step.n, panels(step.kernels, columns), op.number[2], PORTION, 1, &portion):
         part = half_between(step, depth, 0, 0, portion.first, portion.last)
-        product(op, step, &part, &portion, depth, columns, NULL, op.buffer[2], multiply_by_derivative)
+        product(
+            op, step, &part, &portion, depth, columns, NULL, op.buffer[2], FNN_SUM_RELU_GRAD, multiply_by_derivative
+        )
 
 
 cdef inline int64_t words_for(int64_t rows) noexcept nogil:
@@ -206,6 +214,7 @@ cdef inline fnn_gemm gradient_of_rows(
     g.tail_row = 0
     g.tail_depth = 0
     g.tail_b = NULL
+    g.finish = FNN_SUM
     g.b = at(k, op.buffer[1], p * stride)
     g.b_row = width
     g.b_skip = 0
@@ -227,7 +236,7 @@ cdef inline void weight_gradient(
         masked_weight_gradient(step, op, block, p, masks, dW, accumulate)
         return
     g = gradient_of_rows(step, op, block, p, positions, dW, accumulate)
-    multiply(k, &g, panel_width(k, op.number[1], p) // k.lanes, height_of(k, op.number[0], block))
+    multiply(k, &g, panel_width(k, op.number[1], p) >> k.lane_bits, height_of(k, op.number[0], block))
 
 
 cdef inline void clear_pads(
@@ -274,7 +283,7 @@ cdef inline void update_block(
     strips all the same, so that masks change no bit of it.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t outputs = op.number[1], width = panel_width(k, outputs, p), vectors = width // k.lanes
+    cdef int64_t outputs = op.number[1], width = panel_width(k, outputs, p), vectors = width >> k.lane_bits
     cdef int64_t height = height_of(k, op.number[0], block), strip = TILES * k.tile_rows[vectors], first = 0, rows
     cdef fnn_gemm g
     if masks != NULL:

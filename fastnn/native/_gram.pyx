@@ -4,7 +4,7 @@ summing over all rows in order. The tiles are what threads share."""
 from libc.stdint cimport int64_t
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_gemm, fnn_kernels, multiply, panel_width, panels, share,
+    FNN_SUM, Op, Step, at, fnn_gemm, fnn_kernels, multiply, panel_width, panels, share,
 )
 
 
@@ -25,6 +25,7 @@ cdef void add_products(
     g.tail_row = 0
     g.tail_depth = 0
     g.tail_b = NULL
+    g.finish = FNN_SUM
     g.b = at(k, op.buffer[0], p * step.capacity * k.panel + first)
     g.b_row = width
     g.b_skip = 0

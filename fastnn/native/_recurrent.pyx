@@ -15,8 +15,8 @@ from fastnn.native._recurrent cimport (
     gradient_of, line_at, line_of, lines_of,
 )
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, padded, panel_stride, panel_width, panels,
-    row_span, rows_of, rows_of_panels, share,
+    FNN_SUM, Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, padded, panel_stride, panel_width,
+    panels, row_span, rows_of, rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id
@@ -100,7 +100,7 @@ cdef void carry(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, q, width, start
     cdef fnn_gemm g
-    g.a_step, g.tail_b = 1, NULL
+    g.a_step, g.tail_b, g.finish = 1, NULL, FNN_SUM
     g.blocks = 2 if op.number[CELL] == GRU else gates  # whose third one is the tail
     for q in range(panels(k, units)):
         width, start = panel_width(k, units, q), q * rows.n * k.panel
@@ -131,6 +131,7 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t p, q, n, width
     cdef fnn_gemm g
     g.a_step, g.blocks, g.tail_row, g.tail_depth, g.tail_b = 1, gates, 0, 0, NULL
+    g.finish = FNN_SUM
     while line < last:
         n = min(<int64_t> LINES, last - line)
         for q in range(panels(k, channels)):
@@ -181,6 +182,7 @@ cdef inline void add_gradient(
     g.blocks = s.rows
     g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
     g.tail, g.tail_row, g.tail_depth, g.tail_b = g.a, 0, 0, NULL
+    g.finish = FNN_SUM
     g.c = gradient_of(op, step, gate, of.p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, padded, panel_width, panels, rows_of,
+    FNN_SUM, Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, padded, panel_width, panels, rows_of,
 )
 
 from fastnn.native._activation import activation_id
@@ -64,6 +64,7 @@ cdef void drive(const Op *op, const Step *step) noexcept nogil:
         g.tail_row = 0
         g.tail_depth = 0
         g.tail_b = NULL
+        g.finish = FNN_SUM
         g.b = at(k, op.buffer[2], p * channels * k.panel)
         g.b_row = width
         g.b_skip = 0
@@ -93,6 +94,7 @@ cdef void add_product(const Op *op, const Step *step, int64_t t) noexcept nogil:
         g.tail = row_of(k, &before, t, units, whole, r) if g.tail_depth > 0 else g.a
         g.b = at(k, op.buffer[4], p * units * k.panel)
         g.tail_b = NULL
+        g.finish = FNN_SUM
         g.b_row = width
         g.b_skip = 0
         g.c = row_of(k, &after, t + 1, units, p, r)

@@ -87,7 +87,7 @@ cdef void update(const Op *op, const Step *step) noexcept nogil:
     cdef fnn_step s
     s.rate = step.corrected_rate
     s.shrink = 1.0 - step.rate * op.scalar[0]
-    s.clip = INFINITY
+    s.clip, s.l2 = INFINITY, 0.0
     s.p = &op.scalar[1]
     for task in range(share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)):
         offset = block(k, rows, columns, task, &size)

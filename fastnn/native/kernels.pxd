@@ -5,6 +5,12 @@ from libc.string cimport memset
 
 
 cdef extern from "fastnn.h" nogil:
+    ctypedef enum fnn_finish:
+        FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD
+
+    ctypedef enum fnn_activation_id:
+        FNN_ACTIVATION_relu
+
     ctypedef struct fnn_gemm:
         const void *a
         const void *tail
@@ -17,6 +23,8 @@ cdef extern from "fastnn.h" nogil:
         int64_t init_row
         void *c
         int64_t c_row
+        fnn_finish finish
+        const void *y
 
     ctypedef void (*fnn_gemm_kernel)(const fnn_gemm *g) noexcept nogil
     ctypedef struct fnn_index:
@@ -80,10 +88,10 @@ cdef extern from "fastnn.h" nogil:
     ctypedef void (*fnn_loss_kernel)(const fnn_loss *l) noexcept nogil
 
     ctypedef struct fnn_step:
-        double rate, shrink, clip
+        double rate, shrink, clip, l2
         const double *p
 
-    ctypedef void (*fnn_update_kernel)(
+    ctypedef double (*fnn_update_kernel)(
         int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
     ) noexcept nogil
 
@@ -128,6 +136,7 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_kernels:
         const char *isa
         int64_t itemsize, lanes, vectors, panel, narrow
+        int lane_bits, panel_bits
         int64_t tile_rows[5]
         fnn_gemm_kernel gemm[5][17]
         int64_t indexed_rows[5]
@@ -439,11 +448,11 @@ ctypedef void (*Run)(const Op *op, const Step *step) noexcept nogil
 
 
 cdef inline int64_t panels(const fnn_kernels *k, int64_t columns) noexcept nogil:
-    return (columns + k.panel - 1) // k.panel
+    return (columns + k.panel - 1) >> k.panel_bits
 
 
 cdef inline int64_t padded(const fnn_kernels *k, int64_t columns) noexcept nogil:
-    return (columns + k.lanes - 1) // k.lanes * k.lanes
+    return (columns + k.lanes - 1) >> k.lane_bits << k.lane_bits
 
 
 cdef inline int64_t panel_width(const fnn_kernels *k, int64_t columns, int64_t p) noexcept nogil:
@@ -519,16 +528,18 @@ cdef inline int64_t row_span(
 cdef inline void multiply(const fnn_kernels *k, fnn_gemm *g, int64_t vectors, int64_t rows) noexcept nogil:
     """Rows of C in tiles of nearly equal height; `g` describes the first row and is left behind the last."""
     cdef int64_t tallest = k.tile_rows[vectors]
-    cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, start = 0
+    cdef int64_t tiles = (rows + tallest - 1) // tallest, lowest = rows // max(tiles, 1), higher = rows - lowest * tiles
+    cdef int64_t tile, height
     for tile in range(tiles):
-        height = rows * (tile + 1) // tiles - start
+        height = lowest + (tile < higher)
         k.gemm[vectors][height](g)
-        start += height
         g.a = at(k, g.a, height * g.a_row)
         g.tail = at(k, g.tail, height * g.tail_row)
         g.c = at(k, g.c, height * g.c_row)
         if g.init != NULL:
             g.init = at(k, g.init, height * g.init_row)
+        if g.finish == FNN_SUM_RELU_GRAD:
+            g.y = at(k, g.y, height * g.c_row)
 
 
 cdef inline void rows_of_panels(
@@ -540,13 +551,14 @@ cdef inline void rows_of_panels(
     g.a_step = 1
     g.a_row = k.panel
     g.a_block = stride
-    g.blocks = columns // k.panel
+    g.blocks = columns >> k.panel_bits
     g.depth = k.panel
     g.b_skip = 0
     g.tail_depth = columns - g.blocks * k.panel
     g.tail_row = panel_width(k, columns, g.blocks) if g.tail_depth > 0 else 0
     g.tail = at(k, x, g.blocks * stride)
     g.tail_b = NULL
+    g.finish = FNN_SUM
 
 
 cdef inline double real_at(const fnn_kernels *k, const char *x, int64_t element) noexcept nogil:

@@ -1,11 +1,13 @@
-"""Dense layers of few outputs, whose weights the native backend keeps turned, (out, in)."""
+"""Dense layers: of few outputs, whose weights the native backend keeps turned, (out, in), and what ends a product."""
 
 import numpy as np
 import pytest
 
 from fastnn.native import Runner, _executor
-from fastnn.optimizers import SGD
+from fastnn.optimizers import SGD, Adam
+from fastnn.plan import Op
 from tests.native.networks import data, draw, lowered, network
+from tests.native.ops import Case
 from tests.native.test_equals_reference import compare_one_batch
 
 DEPTHS = (1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 130)
@@ -67,3 +69,63 @@ def test_bits_of_a_row_do_not_depend_on_the_others(dtype, isa):
     X = rng.normal(size=(37, 9)).astype(dtype)
     alone = np.concatenate([runner.forward(X[i : i + 1]) for i in range(len(X))])
     np.testing.assert_array_equal(alone, runner.forward(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("outputs", [5, 16, 70])
+@pytest.mark.parametrize("depth", [1, 9, 70])
+def test_relu_in_a_product_has_the_bits_of_relu_behind_it(depth, outputs, dtype, isa):
+    rng = np.random.default_rng(depth)
+    x, W, b = (rng.normal(size=shape) for shape in ((50, depth), (depth, outputs), (outputs,)))
+    x[3, 0], x[4, 0], x[5, 0] = np.nan, np.inf, -np.inf
+
+    def results(*ops, also=()):
+        names = ("y", *also)
+        case = Case(ops, {"x": x}, {name: ((outputs,), "batch") for name in names}, {"W": W, "b": b})
+        return case.native(dtype, isa, threads=2)
+
+    dense = Op("dense", ("x", "W", "b"), ("z",), {"activation": None})
+    apart = results(dense, Op("activation", ("z",), ("y",), {"activation": ("relu",)}), also=("z",))
+    fused = dense.with_(attributes={"activation": ("relu",)})
+    for result in results(fused.with_(outputs=("y",))), results(fused.with_(outputs=("y", "z")), also=("z",)):
+        for name, value in result.items():
+            np.testing.assert_array_equal(value, apart[name], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("outputs", [5, 70])
+def test_derivative_of_relu_in_a_product_has_the_bits_of_one_behind_it(outputs, dtype, isa):
+    rng = np.random.default_rng(outputs)
+    dz, s, WT = (rng.normal(size=shape) for shape in ((50, 9), (50, outputs), (9, outputs)))
+    dz[3, 0], s[4, 0], s[5, :2] = np.inf, np.nan, 0.0
+
+    def result(*ops):
+        outputs_of = {op.outputs[0]: ((outputs,), "batch") for op in ops}
+        return Case(ops, {"dz": dz, "s": s}, outputs_of, {"WT": WT}).native(dtype, isa, threads=2)["dx"]
+
+    product = Op("dense_grad_input", ("dz", "WT"), ("dy",), {"activation": None})
+    apart = result(product, Op("activation_grad", ("dy", "s"), ("dx",), {"activation": ("relu",)}))
+    relu = {"activation": ("relu",)}
+    np.testing.assert_array_equal(result(Op("dense_grad_input", ("dz", "WT", "s"), ("dx",), relu)), apart)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", [SGD(0.9, True), Adam()], ids=str)
+def test_penalty_in_an_update_has_the_bits_of_one_before_it(optimizer, l1, dtype, isa):
+    net, found = network(70, (40,), 3, activation="relu"), []
+    for whole_batch in (True, False):
+        plan = lowered(net, one_hot=True, optimizer=optimizer, l1=l1, l2=0.3, whole_batch=whole_batch)
+        rng = np.random.default_rng(0)
+        X, y, _ = data(rng, net, 12, dtype, one_hot=True)
+        runner = Runner(plan, dtype=dtype, rows=12, isa=isa)
+        runner.bind(X, y)
+        for name, value in draw(rng, plan).items():
+            runner.set(name, value)
+        _, loss = runner.train(12, 0, 1, 0, np.array([0.1]), 1e9)
+        found.append((runner.get("dense0.W"), runner.get("dense1.W"), loss))
+    *fused, fused_loss = found[0]
+    *apart, loss = found[1]
+    for name, weights, expected in zip(("dense0.W", "dense1.W"), fused, apart, strict=True):
+        np.testing.assert_array_equal(weights, expected, err_msg=name)
+    assert fused_loss == pytest.approx(loss, rel=8 * float(np.finfo(dtype).eps))
