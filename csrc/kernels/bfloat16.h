@@ -1,6 +1,6 @@
 /* Products of operands rounded to bfloat16 (see fnn_bfloat16): the packed forms, and a register tile over them.
- * An instruction set with conversions and dot products of its own defines FNN_BFLOAT16_VECTORS and brings round_pairs,
- * round_row and dot; one with a whole product of its own defines FNN_BFLOAT16_PRODUCT, too. */
+ * An instruction set with conversions and dot products of its own defines FNN_BFLOAT16_VECTORS and brings round_row,
+ * round_two, round_pairs and dot; one with a whole product of its own defines FNN_BFLOAT16_PRODUCT, too. */
 
 enum { FNN_DEPTH = 2 * FNN_LANES, FNN_WORDS = FNN_LANES * FNN_LANES };
 
@@ -24,6 +24,12 @@ FNN_INLINE void fnn_round_pairs(const float *even, const float *odd, uint32_t *w
 FNN_INLINE void fnn_round_row(const float *from, uint16_t *to)
 {
     FNN_EACH_LANE to[lane] = (uint16_t)(fnn_round(from[lane]) >> 16);
+}
+/* FNN_LANES numbers and as many others behind them. */
+FNN_INLINE void fnn_round_two(const float *first, const float *second, uint16_t *to)
+{
+    fnn_round_row(first, to);
+    fnn_round_row(second, to + FNN_LANES);
 }
 
 /* sum[l] + a's lower half * b[l]'s lower half + the product of the upper halves. */
@@ -64,13 +70,14 @@ FNN_INLINE void fnn_transpose_words(const void *from, void *to, int64_t to_row)
     NAME(transpose_square)(from, FNN_LANES, to, to_row);
 }
 
+static const float fnn_zeros[FNN_LANES];
+
 /* Up to FNN_DEPTH rows of FNN_LANES columns as a square of pairs of rows; rows that are not there are zeros. */
 FNN_INLINE void fnn_square_of_pairs(int64_t rows, const float *from, int64_t from_row, uint32_t *words)
 {
-    static const float zeros[FNN_LANES];
     if (rows > FNN_DEPTH) rows = FNN_DEPTH;
     for (int64_t k = 0; k < FNN_DEPTH; k += 2, from += 2 * from_row, words += FNN_LANES)
-        fnn_round_pairs(k < rows ? from : zeros, k + 1 < rows ? from + from_row : zeros, words);
+        fnn_round_pairs(k < rows ? from : fnn_zeros, k + 1 < rows ? from + from_row : fnn_zeros, words);
 }
 
 /* The rest that is no whole vector goes through one. */
@@ -102,14 +109,10 @@ static void fnn_round_all(int64_t n, const float *from, float *to)
 static void fnn_pack_rows(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                           int64_t to_row, int64_t to_block)
 {
-    for (int64_t j = 0; j < width; j += FNN_DEPTH, from += FNN_DEPTH, to += to_block) {
-        for (int64_t i = 0; i < rows; i++) {
-            fnn_round_row(from + i * from_row, to + i * to_row);
-            if (j + FNN_LANES < width)
-                fnn_round_row(from + i * from_row + FNN_LANES, to + i * to_row + FNN_LANES);
-            else
-                memset(to + i * to_row + FNN_LANES, 0, FNN_LANES * sizeof *to);
-        }
+    for (int64_t i = 0; i < rows; i++, from += from_row, to += to_row) {
+        uint16_t *block = to;
+        for (int64_t j = 0; j < width; j += FNN_DEPTH, block += to_block)
+            fnn_round_two(from + j, j + FNN_LANES < width ? from + j + FNN_LANES : fnn_zeros, block);
     }
 }
 
@@ -128,9 +131,10 @@ static void fnn_pack_columns(int64_t rows, int64_t width, const float *from, int
 static void fnn_pack_pairs(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                            int64_t to_tile)
 {
-    for (int64_t j = 0; j < width; j += FNN_LANES, to += to_tile) {
-        for (int64_t k = 0; k < rows; k += FNN_DEPTH)
-            fnn_square_of_pairs(rows - k, from + k * from_row + j, from_row, (uint32_t *)(to + k * FNN_LANES));
+    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES) {
+        uint16_t *square = to;
+        for (int64_t j = 0; j < width; j += FNN_LANES, square += to_tile)
+            fnn_square_of_pairs(rows - k, from + k * from_row + j, from_row, (uint32_t *)square);
     }
 }
 
