@@ -464,6 +464,20 @@ typedef struct {
     void (*pack_pairs)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to, int64_t to_tile);
     void (*pack_transposed)(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                             int64_t to_tile);
+    /* Lines that are bfloat16 already: as A with depth along the columns, where the i-th one is row[i], or i with NULL;
+     * and as B with depth along the rows. */
+    void (*copy_rows)(int64_t rows, int64_t width, const int64_t *row, const uint16_t *from, int64_t from_row,
+                      uint16_t *to, int64_t to_row, int64_t to_block);
+    void (*copy_pairs)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
+                       int64_t to_tile);
+    /* to[row[i]*to_row + j] = from[i*width + j], rounded. */
+    void (*round_lines)(int64_t rows, int64_t width, const int64_t *row, const float *from, uint16_t *to,
+                        int64_t to_row);
+    /* Cells whose gates, c and dgates in the batch, and c of the step before, are bfloat16. gates is not NULL. */
+    void (*lstm_cell)(const fnn_cell *s);
+    void (*lstm_cell_grad)(const fnn_cell_grad *s);
+    void (*gru_cell)(const fnn_cell *s);
+    void (*gru_cell_grad)(const fnn_cell_grad *s);
     /* As A of a product whose rows are places, gradients of maxima: to[(window[i] + tap[t])*to_row + j] = dy[i*width
      * + j] where index[i*width + j] == t, else 0; i < n, t < taps, j < width. Where to_row < lanes, of so many
      * columns only. */

@@ -263,6 +263,8 @@ static void fnn_put_pairs(int64_t n, int64_t taps, int64_t width, const float *d
     }
 }
 
+#include "rounded.h"
+
 #ifndef FNN_BFLOAT16_PRODUCT
 FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_product *p, int64_t i, int64_t j)
 {
@@ -353,6 +355,13 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .pack_transposed = fnn_pack_transposed,
     .put_rows = fnn_put_rows,
     .put_pairs = fnn_put_pairs,
+    .copy_rows = fnn_copy_rows,
+    .copy_pairs = fnn_copy_pairs,
+    .round_lines = fnn_round_lines,
+    .lstm_cell = fnn_cell_lstm_cell,
+    .lstm_cell_grad = fnn_cell_lstm_cell_grad,
+    .gru_cell = fnn_cell_gru_cell,
+    .gru_cell_grad = fnn_cell_gru_cell_grad,
     .copy = fnn_copy,
     .patches = fnn_patches,
     .multiply = fnn_multiply,

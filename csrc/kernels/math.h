@@ -267,6 +267,7 @@ FNN_INLINE real NAME(tanh_gate)(real x) { return NAME(tanh)(x); }
 #endif
 enum { NAME(gate_lanes) = sizeof(gate) / sizeof(real) };
 
+#ifndef FNN_ONLY_BFLOAT16
 #define FNN_FUNCTION(name, ...) \
     static void NAME(function_##name)(int64_t n, const void *x_, void *y_) \
     { \
@@ -277,6 +278,7 @@ enum { NAME(gate_lanes) = sizeof(gate) / sizeof(real) };
     }
 #include "../functions.def"
 #undef FNN_FUNCTION
+#endif
 
 #undef FNN_POLYNOMIAL
 #undef FNN_MANTISSA

@@ -67,6 +67,7 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 #define real_copysign copysignf
 #ifdef FNN_ONLY_BFLOAT16
 #include "../simd/vector.h"
+#include "math.h"
 #include "bfloat16.h"
 #else
 #include "table.h"

@@ -28,4 +28,9 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 /* The second one where either is not a number. */
 #define FNN_LESSER(a, b) (vec)_mm512_min_ps((__m512)(a), (__m512)(b))
 #define FNN_GREATER(a, b) (vec)_mm512_max_ps((__m512)(a), (__m512)(b))
+/* 16 halves of words as the lower ones, or as the upper ones, which makes floats of bfloat16; and words of both. */
+#define FNN_LOWER_HALVES(from) _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(from)))
+#define FNN_UPPER_HALVES(from) _mm512_slli_epi32(FNN_LOWER_HALVES(from), 16)
+#define FNN_STORE_HALVES(to, lower, upper) \
+    _mm512_storeu_si512(to, _mm512_or_si512(FNN_LOWER_HALVES(lower), FNN_UPPER_HALVES(upper)))
 #endif

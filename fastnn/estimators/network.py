@@ -29,8 +29,8 @@ plan = functools.lru_cache(maxsize=256)(lower)
 def row_bytes(lowered, dtype):
     """Bytes that a row of a chunk takes in all batch buffers of a plan together."""
     buffers = [buffer for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
-    rows = [buffer.size for buffer in buffers if buffer.layout != "bits"]  # which weigh next to nothing
-    return max(1, sum(rows)) * dtype.itemsize
+    weights = {"bits": 0.0, "rounded": 0.5}
+    return max(1, int(sum(weights.get(buffer.layout, 1.0) * buffer.size for buffer in buffers) * dtype.itemsize))
 
 
 def training_capacity(lowered, batch_size, dtype, n_threads=1):

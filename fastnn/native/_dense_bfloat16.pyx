@@ -347,16 +347,22 @@ cdef void pack(const Op *op, const Step *step) noexcept nogil:
         write_copies(step, &c)
 
 
+cdef inline void round_from(const Op *op, const Step *step, int64_t first, int64_t n) noexcept nogil:
+    cdef const float *x = <const float *> at(step.kernels, op.buffer[0], first)
+    if op.number[4]:
+        step.bfloat16.narrow(n, x, <uint16_t *> op.buffer[1] + first)
+    else:
+        step.bfloat16.round(n, x, <float *> op.buffer[1] + first)
+
+
 cdef void round_numbers(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: whether there are rows of a batch, whether they lie without panels, columns, positions."""
+    """Numbers: whether there are rows of a batch, whether they lie without panels, columns, positions, whether they
+    become bfloat16 and not only such numbers."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[2], positions = op.number[3], p, width, first, rows
     if op.number[1]:
         first = first_row(step) * positions * columns
-        step.bfloat16.round(
-            rows_of(step) * positions * columns, <const float *> at(k, op.buffer[0], first),
-            <float *> at(k, op.buffer[1], first),
-        )
+        round_from(op, step, first, rows_of(step) * positions * columns)
         return
     for p in range(panels(k, columns)):
         width = panel_width(k, columns, p)
@@ -367,9 +373,7 @@ cdef void round_numbers(const Op *op, const Step *step) noexcept nogil:
             first = share(positions, step.thread, step.threads)
             rows = share(positions, step.thread + 1, step.threads) - first
             first = p * positions * k.panel + first * width
-        step.bfloat16.round(
-            rows * width, <const float *> at(k, op.buffer[0], first), <float *> at(k, op.buffer[1], first)
-        )
+        round_from(op, step, first, rows * width)
 
 
 def _split(op, by_columns):
@@ -435,7 +439,8 @@ def bind_transpose(op, layout):
 
 def bind_round(op, layout):
     x, y = op.inputs + op.outputs
-    return [x, y], [layout.has_rows(x), layout.in_rows(x), layout.columns(x), layout.positions(x)], []
+    numbers = [layout.has_rows(x), layout.in_rows(x), layout.columns(x), layout.positions(x)]
+    return [x, y], [*numbers, layout.plan.buffers[y].layout == "rounded"], []
 
 
 # Ops with precision="bfloat16".

@@ -1,7 +1,7 @@
 """What recurrent cells share whatever their operands are: the way of some sequences through the steps and back, what
 happens at a step between the products, and which gates the lines of dgates belong to."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
@@ -61,24 +61,27 @@ cdef inline int64_t running(const Rows *rows, int64_t t) noexcept nogil:
     return n
 
 
-cdef inline void clear_rest(const Op *op, const Step *step, const Rows *rows, char *x, int64_t lines) noexcept nogil:
+cdef inline void clear_rest(
+    const Op *op, const Step *step, const Rows *rows, char *x, int64_t lines, bint rounded
+) noexcept nogil:
     """Zeros for the steps that do not count, of a batch buffer with so many lines a step."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], i, p
     for i in range(rows.n if x != NULL else 0):
         for p in range(panels(k, units) if rows.length[i] < time else 0):
             clear_steps(
-                k, at(k, x, p * panel_stride(step, time * lines)), rows.row[i], rows.length[i], time,
-                lines * panel_width(k, units, p),
+                k, at(k, x, p * panel_stride(step, time * lines) >> rounded), rows.row[i], rows.length[i], time,
+                lines * panel_width(k, units, p) >> rounded,
             )
 
 
 cdef inline char *place(
-    const Step *step, const char *x, int64_t time, int64_t columns, int64_t lines, int64_t p, int64_t t
+    const Step *step, const char *x, int64_t time, int64_t columns, int64_t lines, int64_t p, int64_t t,
+    bint rounded=False
 ) noexcept nogil:
-    """Step t of row 0 in panel p of a batch buffer with so many lines a step."""
+    """Step t of row 0 in panel p of a batch buffer with so many lines a step, in half the room if they are rounded."""
     cdef const fnn_kernels *k = step.kernels
-    return at(k, x, p * panel_stride(step, time * lines) + t * lines * panel_width(k, columns, p))
+    return at(k, x, (p * panel_stride(step, time * lines) + t * lines * panel_width(k, columns, p)) >> rounded)
 
 
 cdef inline void load_step(
@@ -114,7 +117,7 @@ ctypedef void (*Products)(
 
 
 cdef inline void run_cell(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t, bint rounded
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
@@ -124,12 +127,13 @@ cdef inline void run_cell(
     cell.z, cell.z_line = s.z, rows.n * cell.width
     cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
     cell.h = place(step, op.buffer[7], time, units, 1, p, t)
-    cell.gates = place(step, op.buffer[8], time, units, lines, p, t) if op.buffer[8] != NULL else NULL
-    cell.c = place(step, op.buffer[9], time, units, 1, p, t) if op.buffer[9] != NULL else NULL
+    rounded = rounded and op.buffer[8] != NULL and op.number[CELL] != SIMPLE_RNN
+    cell.gates = place(step, op.buffer[8], time, units, lines, p, t, rounded) if op.buffer[8] != NULL else NULL
+    cell.c = place(step, op.buffer[9], time, units, 1, p, t, rounded) if op.buffer[9] != NULL else NULL
     if op.number[CELL] == LSTM:
-        k.lstm_cell(&cell)
+        (step.bfloat16.lstm_cell if rounded else k.lstm_cell)(&cell)
     elif op.number[CELL] == GRU:
-        k.gru_cell(&cell)
+        (step.bfloat16.gru_cell if rounded else k.gru_cell)(&cell)
     else:
         k.activation[op.number[ACTIVATION]](n * cell.width, cell.z, cell.after, op.scalar)
         k.put_lines(n, cell.width, rows.row, cell.after, cell.h, time * cell.width)
@@ -154,7 +158,7 @@ cdef inline void hear(
 
 
 cdef inline void run_rows(
-    const Op *op, const Step *step, int64_t first, int64_t n, Products products
+    const Op *op, const Step *step, int64_t first, int64_t n, Products products, bint rounded
 ) noexcept nogil:
     """Sequences first ... first + n, from their first step to their last."""
     cdef const fnn_kernels *k = step.kernels
@@ -184,18 +188,21 @@ cdef inline void run_rows(
         load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
         for p in range(panels(k, units)):
             products(op, step, &rows, n, &s, p, i == 0)
-            run_cell(op, step, &rows, n, &s, p, t)
+            run_cell(op, step, &rows, n, &s, p, t, rounded)
         hear(op, step, &rows, n, &s)
-    for i in range(3):
-        clear_rest(op, step, &rows, op.buffer[7 + i], op.number[LINES_OF_STEP] if i == 1 else 1)
+    clear_rest(op, step, &rows, op.buffer[7], 1, False)
+    clear_rest(
+        op, step, &rows, op.buffer[8], op.number[LINES_OF_STEP], rounded and op.number[CELL] != SIMPLE_RNN
+    )
+    clear_rest(op, step, &rows, op.buffer[9], 1, rounded)
 
 
-cdef inline void all_rows(const Op *op, const Step *step, Products products) noexcept nogil:
-    """This thread's sequences, ROWS at a time or fewer."""
+cdef inline void all_rows(const Op *op, const Step *step, Products products, bint rounded) noexcept nogil:
+    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16."""
     cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
     for part in range(parts):
         run_rows(
-            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, products
+            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, products, rounded
         )
 
 
@@ -235,38 +242,44 @@ ctypedef void (*Carry)(
 
 
 cdef inline void run_cell_grad(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t p, int64_t t
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t p, int64_t t, bint rounded
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
     cdef int64_t start = p * rows.n * k.panel, before = t + 1 if op.number[REVERSE] else t - 1
     cdef char *dz = at(k, s.lines, lines * start)
+    cdef bint of_gates = rounded and op.number[CELL] != SIMPLE_RNN, of_c = rounded and op.number[CELL] == LSTM
     cdef fnn_cell_grad cell
     cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
     cell.dh, cell.dc = at(k, s.dh, start), at(k, s.dc, start)
-    cell.gates = place(step, op.buffer[2], time, units, lines, p, t) if op.buffer[2] != NULL else NULL
-    cell.c = place(step, op.buffer[3], time, units, 1, p, t)
-    cell.before = place(step, op.buffer[3], time, units, 1, p, before) if 0 <= before < time else NULL
-    cell.dgates = place(step, op.buffer[7], time, units, lines, p, t)
+    cell.gates = place(step, op.buffer[2], time, units, lines, p, t, of_gates) if op.buffer[2] != NULL else NULL
+    cell.c = place(step, op.buffer[3], time, units, 1, p, t, of_c)
+    cell.before = place(step, op.buffer[3], time, units, 1, p, before, of_c) if 0 <= before < time else NULL
+    cell.dgates = place(step, op.buffer[7], time, units, lines, p, t, rounded)
     if not op.number[LAST]:
         k.add_lines(
             n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
         )
     if op.number[CELL] == LSTM:
-        k.lstm_cell_grad(&cell)
+        (step.bfloat16.lstm_cell_grad if rounded else k.lstm_cell_grad)(&cell)
     elif op.number[CELL] == GRU:
-        k.gru_cell_grad(&cell)
+        (step.bfloat16.gru_cell_grad if rounded else k.gru_cell_grad)(&cell)
     else:
         k.take_lines(n, cell.width, rows.row, cell.c if cell.gates == NULL else cell.gates, time * cell.width, dz)
         k.activation_grad[op.number[ACTIVATION]](n * cell.width, cell.dh, dz, dz, op.scalar)
-        k.put_lines(n, cell.width, rows.row, dz, cell.dgates, time * cell.width)
+        if rounded:
+            step.bfloat16.round_lines(
+                n, cell.width, rows.row, <const float *> dz, <uint16_t *> cell.dgates, time * cell.width
+            )
+        else:
+            k.put_lines(n, cell.width, rows.row, dz, cell.dgates, time * cell.width)
         memset(cell.dh, 0, n * cell.width * k.itemsize)
-    if op.buffer[6] != NULL:
+    if op.buffer[6] != NULL and not rounded:
         k.take_lines(n, lines * cell.width, rows.row, cell.dgates, time * lines * cell.width, dz)
 
 
 cdef inline void run_rows_grad(
-    const Op *op, const Step *step, int64_t first, int64_t n, Carry carry
+    const Op *op, const Step *step, int64_t first, int64_t n, Carry carry, bint rounded
 ) noexcept nogil:
     """Sequences first ... first + n, from their last step back to their first. A gradient of the last state alone waits
     in dh until a sequence starts."""
@@ -293,20 +306,20 @@ cdef inline void run_rows_grad(
         t = i if reverse else time - 1 - i
         n = running(&rows, t)
         for p in range(panels(k, units) if n > 0 else 0):
-            run_cell_grad(op, step, &rows, n, &s, p, t)
+            run_cell_grad(op, step, &rows, n, &s, p, t, rounded)
         if truncate > 0 and (t + reverse) % truncate == 0:
             memset(s.dh, 0, 2 * size * k.itemsize)
         elif n > 0 and i < time - 1:
             carry(op, step, &rows, n, &s, t)
-    clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP])
+    clear_rest(op, step, &rows, op.buffer[7], op.number[LINES_OF_STEP], rounded)
 
 
-cdef inline void all_rows_grad(const Op *op, const Step *step, Carry carry) noexcept nogil:
+cdef inline void all_rows_grad(const Op *op, const Step *step, Carry carry, bint rounded) noexcept nogil:
     """This thread's sequences, ROWS at a time or fewer."""
     cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
     for part in range(parts):
         run_rows_grad(
-            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, carry
+            op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, carry, rounded
         )
 
 

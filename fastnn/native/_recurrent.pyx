@@ -91,7 +91,7 @@ cdef void products(
 
 
 cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
-    all_rows(op, step, products)
+    all_rows(op, step, products, False)
 
 
 cdef void carry(
@@ -120,7 +120,7 @@ cdef void carry(
 
 
 cdef void recurrent_grad(const Op *op, const Step *step) noexcept nogil:
-    all_rows_grad(op, step, carry)
+    all_rows_grad(op, step, carry, False)
 
 
 cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:

@@ -1,9 +1,10 @@
 """Recurrent cells with the operands of their products rounded to bfloat16: the loops of _recurrent.pyx over packed
 operands.
 
-States, gates and gradients stay float32; each product rounds and packs its rows into this thread's scratch. Of the
-weights there are packed copies: W above U, so that one product takes x and the state before it side by side, and each
-of them transposed.
+States stay float32; each product rounds and packs its rows into this thread's scratch. What the gates hold, and their
+gradients, which only products read, is kept as bfloat16: a batch leaves the caches half as often. Of the weights there
+are packed copies: W above U, so that one product takes x and the state before it side by side, and each of them
+transposed.
 """
 
 from libc.stdint cimport int64_t, uint16_t
@@ -11,8 +12,8 @@ from libc.string cimport memcpy, memset
 
 from fastnn.native._recurrent cimport (
     ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
-    Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
-    gradient_of, line_at, line_of, lines_of,
+    TIME, Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
+    line_of, place, sums_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
@@ -26,6 +27,7 @@ cdef enum:
     LINES = 64      # of dgates, that are multiplied with all panels while they are in L1
     STRETCH = 1024  # steps that are packed together: sums of weights' gradients come and go once in so many
     PIECE = 64      # states among these on their way through L1
+    ONE = 0x3F80
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -99,7 +101,7 @@ cdef void products(
 
 cdef void recurrent(const Op *op, const Step *step) noexcept nogil:
     step.bfloat16.enter()
-    all_rows(op, step, products)
+    all_rows(op, step, products, True)
     step.bfloat16.leave()
 
 
@@ -107,17 +109,19 @@ cdef void carry(
     const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, g, width, start, stride
+    cdef int64_t time = op.number[TIME], units = op.number[UNITS], gates = op.number[GATES], p, g, width, start, stride
     cdef uint16_t *a = <uint16_t *> at(k, s.lines, op.number[LINES_OF_STEP] * rows.n * padded(k, units))
-    cdef const float *dz
+    cdef const uint16_t *dz
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a, q.a_row, q.a_block = a, 2 * k.lanes, block_of_rows(k, rows.n)
     for p in range(panels(k, units)):
-        width, dz = panel_width(k, units, p), <const float *> lines_of(op, step, rows, s, p, t, &stride)
+        width = panel_width(k, units, p)
+        stride = time * op.number[LINES_OF_STEP] * width
+        dz = <const uint16_t *> place(step, op.buffer[7], time, units, op.number[LINES_OF_STEP], p, t, True)
         for g in range(gates):
-            step.bfloat16.pack_rows(
-                n, width, dz + line_of(op, g) * width, stride,
+            step.bfloat16.copy_rows(
+                n, width, rows.row, dz + line_of(op, g) * width, stride,
                 block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
             )
     q.blocks = gates * blocks_of(k, units)
@@ -137,7 +141,7 @@ cdef void carry(
 
 cdef void recurrent_grad(const Op *op, const Step *step) noexcept nogil:
     step.bfloat16.enter()
-    all_rows_grad(op, step, carry)
+    all_rows_grad(op, step, carry, True)
     step.bfloat16.leave()
 
 
@@ -160,8 +164,8 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
             width = panel_width(k, units, p)
             source = p * panel_stride(step, time * lines) + line * lines * width
             for g in range(gates):
-                step.bfloat16.pack_rows(
-                    n, width, <const float *> at(k, op.buffer[0], source + g * width), lines * width,
+                step.bfloat16.copy_rows(
+                    n, width, NULL, <const uint16_t *> op.buffer[0] + source + g * width, lines * width,
                     block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
                 )
         q.rows = n
@@ -176,10 +180,11 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
 
 
 # A stretch of n steps, of a part's rows in turn, packed for the gradients of the weights: x and h as A, one line of
-# dgates as B, and room for a piece of h.
+# dgates as B, a row of ones, which sums that up, and room for a piece of h.
 cdef struct Stretch:
     int64_t part, first, n, deep
     float *piece
+    uint16_t *ones
     uint16_t *x
     uint16_t *h
     uint16_t *dz
@@ -223,12 +228,23 @@ cdef inline void pack_inputs(const Op *op, const Step *step, const Stretch *s) n
             i += n
 
 
-cdef inline void pack_gate(const Op *op, const Step *step, const Stretch *s, const Line *of) noexcept nogil:
-    cdef int64_t width = panel_width(step.kernels, op.number[OUTPUTS], of.p)
-    step.bfloat16.pack_pairs(
-        s.n, width, <const float *> dgates_of(op, step, of, s.first), op.number[ALL_LINES] * width, s.dz,
-        s.deep * step.kernels.lanes,
+cdef inline void copy_gate(const Op *op, const Step *step, const Stretch *s, const Line *of) noexcept nogil:
+    """A line of dgates as B, and its sums."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], of.p), first
+    cdef fnn_bfloat16_product q
+    first = of.p * panel_stride(step, op.number[STEPS] * lines) + (s.first * lines + of.line) * width
+    step.bfloat16.copy_pairs(
+        s.n, width, <const uint16_t *> op.buffer[2] + first, lines * width, s.dz, s.deep * k.lanes
     )
+    if of.first > 0:
+        return
+    memset(&q, 0, sizeof(fnn_bfloat16_product))
+    q.a, q.blocks = s.ones, s.deep // (2 * k.lanes)
+    q.b, q.b_tile = s.dz, s.deep * k.lanes
+    q.init = q.c = <float *> sums_of(op, step, of.line, of.p, s.part)
+    q.rows, q.tiles = 1, width // k.lanes
+    step.bfloat16.multiply(&q)
 
 
 cdef inline void add_gradient(
@@ -256,12 +272,15 @@ cdef inline void add_gradient(
 
 cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t task, block, total = last * op.number[STEPS]
+    cdef int64_t task, block, i, total = last * op.number[STEPS]
     cdef Line of
     cdef Stretch s
     s.part, s.first = tasks.part, first * op.number[STEPS]
     s.piece = <float *> step.scratch
-    s.dz = <uint16_t *> at(k, step.scratch, PIECE * k.panel)
+    s.ones = <uint16_t *> at(k, step.scratch, PIECE * k.panel)
+    for i in range(2 * k.lanes):
+        s.ones[i] = ONE
+    s.dz = s.ones + 2 * k.lanes
     while s.first < total:
         s.n = min(<int64_t> STRETCH, total - s.first)
         s.deep = blocks_of(k, s.n) * 2 * k.lanes
@@ -271,9 +290,7 @@ cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t f
         task = tasks.first
         while task < tasks.last:
             of = line_at(op, step, tasks, task)
-            pack_gate(op, step, &s, &of)
-            if of.first == 0:
-                add_sums(op, step, &of, s.part, s.first, s.n)
+            copy_gate(op, step, &s, &of)
             for block in range(of.first, of.last):
                 add_gradient(
                     op, step, &s, of.line, of.p, block >= of.of_x, block - of.of_x if block >= of.of_x else block
@@ -346,7 +363,7 @@ def bind_grad_input(op, layout):
 def bind_grad_weights(op, layout):
     bound = _recurrent.bind_grad_weights(op, layout)
     columns = layout.panel + sum(layout.padded(layout.columns(name)) for name in op.inputs[:2])
-    layout.scratch(PIECE * layout.panel + STRETCH * columns // 2)
+    layout.scratch(PIECE * layout.panel + layout.lanes + STRETCH * columns // 2)
     return bound
 
 

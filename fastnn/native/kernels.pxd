@@ -348,6 +348,20 @@ cdef extern from "fastnn.h" nogil:
         void (*pack_transposed)(
             int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
         ) noexcept nogil
+        void (*copy_rows)(
+            int64_t rows, int64_t width, const int64_t *row, const uint16_t *source, int64_t from_row, uint16_t *to,
+            int64_t to_row, int64_t to_block,
+        ) noexcept nogil
+        void (*copy_pairs)(
+            int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_tile
+        ) noexcept nogil
+        void (*round_lines)(
+            int64_t rows, int64_t width, const int64_t *row, const float *source, uint16_t *to, int64_t to_row
+        ) noexcept nogil
+        void (*lstm_cell)(const fnn_cell *s) noexcept nogil
+        void (*lstm_cell_grad)(const fnn_cell_grad *s) noexcept nogil
+        void (*gru_cell)(const fnn_cell *s) noexcept nogil
+        void (*gru_cell_grad)(const fnn_cell_grad *s) noexcept nogil
         void (*put_rows)(
             int64_t n, int64_t taps, int64_t width, const float *dy, const float *index, const int32_t *window,
             const int32_t *tap, uint16_t *to, int64_t to_row,

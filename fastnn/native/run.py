@@ -194,6 +194,8 @@ class Layout:
         if buffer.layout == "bits":
             return 8 * self.rows * -(-buffer.columns // self.panel) // self.dtype.itemsize
         rows, columns = self.shape(name)
+        if buffer.layout == "rounded":
+            return rows * self.padded(columns) // 2
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
 
     def tasks(self, name):
@@ -332,6 +334,9 @@ class Runner:
             matrix = np.empty(self.layout.shape(name), self.dtype)
             _executor.unpack(self.isa, self._view(name), matrix)
             out[:] = matrix.T
+        elif buffer.layout == "rounded":
+            words = self._view(name).view(np.uint16).astype(np.uint32) << np.uint32(16)
+            _executor.unpack(self.isa, words.view(self.dtype), out.reshape(self.layout.shape(name)))
         else:
             _executor.unpack(self.isa, self._view(name), out.reshape(self.layout.shape(name)))
         return out

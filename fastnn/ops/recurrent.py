@@ -11,6 +11,8 @@ lstm         i, f, g, o           i, f, g, o after their activations; dgates: be
 gru          r, z, n              r, z, n after their activations and a = h U_n + d; dgates: before them, and da
 ============ ==================== ======================================================================
 
+With products of bfloat16, gates (but z) and c are kept as such numbers for the gradient, and so are dgates.
+
 The formulas are those of the layers of the same names in ``fastnn.layers.recurrent``. Steps beyond a sequence's length
 yield zeros, and zero gradients.
 """

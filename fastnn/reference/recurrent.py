@@ -77,7 +77,8 @@ def _forward(cell):
             (state,) = operands(op, h if mask is None else mask * h)
             heard = product(state[:, np.newaxis], U)
             values = cell(op, driven[:, t], heard, h, c, *d)
-            for name, value in zip(op.outputs, values, strict=False):
+            saved = values[:1] + (values[1:] if op.kind == "simple_rnn" else tuple(operands(op, *values[1:])))
+            for name, value in zip(op.outputs, saved, strict=False):
                 sequence = kept.setdefault(name, np.zeros((n, time, *value.shape[1:]), x.dtype))
                 np.copyto(sequence[:, t], value, where=_rows_of(_inside(t, lengths), value))
             h, c = (np.where(_inside(t, lengths), value, x.dtype.type(0)) for value in values[::2])
@@ -134,9 +135,8 @@ def _backward(cell, state_lines):
 
             dh_t = np.where(_inside(t, lengths), dh[:, t] + carried, zero)
             lines, direct, dc = cell(op, t, before, dh_t, dc, *saved)
-            dgates[t] = np.stack(lines, axis=1)
-            (heard,) = operands(op, dgates[t][:, state_lines])
-            carried = product(heard, UT).sum(axis=1)
+            (dgates[t],) = operands(op, np.stack(lines, axis=1))
+            carried = product(dgates[t][:, state_lines], UT).sum(axis=1)
             carried = (carried if mask is None else mask * carried) + direct
             if truncate is not None and (t + reverse) % truncate == 0:
                 carried = dc = zero
@@ -166,13 +166,12 @@ def _recurrent_grad_weights(op, buffers, step):
     part = (step.row + np.arange(step.n)) // op.attributes["part_rows"] % n_parts
     parts = []
     for number in range(n_parts):
-        x, h, dgates = (buffers[name][part == number] for name in op.inputs)
-        rounded_x, rounded_h, dz = operands(op, x, h, dgates)
+        x, h, dz = operands(op, *(buffers[name][part == number] for name in op.inputs))
         parts.append([
-            _weight_gradients(rounded_x, dz, lines),
-            row_sum(dgates[:, :, lines], axes=2),
-            _weight_gradients(rounded_h[:, before], dz[:, after], state_lines),
-            row_sum(dgates[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
+            _weight_gradients(x, dz, lines),
+            row_sum(dz[:, :, lines], axes=2),
+            _weight_gradients(h[:, before], dz[:, after], state_lines),
+            row_sum(dz[:, :, 3], axes=2) if len(op.outputs) == 4 else None,
         ])  # fmt: skip
     partials = [np.stack(values) for values in zip(*parts, strict=True) if values[0] is not None]
     values = [value.reshape(buffers[name].shape) for name, value in zip(op.outputs, partials, strict=True)]

@@ -10,6 +10,7 @@ from fastnn.reference.run import trace
 
 CHANNELS = (1, 3, 7, 8, 9, 15, 16, 17, 33, 64, 65, 130)
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
+BFLOAT16 = 2.0**-7  # from one number to the next one
 
 
 class Case:
@@ -23,18 +24,21 @@ class Case:
     fixed : dict of str to array
         Parameters.
     outputs : dict of str to (shape, role)
-    rows_layout, bits_layout : tuple of str
-        Batch buffers that lie row by row, or as bits.
+    rows_layout, bits_layout, rounded : tuple of str
+        Batch buffers that lie row by row, as bits, or as numbers of bfloat16.
     also : tuple of str
         Parameters that the ops change.
     packed : dict of str to tuple
         Shapes of the copies of weights that the ops make for products of bfloat16.
     """
 
-    def __init__(self, ops, inputs, outputs, fixed=None, rows_layout=(), also=(), packed=None, bits_layout=()):
+    def __init__(
+        self, ops, inputs, outputs, fixed=None, rows_layout=(), also=(), packed=None, bits_layout=(), rounded=()
+    ):
         self.fixed = fixed or {}
         self.sources = dict(zip(("X", "y"), inputs.values(), strict=False))
         layout = {name: "rows" for name in rows_layout} | {name: "bits" for name in bits_layout}
+        layout |= {name: "rounded" for name in rounded}
         buffers = {name: Buffer(name, x.shape[1:], "batch", layout.get(name, "panels")) for name, x in inputs.items()}
         buffers |= {name: Buffer(name, x.shape, "parameter") for name, x in self.fixed.items()}
         buffers |= {name: Buffer(name, *place, layout.get(name, "panels")) for name, place in outputs.items()}
@@ -76,7 +80,10 @@ def check(case, dtype, isa, exact=(), widen=1.0):
     """Both backends agree, and bits do not depend on threads or on room for more rows."""
     expected, first = case.reference(dtype), case.native(dtype, isa)
     for name, value in expected.items():
-        assert_close(first[name], value, 0.0 if name in exact else widen * TOLERANCE[dtype], name)
+        rounded = case.plan.buffers[name].layout == "rounded"
+        assert_close(
+            first[name], value, 0.0 if name in exact else widen * TOLERANCE[dtype], name, BFLOAT16 if rounded else 0.0
+        )
     rows = len(case.sources["X"])
     for threads, capacity in ((2, rows), (3, rows + 3), (4, rows + 1)):
         other = case.native(dtype, isa, threads, capacity)
@@ -84,8 +91,9 @@ def check(case, dtype, isa, exact=(), widen=1.0):
             assert np.array_equal(other[name], value, equal_nan=True), f"{name} differs with {threads} threads"
 
 
-def assert_close(actual, expected, tolerance, where):
+def assert_close(actual, expected, tolerance, where, unit=0.0):
+    """`tolerance` is for the largest element, and `unit` for each: that of its last place."""
     assert np.array_equal(np.isnan(actual), np.isnan(expected)), f"{where}: NaN elsewhere"
     scale = max(1e-2, np.nanmax(np.abs(expected), initial=0.0))
-    error = np.nanmax(np.abs(actual - expected), initial=0.0) / scale
+    error = np.nanmax(np.abs(actual - expected) - unit * np.abs(expected), initial=0.0) / scale
     assert error <= tolerance, f"{where}: differs by {error:.2g} of its largest element"

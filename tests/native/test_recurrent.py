@@ -67,13 +67,17 @@ def gradients_case(rng, dtype, rows, time, channels, units, lines, reverse, prec
     outputs |= {"dd": (units,)} if lines == (0, 1, 3) else {}
     attributes = {"lines": tuple(range(gates)), "state_lines": lines, "reverse": reverse, "precision": precision}
     attributes["part_rows"] = part_rows(time)
+    rounded = ("dz",) if precision == "bfloat16" else ()
+    inputs = ("x", "h", *(rounded or ("dgates",)))
     ops = [
+        *(Op("round", ("dgates",), (name,), {"precision": precision}) for name in rounded),
         Op("dense", ("x", "V", "v"), ("h",), {"activation": None}),
-        Op("recurrent_grad_weights", ("x", "h", "dgates"), tuple(outputs), attributes, split="parts"),
+        Op("recurrent_grad_weights", inputs, tuple(outputs), attributes, split="parts"),
     ]
-    outputs = {"h": ((time, units), "batch")} | {name: ((PARTS, *shape), "vector") for name, shape in outputs.items()}
+    batch = {"h": ((time, units), "batch")} | {name: (dgates.shape[1:], "batch") for name in rounded}
+    outputs = batch | {name: ((PARTS, *shape), "vector") for name, shape in outputs.items()}
     fixed = {name: value.astype(dtype) for name, value in fixed.items()}
-    return Case(ops, {"x": x, "dgates": dgates}, outputs, fixed)
+    return Case(ops, {"x": x, "dgates": dgates}, outputs, fixed, rounded=rounded)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

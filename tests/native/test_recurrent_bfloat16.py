@@ -20,8 +20,8 @@ def isa(request):
     return request.param
 
 
-def rounded_cell(rng, kind, rows, time, channels, units, **attributes):
-    """A cell on a packed copy of its weights."""
+def rounded_cell(rng, kind, rows, time, channels, units, gradient=False, **attributes):
+    """A cell on a packed copy of its weights, and with `gradient` the way back, where dh is h."""
     case = cell_case(rng, np.float32, kind, rows, time, channels, units, **attributes)
     (op,) = (op for op in case.plan.step if op.kind == kind)
     x, W, U, *rest = op.inputs
@@ -31,8 +31,18 @@ def rounded_cell(rng, kind, rows, time, channels, units, **attributes):
         op.with_(inputs=(x, "copy", *rest), attributes=op.attributes | ROUNDED),
     ]
     outputs = {name: (case.plan.buffers[name].shape, "batch") for name in op.outputs}
+    packed, rounded = {"copy": copy}, op.outputs[1:] if CELLS[kind].gates else ()
+    if gradient:
+        h, gates, *c = op.outputs
+        dgates = gates if rounded else "dgates"
+        outputs[dgates] = outputs[gates]
+        rounded = {*rounded, dgates}
+        packed["UT"] = case.fixed["U"].shape
+        inputs = (h, "UT", gates, *(c or [h]), *(["lengths"] if op.attributes["lengths"] else []))
+        ops.append(Op("transpose_gates", ("U",), ("UT",), ROUNDED, "columns"))
+        ops.append(Op(f"{kind}_grad", inputs, (dgates,), op.attributes | ROUNDED))
     batch = {name: case.sources[source] for name, source in zip(("x", "lengths"), case.sources, strict=False)}
-    return Case(ops, batch, outputs, case.fixed, packed={"copy": copy})
+    return Case(ops, batch, outputs, case.fixed, packed=packed, rounded=tuple(rounded))
 
 
 @pytest.mark.parametrize("units", CHANNELS)
@@ -51,6 +61,15 @@ def test_every_size(kind, units, isa):
 @pytest.mark.parametrize("kind", CELLS)
 def test_any_number_of_sequences(kind, rows, isa):
     check(rounded_cell(np.random.default_rng(rows), kind, rows, 4, 5, 21, lengths=True), np.float32, isa, widen=200.0)
+
+
+@pytest.mark.parametrize("units", CHANNELS)
+@pytest.mark.parametrize("kind", CELLS)
+def test_gradients_of_gates(kind, units, isa):
+    rng = np.random.default_rng(units)
+    for rows, time, reverse, lengths in ((5, 1, False, False), (17, 6, False, True), (33, 6, True, False)):
+        case = rounded_cell(rng, kind, rows, time, 5, units, gradient=True, reverse=reverse, lengths=lengths)
+        check(case, np.float32, isa, widen=200.0)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -78,8 +97,9 @@ def test_gradient_of_the_input(units, isa):
         W = (rng.standard_normal((len(lines), channels, units)) / units).astype(np.float32)
         ops = [
             Op("transpose_gates", ("W",), ("WT",), ROUNDED, split="columns"),
-            Op("recurrent_grad_input", ("dgates", "WT"), ("dx",), {"lines": lines, **ROUNDED}),
+            Op("round", ("dgates",), ("dz",), ROUNDED),
+            Op("recurrent_grad_input", ("dz", "WT"), ("dx",), {"lines": lines, **ROUNDED}),
         ]
         packed = {"WT": (len(lines), units, channels)}
-        outputs = {"dx": ((time, channels), "batch")}
-        check(Case(ops, {"dgates": dgates}, outputs, {"W": W}, packed=packed), np.float32, isa)
+        outputs = {"dx": ((time, channels), "batch"), "dz": (dgates.shape[1:], "batch")}
+        check(Case(ops, {"dgates": dgates}, outputs, {"W": W}, packed=packed, rounded=("dz",)), np.float32, isa)
