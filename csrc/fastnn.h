@@ -356,6 +356,9 @@ typedef struct {
      * j < width. */
     void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index,
                            const int32_t *window, const int32_t *tap, void *to, int64_t to_row);
+    /* to[p*lanes + f] = from[f*plane + p]; p < places rounded up to a multiple of lanes, f < lanes / 2: zeros from
+     * `filters` (at most so many) on. The other half of each row is left as it is. */
+    void (*rows_of_planes)(int64_t places, int64_t filters, int64_t plane, const void *from, void *to);
     /* to[i] = sum over g < parts, in order, of from[g*part + i]; i < n (multiple of lanes). */
     void (*sum_parts)(int64_t parts, int64_t n, const void *from, int64_t part, void *to);
     /* Pools of one panel of images (images, height, width of the image, width) into (images, output, width); no

@@ -13,6 +13,7 @@ from fastnn.plan import Buffer, Op
 
 RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
 UNCACHED = 1 << 20  # weights, with Adam's moments 12 MB
+FEW_FILTERS = 8  # half of a vector of AVX-512
 
 
 def pool_first(builder):
@@ -336,8 +337,8 @@ class _Bfloat16:
         """The ops of a section, each behind those that round what it reads in place."""
         made, rounded = [], set()
         for op in ops:
-            if op.kind in self.CONVOLUTIONS and op.attributes["groups"] > 1:
-                op = self._grouped(op, made, rounded)
+            if op.kind in self.CONVOLUTIONS and (op.attributes["groups"] > 1 or self._has_few_filters(op)):
+                op = self._in_float32(op, made, rounded)
             elif op.kind in CELLS:
                 op = self._cell(op)
             elif op.kind in self.CONVOLUTIONS + self.PRODUCTS + self.RECURRENT + self.TRANSPOSES:
@@ -393,8 +394,15 @@ class _Bfloat16:
         self.copies[copy] = Op(kind, (W,), (copy,), attributes | self.ATTRIBUTE, "columns")
         return op.with_(inputs=(op.inputs[0], copy, *op.inputs[2:]))
 
-    def _grouped(self, op, made, rounded):
-        """Groups of channels are multiplied in float32, on operands that are rounded before; so the bias's gradient
+    def _has_few_filters(self, op):
+        """Whether a convolution of one channel has so few filters that tiles of bfloat16 would be mostly zeros."""
+        if op.kind != "conv" or op.attributes["geometry"].stride != (1, 1):
+            return False
+        *_, channels, filters = self.buffers[op.inputs[1]].shape
+        return channels == 1 and filters <= FEW_FILTERS
+
+    def _in_float32(self, op, made, rounded):
+        """The op in float32, on operands that are rounded before; so where channels are in groups, a bias's gradient
         sums rounded numbers, too."""
         operands = {"conv_transpose": op.inputs[:1]}.get(op.kind, op.inputs[:2])
         for name in operands:

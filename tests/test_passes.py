@@ -143,6 +143,18 @@ def test_short_rows_and_many_units_are_not_halved(features, hidden):
     assert "halves" not in [op.split for op in plan.step]
 
 
+@pytest.mark.parametrize("filters, channels, rounded", [(8, 1, True), (9, 1, False), (8, 2, False)])
+def test_few_filters_of_one_channel_are_multiplied_in_float32_on_rounded_operands(filters, channels, rounded):
+    layers = (Conv2D(filters, 3, activation="relu"), MaxPool2D(), Dense(3, "identity"))
+    network = Network((9, 8, channels), layers, LogLoss(), "softmax", precision="bfloat16")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam())
+    (conv,) = [op for op in plan.step if op.kind == "conv"]
+    assert (conv.inputs[:2] == ("x.rounded", "conv0.W.rounded")) == rounded
+    assert ("precision" in conv.attributes) == (not rounded)
+    gradient = next(op for op in plan.step + plan.update if op.kind == "conv_grad_weights")
+    assert gradient.inputs[0] == "x" and gradient.attributes["precision"] == "bfloat16"
+
+
 IMAGES = Network(
     (9, 8, 2),
     (

@@ -109,6 +109,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .max_of_windows = NAME(max_of_windows),
     .max_at_windows = NAME(max_at_windows),
     .put_in_windows = NAME(put_in_windows),
+    .rows_of_planes = NAME(rows_of_planes),
     .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),
     .max_pool_grad = NAME(max_pool_grad),

@@ -8,6 +8,7 @@ inside; where channels are in groups, a panel is cut into blocks of columns that
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from fastnn.native._conv_planes cimport conv_by_planes
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
@@ -207,9 +208,12 @@ cdef void multiply_by_derivative(
 
 
 cdef void conv(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, W, b, y, -, z or index. Numbers: product, places of y, activation, taps of the pool or 0."""
+    """Buffers: x, W, b, y, -, z or index. Numbers: product, places of y, activation, taps of the pool or 0, planes."""
     cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
     cdef Finish finish = NULL
+    if op.number[4]:
+        conv_by_planes(op, step, op.number[4])
+        return
     if op.number[3] > 0:
         z, finish = NULL, pool
     elif op.number[2] >= 0:
@@ -359,7 +363,8 @@ def bind_conv(op, layout):
     pool = op.attributes["pool"]
     taps = 0 if pool is None else pool.kernel[0] * pool.kernel[1]
     buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
-    return buffers, [conv_products.forward(layout, op), layout.positions(y), activation, taps], parameters
+    product, planes = conv_products.forward(layout, op)
+    return buffers, [product, layout.positions(y), activation, taps, planes], parameters
 
 
 def bind_conv_grad_input(op, layout):

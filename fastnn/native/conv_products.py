@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native import conv_sparse
+from fastnn.native import conv_planes, conv_sparse
 from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_at, panel_source
 from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
@@ -109,7 +109,9 @@ def _product(layout, operand, tables, b_rows, strip):
 
 
 def forward(layout, op):
-    """Descriptor of a `conv` op."""
+    """Descriptors of a `conv` op: one of rows of filters, and one of planes (conv_planes); one is 0."""
+    if planes := conv_planes.forward(layout, op):
+        return 0, planes
     x, W = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns = layout.columns(W)
@@ -122,10 +124,11 @@ def forward(layout, op):
     together = _together(places * width, (FRESH if finished else TOGETHER) // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), together, grouping)
     strip = 0 if pool is None else max(map(len, cut)) * (places // height) * operand.together * width
-    return _correlate(
+    product = _correlate(
         layout, operand, _numbers(geometry, pool), numbers(*geometry.kernel), places, _pieces(cut, across, pool),
         layout.shape(W)[0], strip,
     )  # fmt: skip
+    return product, 0
 
 
 def grad_input(layout, op):

@@ -258,6 +258,9 @@ cdef extern from "fastnn.h" nogil:
             int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
             const int32_t *tap, void *to, int64_t to_row,
         ) noexcept nogil
+        void (*rows_of_planes)(
+            int64_t places, int64_t filters, int64_t plane, const void *source, void *to
+        ) noexcept nogil
         void (*sum_parts)(int64_t parts, int64_t n, const void *source, int64_t part, void *to) noexcept nogil
         void (*max_pool)(
             const fnn_window *w, int64_t images, int64_t width, const void *x, void *y, void *index

@@ -234,6 +234,31 @@ def narrow(rng):
     return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
 
 
+def few(rng):
+    """A few filters of one channel, the places of whose outputs lie along the vectors."""
+    while True:
+        padding = tuple(tuple(int(i) for i in rng.integers(0, 3, 2)) for _ in range(2))
+        image, kernel, dilation = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(1, 40), (1, 6), (1, 3)])
+        geometry = Geometry(image, kernel, dilation=dilation, padding=padding)
+        if min(geometry.output) > 0:
+            break
+    return Case(rng, geometry=geometry, channels=1, filters=int(rng.integers(1, 9)), groups=1, layout="rows")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(30))
+def test_few_filters_of_one_channel(seed, dtype, isa):
+    rng = np.random.default_rng(500 + seed)
+    compare(few(rng), "conv", int(rng.integers(1, 34)), dtype, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_places_of_the_first_layer_of_lenet_lie_along_long_vectors(isa):
+    numbers, lanes = bound_numbers("lenet 1", "conv", isa)
+    assert (numbers[0] == 0) == (numbers[4] != 0) == (lanes >= 2 * 6)
+
+
 @pytest.fixture
 def always_sparse(monkeypatch):
     """The gradients behind a pool at the maxima only, however long the model says that this takes."""
@@ -255,15 +280,21 @@ def test_gradients_at_maxima_only(seed, draw, kind, dtype, isa, always_sparse):
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_the_narrow_layers_of_lenet_are_multiplied_at_maxima_only(kind, isa):
     for name in ("lenet 1", "lenet 2"):
-        geometry, channels, filters, layout = NETWORKS[name]
-        pool = Geometry(geometry.output, (2, 2), (2, 2))
-        rng = np.random.default_rng(0)
-        case = Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool, layout=layout)
-        op = case.op(kind)
-        buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
-        layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
-        _, _, _, numbers, _ = layout.bound[1][0]
+        numbers, _ = bound_numbers(name, kind, isa)
         assert numbers[0] == 0 and numbers[4] != 0, name
+
+
+def bound_numbers(name, kind, isa):
+    """The numbers of a known network's op, and the lanes of a vector."""
+    geometry, channels, filters, layout = NETWORKS[name]
+    pool = Geometry(geometry.output, (2, 2), (2, 2))
+    rng = np.random.default_rng(0)
+    case = Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool, layout=layout)
+    op = case.op(kind)
+    buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
+    layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
+    _, _, _, numbers, _ = layout.bound[1][0]
+    return numbers, layout.lanes
 
 
 NETWORKS = {
@@ -324,7 +355,7 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", [Case, large_groups, narrow])
+@pytest.mark.parametrize("draw", [Case, large_groups, narrow, few])
 @pytest.mark.parametrize("seed", range(8))
 def test_bits_do_not_depend_on_threads(seed, draw, kind, isa):
     rng = np.random.default_rng(200 + seed)

@@ -1,0 +1,7 @@
+"""The convolution of one channel by a few filters, for _conv.pyx."""
+
+from libc.stdint cimport int64_t
+
+from fastnn.native.kernels cimport Op, Step
+
+cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcept nogil
