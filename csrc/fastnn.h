@@ -541,6 +541,8 @@ int64_t fnn_take(int64_t *taken);
  * = 0; others, with back = 1, the last one, so that neighbours stay together and a slow thread loses the same items
  * every time. The counter starts at 0; its low half counts items from the front, its high half those from the back. */
 int64_t fnn_take_of(int64_t *taken, int64_t n, int back);
+/* Waits until the owner, one of so many threads, has taken its first item. */
+void fnn_wait_for_first(int64_t *taken, int threads);
 
 /* OpenMP facts without <omp.h>: 0/1 and 1 in a serial build. */
 int fnn_has_openmp(void);

@@ -72,6 +72,16 @@ static int fnn_spins(int threads)
     return threads > count ? 20 : 2000;
 }
 
+static void fnn_pause(int *spins)
+{
+    if (*spins > 0) {
+        --*spins;
+        FNN_PAUSE();
+    } else {
+        fnn_yield();
+    }
+}
+
 void fnn_barrier_wait(fnn_barrier *b, int threads)
 {
     if (threads <= 1) return;
@@ -81,14 +91,7 @@ void fnn_barrier_wait(fnn_barrier *b, int threads)
         FNN_STORE(b->generation, generation + 1);
         return;
     }
-    for (int spins = fnn_spins(threads); FNN_LOAD(b->generation) == generation;) {
-        if (spins > 0) {
-            spins--;
-            FNN_PAUSE();
-        } else {
-            fnn_yield();
-        }
-    }
+    for (int spins = fnn_spins(threads); FNN_LOAD(b->generation) == generation;) fnn_pause(&spins);
 }
 
 int64_t fnn_take(int64_t *taken) { return FNN_ADD64(*taken, 1); }
@@ -102,6 +105,11 @@ int64_t fnn_take_of(int64_t *taken, int64_t n, int back)
     const int64_t front = state & 0xFFFFFFFF, behind = state >> 32;
     if (front + behind >= n) return -1;
     return back ? n - 1 - behind : front;
+}
+
+void fnn_wait_for_first(int64_t *taken, int threads)
+{
+    for (int spins = fnn_spins(threads); FNN_LOAD64(*taken) == 0;) fnn_pause(&spins);
 }
 
 #ifdef _OPENMP

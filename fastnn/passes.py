@@ -2,11 +2,13 @@
 
 `pool_first`, `fold_norms` and `skip_zeros` leave out work; `fuse` joins ops whose intermediate buffer nobody else
 reads; `halve_long_rows` and `split_wide_layers` choose how threads share the forward products; `use_bfloat16` rounds
-the operands of products; `place_barriers` marks where threads must wait for each other.
+the operands of products; `place_barriers` marks where threads must wait for each other, and what they do meanwhile
+for those that are late.
 """
 
 from collections import Counter
 from dataclasses import replace
+from itertools import zip_longest
 
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Buffer, Op
@@ -14,6 +16,7 @@ from fastnn.plan import Buffer, Op
 RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
 UNCACHED = 1 << 20  # weights, with Adam's moments 12 MB
 FEW_FILTERS = 8  # half of a vector of AVX-512
+HELPED = {"conv_grad_input"}  # takes hundreds of microseconds, and is the last of the ops on rows
 
 
 def pool_first(builder):
@@ -450,7 +453,8 @@ def place_barriers(plan):
     """Marks the ops before which threads must wait: where an op touches what another thread may still be writing,
     or writes what another may still be reading. Ops that share rows or parts in the same way never disturb each
     other."""
-    placed, n = _with_barriers(plan.step + plan.update), len(plan.step)
+    n = len(plan.step)
+    placed = _with_help(_with_barriers(plan.step + plan.update))
     return plan.with_(prepare=_with_barriers(plan.prepare), step=placed[:n], update=placed[n:])
 
 
@@ -461,6 +465,18 @@ def _with_barriers(ops):
         pending = [op] if barrier else [*pending, op]
         placed.append(op.with_(barrier=barrier))
     return tuple(placed)
+
+
+def _with_help(ops):
+    """Where a barrier follows long work on rows, threads that are done take over rows of others that are late: of a
+    core that its neighbours slow down (a third for minutes, convnet on two cores). Nothing else may follow, for what a
+    thread does with its rows then would not wait for those who help it."""
+    pairs = zip_longest(ops, ops[1:])
+    return tuple(
+        op.with_(attributes=op.attributes | {"helped": True})
+        if op.kind in HELPED and (later is None or later.barrier) else op
+        for op, later in pairs
+    )  # fmt: skip
 
 
 def _disturbs(earlier, later):

@@ -229,6 +229,24 @@ def test_sums_of_parts_wait_for_rows():
             assert op.barrier, op
 
 
+def test_late_threads_get_help_with_images_only_right_before_a_barrier():
+    gradient = Op("conv_grad_input", ("dz", "WT"), ("dx",))
+    reader = Op("activation_grad", ("dx", "s"), ("ds",))
+    waiting = Op("batch_norm_grad_sums", ("dx",), ("sums",), split="parts")
+    plan = lower(NETWORK, "predict").with_(update=())
+
+    def helped(*step):
+        return [op.attributes.get("helped", False) for op in passes.place_barriers(plan.with_(step=step)).step]
+
+    assert helped(gradient) == [True], "threads wait at the end of a chunk"
+    assert helped(gradient, waiting) == [True, False]
+    assert helped(gradient, reader) == [False, False], "the reader would not wait for who helps"
+    assert helped(gradient, reader, gradient) == [False, False, True]
+    layers = (Conv2D(4, 3, activation="relu"), MaxPool2D(), Conv2D(4, 2), MaxPool2D(1), Dense(2, "identity"))
+    lenet = lower(Network((9, 9, 1), layers, LogLoss(), "softmax"), "train", one_hot=True, optimizer=Adam())
+    assert [op.kind for op in lenet.step if "helped" in op.attributes] == ["conv_grad_input"]
+
+
 def sequences(*layers, lengths=False):
     return Network((12, 3), layers, LogLoss(), "softmax", lengths=lengths)
 

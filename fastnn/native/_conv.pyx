@@ -9,9 +9,11 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_planes cimport conv_by_planes
+from fastnn.native._conv_share cimport Images, Part, next_images, next_part
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
+from fastnn.native._dense cimport ALL, HALVES
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, rows_of, share,
+    Op, Step, at, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, share,
 )
 
 from fastnn.native import conv_products
@@ -146,7 +148,7 @@ cdef inline void multiply(
 
 cdef void correlate(
     const Op *op, const Step *step, const char *a, int64_t a_columns, const char *b, const char *bias, char *c,
-    Finish finish,
+    int64_t split, Finish finish,
 ) noexcept nogil:
     """c = a * b + bias for this thread's images; to the strip where c is NULL. Number 1: places of the op's output."""
     cdef const fnn_kernels *k = step.kernels
@@ -154,13 +156,15 @@ cdef void correlate(
     cdef const Piece *piece
     cdef const Class *rows
     cdef const Block *block
-    cdef int64_t first = first_row(step), last = first + rows_of(step), images, panel, width, offset, i, j, n
+    cdef int64_t first, count, panel, width, offset, i, j, n
     cdef fnn_indexed whole, g
+    cdef Images images
     memset(step.scratch, 0, p.zeroed * k.itemsize)
     memset(&whole, 0, sizeof(fnn_indexed))
-    while first < last:
-        images = min(p.together, last - first)
-        stage(op, step, p, a, a_columns, first, images)
+    memset(&images, 0, sizeof(Images))
+    while next_images(step, split, p.together, &images):
+        first, count = images.first, images.count
+        stage(op, step, p, a, a_columns, first, count)
         for panel in range(panels(k, p.columns)):
             width = panel_width(k, p.columns, panel)
             offset = images_at(step, p.columns, panel, first, op.number[1])
@@ -177,10 +181,9 @@ cdef void correlate(
                         rows = &p.classes[j]
                         g.step = p.step + rows.step
                         g.depth = rows.depth
-                        multiply(k, p, &g, block.vectors, rows.row, images * rows.rows)
+                        multiply(k, p, &g, block.vectors, rows.row, count * rows.rows)
                 if finish != NULL:
-                    finish(op, step, offset + piece.first * width, images * piece.count, width)
-        first += images
+                    finish(op, step, offset + piece.first * width, count * piece.count, width)
 
 
 cdef void activate(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil:
@@ -218,18 +221,19 @@ cdef void conv(const Op *op, const Step *step) noexcept nogil:
         z, finish = NULL, pool
     elif op.number[2] >= 0:
         finish = activate
-    correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, finish)
+    correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, ALL, finish)
 
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz, sparse product."""
+    """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz, sparse
+    product, split."""
     cdef Finish finish = NULL
     if op.number[2] >= 0:
         finish = multiply_by_derivative
     if op.number[4]:
-        sparse_grad_input(op, step, op.number[4], finish)
+        sparse_grad_input(op, step, op.number[4], op.number[5], finish)
     else:
-        correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], finish)
+        correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], op.number[5], finish)
 
 
 cdef void add_images(
@@ -298,22 +302,13 @@ cdef void gradient_of_part(
 
 
 cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places and columns of dz, sparse product.
-
-    Each thread has some parts, or where there are more threads than parts, some of the rows of a part.
-    """
-    cdef int64_t parts = op.number[1], part, first
+    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places and columns of dz, sparse product."""
+    cdef Part part
+    memset(&part, 0, sizeof(Part))
     if not op.number[4]:
         memset(step.scratch, 0, product_of(op).zeroed * step.kernels.itemsize)
-    if step.threads <= parts:
-        for part in range(share(parts, step.thread, step.threads), share(parts, step.thread + 1, step.threads)):
-            gradient_of_part(op, step, part, 0, 1)
-    else:
-        part = step.thread * parts // step.threads
-        first = (part * step.threads + parts - 1) // parts
-        gradient_of_part(
-            op, step, part, step.thread - first, ((part + 1) * step.threads + parts - 1) // parts - first
-        )
+    while next_part(step, op.number[1], &part):
+        gradient_of_part(op, step, part.number, part.thread, part.threads)
 
 
 # A block of a transposition, for tap 0: it lies in one group of channels and one panel on either side.
@@ -356,6 +351,10 @@ def _activation(op):
     return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
 
 
+def _split(op):
+    return HALVES if op.attributes.get("helped") else ALL
+
+
 def bind_conv(op, layout):
     x, W, *b = op.inputs
     y, *extra = op.outputs
@@ -373,7 +372,7 @@ def bind_conv_grad_input(op, layout):
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
     product, sparse = conv_products.grad_input(layout, op)
-    numbers = [product, layout.positions(op.outputs[0]), activation, layout.columns(dz), sparse]
+    numbers = [product, layout.positions(op.outputs[0]), activation, layout.columns(dz), sparse, _split(op)]
     return buffers, numbers, parameters
 
 

@@ -7,8 +7,10 @@ strip, and pooled, activated and stored from there.
 from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.string cimport memset
 
+from fastnn.native._conv_share cimport Images, Part, next_images, next_part
+from fastnn.native._dense cimport ALL
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, panel_width, panels, rows_of, share,
+    Op, Step, at, fnn_bfloat16_product, fnn_kernels, panel_width, panels, share,
 )
 
 from fastnn.native import _conv, conv_bfloat16
@@ -174,22 +176,24 @@ ctypedef void (*Finish)(
 ) noexcept nogil
 
 
-cdef inline void correlate(const Op *op, const Step *step, Finish finish) noexcept nogil:
+cdef inline void correlate(const Op *op, const Step *step, int64_t split, Finish finish) noexcept nogil:
     """For this thread's images: (buffer 0) * (buffer 1) + (buffer 2, or nothing)."""
     cdef const fnn_kernels *k = step.kernels
     cdef const Correlation *q = <const Correlation *> op.number[0]
-    cdef int64_t image, panel, width, band, lines
+    cdef int64_t panel, width, band, lines
     cdef fnn_bfloat16_product g
+    cdef Images images
     memset(step.scratch, 0, q.zeroed * k.itemsize)
     memset(&g, 0, sizeof(fnn_bfloat16_product))
+    memset(&images, 0, sizeof(Images))
     g.a_row = q.a_row
     g.offset = q.offset
     g.blocks = q.blocks
     g.b_tile = q.blocks * square(k)
     g.c = <float *> at(k, step.scratch, q.strip)
     step.bfloat16.enter()
-    for image in range(first_row(step), first_row(step) + rows_of(step)):
-        stage(op, step, q, image)
+    while next_images(step, split, 1, &images):
+        stage(op, step, q, images.first)
         for panel in range(panels(k, q.columns)):
             width = panel_width(k, q.columns, panel)
             g.b = (<const uint16_t *> op.buffer[1]) + panel * k.panel // k.lanes * g.b_tile
@@ -204,19 +208,19 @@ cdef inline void correlate(const Op *op, const Step *step, Finish finish) noexce
                     g.a = bring_patches(step, q, q.edge[band] * q.step, (lines - 1) * q.step + q.high)
                 step.bfloat16.multiply(&g)
                 finish(
-                    op, step, q, image_at(step, q.columns, panel, image, q.outputs), q.edge[band], lines, width
+                    op, step, q, image_at(step, q.columns, panel, images.first, q.outputs), q.edge[band], lines, width
                 )
     step.bfloat16.leave()
 
 
 cdef void conv(const Op *op, const Step *step) noexcept nogil:
     """Buffers: x, W, b, y, -, z or index. Numbers: correlation, activation."""
-    correlate(op, step, finish)
+    correlate(op, step, ALL, finish)
 
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: dz, WT, -, dx, index, s. Numbers: correlation, activation."""
-    correlate(op, step, finish_gradient)
+    """Buffers: dz, WT, -, dx, index, s. Numbers: correlation, activation, split."""
+    correlate(op, step, op.number[2], finish_gradient)
 
 
 cdef void bring_line(
@@ -337,19 +341,13 @@ cdef void gradient_of_part(
 
 
 cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, dz, index, dW, db. Numbers: weight gradient, parts. Threads share parts as in _conv.pyx."""
-    cdef int64_t parts = op.number[1], part, first
+    """Buffers: x, dz, index, dW, db. Numbers: weight gradient, parts."""
+    cdef Part part
+    memset(&part, 0, sizeof(Part))
     memset(step.scratch, 0, (<const WeightGradient *> op.number[0]).zeroed * step.kernels.itemsize)
     step.bfloat16.enter()
-    if step.threads <= parts:
-        for part in range(share(parts, step.thread, step.threads), share(parts, step.thread + 1, step.threads)):
-            gradient_of_part(op, step, part, 0, 1)
-    else:
-        part = step.thread * parts // step.threads
-        first = (part * step.threads + parts - 1) // parts
-        gradient_of_part(
-            op, step, part, step.thread - first, ((part + 1) * step.threads + parts - 1) // parts - first
-        )
+    while next_part(step, op.number[1], &part):
+        gradient_of_part(op, step, part.number, part.thread, part.threads)
     step.bfloat16.leave()
 
 
@@ -411,7 +409,7 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _conv._activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, WT, None, op.outputs[0], index, rest[0] if rest else None]
-    return buffers, [conv_bfloat16.grad_input(layout, op), activation], parameters
+    return buffers, [conv_bfloat16.grad_input(layout, op), activation, _conv._split(op)], parameters
 
 
 def bind_conv_grad_weights(op, layout):

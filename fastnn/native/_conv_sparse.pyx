@@ -8,8 +8,9 @@ on one by one in the scratch, surrounded by zeros, with nothing between their ch
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from fastnn.native._conv_share cimport Images, next_images
 from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, fnn_sparse, padded, panel_stride, panel_width, panels, rows_of, share,
+    Op, Step, at, fnn_kernels, fnn_sparse, padded, panel_stride, panel_width, panels, share,
 )
 
 
@@ -99,19 +100,23 @@ cdef void bring_filters(const Step *step, const Sparse *s, const char *WT) noexc
                 )
 
 
-cdef void sparse_grad_input(const Op *op, const Step *step, int64_t number, Finish finish) noexcept nogil:
+cdef void sparse_grad_input(
+    const Op *op, const Step *step, int64_t number, int64_t split, Finish finish
+) noexcept nogil:
     """Buffers: dz, WT, -, dx, index, s."""
     cdef const fnn_kernels *k = step.kernels
     cdef const Sparse *s = <const Sparse *> number
-    cdef int64_t first = first_row(step), image, window, p, offset, columns
+    cdef int64_t window, p, offset, columns
     cdef fnn_sparse g
+    cdef Images images
+    memset(&images, 0, sizeof(Images))
     g.step, g.tap, g.b_row, g.c_row = 1, s.tap, s.patch_line, s.line
     bring_filters(step, s, op.buffer[1])
-    for image in range(first, first + rows_of(step)):
+    while next_images(step, split, 1, &images):
         memset(step.scratch, 0, s.cleared * k.itemsize)
         for p in range(panels(k, s.filters)):
             columns = panel_width(k, s.filters, p)
-            offset = p * panel_stride(step, s.windows) + image * s.windows * columns
+            offset = p * panel_stride(step, s.windows) + images.first * s.windows * columns
             g.depth = min(k.panel, s.filters - p * k.panel)
             g.at = s.filter + p * k.panel
             g.b = at(k, step.scratch, s.patches)
@@ -120,7 +125,7 @@ cdef void sparse_grad_input(const Op *op, const Step *step, int64_t number, Fini
                 g.index = at(k, op.buffer[4], offset + window * columns)
                 g.c = at(k, step.scratch, s.window[window])
                 multiply(k, s, &g)
-        take_image(op, step, s, op.buffer[3], image, finish)
+        take_image(op, step, s, op.buffer[3], images.first, finish)
 
 
 cdef void move_gradient(

@@ -401,6 +401,7 @@ cdef extern from "fastnn.h" nogil:
     void fnn_barrier_wait(fnn_barrier *b, int threads)
     int64_t fnn_take(int64_t *taken)
     int64_t fnn_take_of(int64_t *taken, int64_t n, int back)
+    void fnn_wait_for_first(int64_t *taken, int threads)
     int fnn_has_openmp()
     int fnn_max_threads()
     int fnn_in_parallel()
