@@ -40,13 +40,6 @@ class Planes(NamedTuple):
     taps: int
     tap: int
 
-    def address(self, layout):
-        """The numbers as one array that lives as long as the layout."""
-        flat = []
-        for value in self:
-            flat += value if isinstance(value, tuple) else [value]
-        return layout.table(np.array(flat, np.int64))
-
 
 def forward(layout, op):
     """Descriptor of a `conv` op, or 0 where its filters fill the vectors, or places do not."""
@@ -79,7 +72,7 @@ def forward(layout, op):
         window = sums(np.arange(tallest) * stride * line, np.arange(across) * pool.stride[1])
         tap = sums(np.arange(high) * line, np.arange(pool.kernel[1]))
     edges = [band.start for band in cut] + [height]
-    return Planes(
+    description = Planes(
         image=geometry.image,
         filters=filters,
         line=line,
@@ -101,4 +94,5 @@ def forward(layout, op):
         window=layout.table(window.astype(np.int32)),
         taps=len(tap),
         tap=layout.table(tap.astype(np.int32)),
-    ).address(layout)
+    )
+    return layout.descriptor(description)

@@ -32,13 +32,6 @@ class Product(NamedTuple):
     zeroed: int = 0
     strip: int = 0
 
-    def address(self, layout):
-        """The numbers as one array that lives as long as the layout."""
-        flat = []
-        for value in self:
-            flat += value if isinstance(value, (list, tuple)) else [value]
-        return layout.table(np.array(flat, np.int64))
-
 
 def _together(size, limit):
     """Images worked on together: those of 1, 2, 4, 8 whose elements, `size` for each, stay below a limit."""
@@ -105,7 +98,7 @@ def _product(layout, operand, tables, b_rows, strip):
         zeroed=zeroed,
         strip=at,
     )
-    return product.address(layout)
+    return layout.descriptor(product)
 
 
 def forward(layout, op):

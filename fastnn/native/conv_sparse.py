@@ -37,13 +37,6 @@ class Sparse(NamedTuple):
     filter: int
     tap: int
 
-    def address(self, layout):
-        """The numbers as one array that lives as long as the layout."""
-        flat = []
-        for value in self:
-            flat += value if isinstance(value, tuple) else [value]
-        return layout.table(np.array(flat, np.int64))
-
 
 class Canvas(NamedTuple):
     """An image with zeros around it, in elements, and where the patches of windows start.
@@ -106,7 +99,7 @@ def _gradient(layout, op, images, filters, dense, inside):
     layout.scratch(scratch.size)
     tap_line, sign = (line, -1) if inside else (canvas.line, 1)
     start = down * line + right * channels
-    return Sparse(
+    description = Sparse(
         image=geometry.image,
         channels=channels,
         filters=filters,
@@ -125,7 +118,8 @@ def _gradient(layout, op, images, filters, dense, inside):
         window=layout.table(canvas.window.astype(np.int32)),
         filter=layout.table(np.arange(filters, dtype=np.int32) * np.int32(patch)),
         tap=layout.table((start + sign * sums(canvas.tap[0] * tap_line, canvas.tap[1] * channels)).astype(np.int32)),
-    ).address(layout)
+    )
+    return layout.descriptor(description)
 
 
 def _cycles(layout, lines, vectors, factors, far):

@@ -152,6 +152,13 @@ class Layout:
         self.tables.append(np.ascontiguousarray(array))
         return self.tables[-1].ctypes.data
 
+    def descriptor(self, description):
+        """The same for a tuple of whole numbers and of sequences of them."""
+        flat = []
+        for value in description:
+            flat += value if isinstance(value, (list, tuple)) else [value]
+        return self.table(np.array(flat, np.int64))
+
     def padded(self, columns):
         return -(-columns // self.lanes) * self.lanes
 
