@@ -227,27 +227,18 @@ static void NAME(put_in_windows)(int64_t n, int64_t taps, int64_t width, const v
     FNN_BY_VECTORS(width, NAME(put_at_taps), taps, n, dy, index, window, tap, to, to_row);
 }
 
-/* Blocks of half as many lines as there are lanes, of which the lower ones interleave with the upper ones until numbers
- * of the same place lie side by side: two rows a vector. */
+/* Blocks of half as many lines as there are lanes, interleaved until numbers of the same place lie side by side: two
+ * rows a vector. */
 static void NAME(rows_of_planes)(int64_t places, int64_t filters, int64_t plane, const void *from_, void *to_)
 {
     enum { HALF = FNN_LANES / 2 };
     const real *from = from_;
     real *to = to_;
     for (int64_t p = 0; p < places; p += FNN_LANES, from += FNN_LANES) {
-        vec x[HALF], y[HALF];
+        vec x[HALF];
         FNN_UNROLL
         for (int i = 0; i < HALF; i++) x[i] = i < filters ? NAME(load)(from + i * plane) : NAME(zero)();
-        FNN_UNROLL
-        for (int span = 1; span < HALF; span *= 2) {
-            FNN_UNROLL
-            for (int i = 0; i < HALF / 2; i++) {
-                y[2 * i] = NAME(interleave_low)(x[i], x[i + HALF / 2]);
-                y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + HALF / 2]);
-            }
-            FNN_UNROLL
-            for (int i = 0; i < HALF; i++) x[i] = y[i];
-        }
+        NAME(interleave_lines)(HALF, x);
         FNN_UNROLL
         for (int i = 0; i < HALF; i++, to += 2 * FNN_LANES) {
             real two[FNN_LANES];

@@ -62,19 +62,10 @@ static void NAME(max_rows)(const vec partial[FNN_LANES], real result[FNN_LANES])
 #endif
 FNN_INLINE void NAME(interleave_halves)(real x_[FNN_NARROW * FNN_LANES])
 {
-    vec x[FNN_NARROW], y[FNN_NARROW];
+    vec x[FNN_NARROW];
     FNN_UNROLL
     for (int i = 0; i < FNN_NARROW; i++) x[i] = NAME(load)(x_ + i * FNN_LANES);
-    FNN_UNROLL
-    for (int span = 1; span < FNN_NARROW; span *= 2) {
-        FNN_UNROLL
-        for (int i = 0; i < FNN_NARROW / 2; i++) {
-            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_NARROW / 2]);
-            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_NARROW / 2]);
-        }
-        FNN_UNROLL
-        for (int i = 0; i < FNN_NARROW; i++) x[i] = y[i];
-    }
+    NAME(interleave_lines)(FNN_NARROW, x);
     FNN_UNROLL
     for (int i = 0; i < FNN_NARROW; i++) NAME(store)(x_ + i * FNN_LANES, x[i]);
 }

@@ -178,22 +178,30 @@ FNN_INLINE vec NAME(interleave_high)(vec a, vec b)
 }
 #endif
 
-/* A square of FNN_LANES rows: log2(lanes) times, lines i and i + lanes / 2 interleave into lines 2 i and 2 i + 1. */
-FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
+/* The numbers of n lines, at most FNN_LANES, in the order of their places: log2(n) times, lines i and i + n / 2
+ * interleave into lines 2 i and 2 i + 1. */
+FNN_INLINE void NAME(interleave_lines)(int n, vec *x)
 {
-    vec x[FNN_LANES], y[FNN_LANES];
+    vec y[FNN_LANES];
     FNN_UNROLL
-    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
-    FNN_UNROLL
-    for (int span = 1; span < FNN_LANES; span *= 2) {
+    for (int span = 1; span < n; span *= 2) {
         FNN_UNROLL
-        for (int i = 0; i < FNN_LANES / 2; i++) {
-            y[2 * i] = NAME(interleave_low)(x[i], x[i + FNN_LANES / 2]);
-            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + FNN_LANES / 2]);
+        for (int i = 0; i < n / 2; i++) {
+            y[2 * i] = NAME(interleave_low)(x[i], x[i + n / 2]);
+            y[2 * i + 1] = NAME(interleave_high)(x[i], x[i + n / 2]);
         }
         FNN_UNROLL
-        for (int i = 0; i < FNN_LANES; i++) x[i] = y[i];
+        for (int i = 0; i < n; i++) x[i] = y[i];
     }
+}
+
+/* A square of FNN_LANES rows. */
+FNN_INLINE void NAME(transpose_square)(const real *from, int64_t from_row, real *to, int64_t to_row)
+{
+    vec x[FNN_LANES];
+    FNN_UNROLL
+    for (int i = 0; i < FNN_LANES; i++) x[i] = NAME(load)(from + i * from_row);
+    NAME(interleave_lines)(FNN_LANES, x);
     FNN_UNROLL
     for (int i = 0; i < FNN_LANES; i++) NAME(store)(to + i * to_row, x[i]);
 }
