@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._conv_share cimport Images, Part, next_images, next_part
+from fastnn.native._conv_strip cimport Windows, finish_lines
 from fastnn.native._dense cimport ALL
 from fastnn.native.kernels cimport (
     Op, Step, at, fnn_bfloat16_product, fnn_kernels, panel_width, panels, share,
@@ -19,13 +20,6 @@ from fastnn.native import _conv, conv_bfloat16
 # conv_bfloat16.Grid in C.
 cdef struct Grid:
     int64_t lines, across, start, to_line, to_place
-
-
-cdef struct Windows:
-    int64_t across           # 0: no pool
-    const int32_t *window
-    int64_t taps
-    const int32_t *tap
 
 
 # conv_bfloat16.Shifts in C.
@@ -141,18 +135,10 @@ cdef void finish(
     const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
 ) noexcept nogil:
     """From the strip to lines first ... of an image whose outputs, in a panel, start at `offset`."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t at_line = offset + first * q.shown * width, n = lines * q.shown
-    cdef const char *strip = at(k, step.scratch, q.strip)
-    cdef char *y = at(k, op.buffer[3], at_line)
-    cdef char *z = at(k, op.buffer[5], at_line) if op.buffer[5] != NULL else y
-    if q.pool.across > 0:
-        k.max_at_windows(n, q.pool.taps, width, strip, q.pool.window, q.pool.tap, y, z)
-        z = y
-    else:
-        k.copy(lines, q.shown * width, strip, q.line * width, 1, z, q.shown * width, 1)
-    if op.number[1] >= 0:
-        k.activation[op.number[1]](n * width, z, y, op.scalar)
+    finish_lines(
+        op, step, op.number[1], &q.pool, at(step.kernels, step.scratch, q.strip), q.line, q.shown, lines,
+        offset + first * q.shown * width, width,
+    )
 
 
 cdef void finish_gradient(

@@ -6,6 +6,7 @@ Images are worked on one by one in the scratch, surrounded by zeros, in bands of
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from fastnn.native._conv_strip cimport Windows, finish_lines
 from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, real_at, rows_of
 
 
@@ -24,9 +25,7 @@ cdef struct Planes:
     int64_t bands, stride, high  # lines from output to output, or window to window, and lines of one
     int64_t shown            # outputs, or windows, in a line
     int64_t outputs
-    const int32_t *window    # of the pool: where windows start, and where their taps lie
-    int64_t taps
-    const int32_t *tap
+    Windows pool
 
 
 cdef void multiply(const fnn_kernels *k, const Planes *q, fnn_indexed *g, int64_t vectors) noexcept nogil:
@@ -40,24 +39,6 @@ cdef void multiply(const fnn_kernels *k, const Planes *q, fnn_indexed *g, int64_
         g.b = at(k, g.b, n * k.lanes)
         g.c = at(k, g.c, n * k.lanes)
         vectors -= n
-
-
-cdef void finish(
-    const Op *op, const Step *step, const Planes *q, int64_t offset, int64_t lines
-) noexcept nogil:
-    """From the strip to so many lines of outputs or windows at `offset`."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t n = lines * q.shown
-    cdef const char *strip = at(k, step.scratch, q.strip)
-    cdef char *y = at(k, op.buffer[3], offset)
-    cdef char *z = at(k, op.buffer[5], offset) if op.buffer[5] != NULL else y
-    if q.taps > 0:
-        k.max_at_windows(n, q.taps, k.lanes, strip, q.window, q.tap, y, z)
-        z = y
-    else:
-        k.copy(lines, q.shown * k.lanes, strip, q.line * k.lanes, 1, z, q.shown * k.lanes, 1)
-    if op.number[2] >= 0:
-        k.activation[op.number[2]](n * k.lanes, z, y, op.scalar)
 
 
 cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcept nogil:
@@ -89,4 +70,7 @@ cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcep
             k.rows_of_planes(
                 places, q.filters, q.plane, at(k, step.scratch, q.planes), at(k, step.scratch, q.strip)
             )
-            finish(op, step, q, (image * q.outputs + q.edge[band] * q.shown) * k.lanes, lines)
+            finish_lines(
+                op, step, op.number[2], &q.pool, at(k, step.scratch, q.strip), q.line, q.shown, lines,
+                (image * q.outputs + q.edge[band] * q.shown) * k.lanes, k.lanes,
+            )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native.conv_staging import Scratch
+from fastnn.native.conv_staging import Scratch, window_tables
 from fastnn.native.conv_tiling import bands, sums
 
 STRIP = 16 * 1024  # bytes of rows that stay in L1 with their planes and the image
@@ -36,9 +36,7 @@ class Planes(NamedTuple):
     high: int
     shown: int
     outputs: int
-    window: int
-    taps: int
-    tap: int
+    pool: tuple
 
 
 def forward(layout, op):
@@ -67,10 +65,7 @@ def forward(layout, op):
     bias, planes = scratch.take(filters * layout.panel), scratch.take(filters * plane)
     layout.scratch(scratch.size)
     step = np.stack([np.arange(kh * kw) * lanes, sums(np.arange(kh) * dh * line, np.arange(kw) * dw)], axis=1)
-    window, tap = np.zeros(0), np.zeros(0)
-    if pool is not None:
-        window = sums(np.arange(tallest) * stride * line, np.arange(across) * pool.stride[1])
-        tap = sums(np.arange(high) * line, np.arange(pool.kernel[1]))
+    _, taps, window, tap = (0, 0, 0, 0) if pool is None else window_tables(layout, pool, line, 0, 1)
     edges = [band.start for band in cut] + [height]
     description = Planes(
         image=geometry.image,
@@ -91,8 +86,6 @@ def forward(layout, op):
         high=high,
         shown=across,
         outputs=height * across,
-        window=layout.table(window.astype(np.int32)),
-        taps=len(tap),
-        tap=layout.table(tap.astype(np.int32)),
+        pool=(across if taps else 0, window, taps, tap),
     )
     return layout.descriptor(description)
