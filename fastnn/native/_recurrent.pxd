@@ -127,7 +127,6 @@ cdef inline void run_cell(
     cell.z, cell.z_line = s.z, rows.n * cell.width
     cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
     cell.h = place(step, op.buffer[7], time, units, 1, p, t)
-    rounded = rounded and op.buffer[8] != NULL and op.number[CELL] != SIMPLE_RNN
     cell.gates = place(step, op.buffer[8], time, units, lines, p, t, rounded) if op.buffer[8] != NULL else NULL
     cell.c = place(step, op.buffer[9], time, units, 1, p, t, rounded) if op.buffer[9] != NULL else NULL
     if op.number[CELL] == LSTM:
@@ -191,15 +190,14 @@ cdef inline void run_rows(
             run_cell(op, step, &rows, n, &s, p, t, rounded)
         hear(op, step, &rows, n, &s)
     clear_rest(op, step, &rows, op.buffer[7], 1, False)
-    clear_rest(
-        op, step, &rows, op.buffer[8], op.number[LINES_OF_STEP], rounded and op.number[CELL] != SIMPLE_RNN
-    )
+    clear_rest(op, step, &rows, op.buffer[8], op.number[LINES_OF_STEP], rounded)
     clear_rest(op, step, &rows, op.buffer[9], 1, rounded)
 
 
 cdef inline void all_rows(const Op *op, const Step *step, Products products, bint rounded) noexcept nogil:
-    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16."""
+    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16, if it is."""
     cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
+    rounded = rounded and op.buffer[8] != NULL and op.number[CELL] != SIMPLE_RNN
     for part in range(parts):
         run_rows(
             op, step, first + n * part // parts, n * (part + 1) // parts - n * part // parts, products, rounded
