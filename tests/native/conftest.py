@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from fastnn.native import _executor
 from fastnn.native import run as native_run
+from tests.native import once
 
 
 @pytest.fixture(params=_executor.isa_names())
@@ -18,3 +20,27 @@ def dtype(request):
 @pytest.fixture
 def any_work_deserves_threads(monkeypatch):
     monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+
+
+def case_of(item):
+    """The name of a test without its instruction set."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return item.nodeid.replace(str(parameters.get("isa", "")), "", 1) if "isa" in parameters else item.nodeid
+
+
+def pytest_collection_modifyitems(items):
+    """The instruction sets of a case stand one after another, where the first of them stood."""
+    places = {}
+    items.sort(key=lambda item: places.setdefault(case_of(item), len(places)))
+
+
+@pytest.fixture(autouse=True)
+def results_of_this_case_only(request):
+    once.keep_for(case_of(request.node))
+
+
+@pytest.fixture(autouse=True, scope="package")
+def products_of_the_reference_on_one_thread():
+    """They are small: a second thread of BLAS mostly waits, and more so beside other processes."""
+    with threadpool_limits(1, user_api="blas"):
+        yield

@@ -7,6 +7,7 @@ from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
 from fastnn.reference.run import trace
+from tests.native.once import once
 
 CHANNELS = (1, 3, 7, 8, 9, 15, 16, 17, 33, 64, 65, 130)
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
@@ -52,28 +53,36 @@ class Case:
         plan = Plan("gradient", buffers, step=(*fill, *ops), parameters=tuple(self.fixed))
         self.plan = place_barriers(plan)
 
-    def _bound(self, runner):
-        runner.bind(*self.sources.values())
-        for name, value in self.fixed.items():
-            runner.set(name, value)
-        return runner
-
     def reference(self, dtype, step=4):
         """What each output holds in the end."""
-        rows, results = len(self.sources["X"]), {}
-        for traced in trace(self._bound(Reference(self.plan, dtype=dtype, rows=rows, seed=7)), step=step):
-            results |= traced.outputs
+        results = reference(self.plan, self.sources, self.fixed, dtype, step)
         return {name: results[name] for name in self.outputs}
 
     def native(self, dtype, isa, threads=1, capacity=None, step=4):
         rows = len(self.sources["X"])
         options = {"dtype": dtype, "rows": capacity or rows, "n_threads": threads, "seed": 7, "isa": isa, "keep": True}
-        self.runner = runner = self._bound(Native(self.plan, **options))
+        self.runner = runner = bound(Native(self.plan, **options), self.sources, self.fixed)
         runner.train(rows, 0, 1, step, np.array([0.0]), 1e9)
         return {name: self._rows(name, runner.get(name), rows) for name in self.outputs}
 
     def _rows(self, name, value, rows):
         return value[:rows] if self.plan.buffers[name].role in ("batch", "row") else value
+
+
+def bound(runner, sources, fixed):
+    runner.bind(*sources.values())
+    for name, value in fixed.items():
+        runner.set(name, value)
+    return runner
+
+
+@once
+def reference(plan, sources, fixed, dtype, step):
+    runner = Reference(plan, dtype=dtype, rows=len(sources["X"]), seed=7)
+    results = {}
+    for traced in trace(bound(runner, sources, fixed), step=step):
+        results |= traced.outputs
+    return results
 
 
 def check(case, dtype, isa, exact=(), widen=1.0):

@@ -12,6 +12,7 @@ from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.conv import OPS as REFERENCE
 from fastnn.reference.run import Step
+from tests.native.once import once
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
 ISAS = _executor.isa_names()
@@ -159,6 +160,7 @@ def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None, 
     return {name: runner.get(name)[: last if buffers[name].role == "batch" else None] for name in op.outputs}
 
 
+@once
 def run_reference(case, op, values, rows, dtype, capacity=None, before=()):
     capacity, values = capacity or rows, dict(values)
     for other in before:

@@ -8,7 +8,6 @@ from fastnn.layers import BatchNorm, Dropout, LayerNorm
 from fastnn.native import Runner as Native
 from fastnn.native import _executor
 from fastnn.reference.run import Runner as Reference
-from fastnn.reference.run import trace
 from tests.native.networks import (
     LOSSES,
     OPTIMIZERS,
@@ -20,6 +19,7 @@ from tests.native.networks import (
     random_network,
     random_sequence_network,
 )
+from tests.native.once import once
 
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
 
@@ -35,24 +35,43 @@ def assert_close(actual, expected, dtype, where, widen=1.0):
     assert error <= TOLERANCE[dtype] * widen, f"{where}: differs by {error:.2g} of its largest element"
 
 
+class Recorded(Reference):
+    """The NumPy backend, which keeps what every op wrote last: name -> (op, step, array), in order of execution."""
+
+    def _batch(self, buffers, *batch):
+        self.written = {}
+        for section, at, op in super()._batch(buffers, *batch):
+            for name in op.outputs:
+                self.written.pop(name, None)
+                self.written[name] = op, at, np.array(buffers[name])
+            yield section, at, op
+
+
+@once
+def reference_batch(plan, X, y, w, values, dtype, chunk, step, rate):
+    """The runner after one batch, and the sum of its losses."""
+    runner = Recorded(plan, dtype=dtype, rows=chunk, seed=7)
+    runner.bind(X, y, w)
+    for name, value in values.items():
+        runner.set(name, value)
+    _, loss_sum = runner.train(len(X), 0, 1, step, np.array([rate]), 1e9)
+    return runner, loss_sum
+
+
 def compare_one_batch(
     plan, X, y, w, values, dtype, isa, *, rate=0.01, step=4, threads=2, chunk=None, close=assert_close
 ):
     """Runs one batch on both backends and names the first buffer in which they differ."""
     rows = len(X)
     native = Native(plan, dtype=dtype, rows=chunk or rows, n_threads=threads, seed=7, isa=isa, keep=True)
-    reference = Reference(plan, dtype=dtype, rows=chunk or rows, seed=7)
-    for runner in (native, reference):
-        runner.bind(X, y, w)
-        for name, value in values.items():
-            runner.set(name, value)
-    traced = list(trace(reference, step=step, rate=rate))
+    native.bind(X, y, w)
+    for name, value in values.items():
+        native.set(name, value)
+    reference, expected_sum = reference_batch(plan, X, y, w, values, dtype, chunk or rows, step, rate)
     _, loss_sum = native.train(rows, 0, 1, step, np.array([rate]), 1e9)
-    _, expected_sum = reference.train(rows, 0, 1, step, np.array([rate]), 1e9)
-    last_chunk = traced[-1].step.chunk
+    last_chunk = (rows - 1) // (chunk or rows)
     # In order of execution; what an op has written over is gone.
-    written = {name: (op, at, value) for _, at, op, outputs in traced for name, value in outputs.items()}
-    for name, (op, at, expected) in written.items():
+    for name, (op, at, expected) in reference.written.items():
         if plan.buffers[name].role == "batch" and at.chunk == last_chunk:
             close(native.get(name)[: at.n], expected, dtype, f"{op.kind} -> {name}")
     for name in plan.parameters + plan.statistics + plan.states + tuple(plan.gradients.values()):
@@ -150,17 +169,22 @@ def test_predictions(dtype, isa):
         net = draw_network(np.random.default_rng(seed))
         plan = lowered(net, "predict")
         X, _, _ = data(rng, net, int(rng.integers(1, 200)), dtype)
-        native = Native(plan, dtype=dtype, rows=32, n_threads=2, isa=isa)
-        reference = Reference(plan, dtype=dtype, rows=32)
-        for name, value in draw(rng, plan).items():
-            native.set(name, value)
-            reference.set(name, value)
+        values = draw(rng, plan)
         if seed % 3 == 1:  # running statistics that make a difference
-            for name in plan.statistics:
-                value = rng.uniform(0.5, 1.5, plan.buffers[name].shape)
-                native.set(name, value)
-                reference.set(name, value)
-        assert_close(native.forward(X), reference.forward(X), dtype, f"network {seed}")
+            values |= {name: rng.uniform(0.5, 1.5, plan.buffers[name].shape) for name in plan.statistics}
+        expected = reference_predictions(plan, X, values, dtype)
+        native = Native(plan, dtype=dtype, rows=32, n_threads=2, isa=isa)
+        for name, value in values.items():
+            native.set(name, value)
+        assert_close(native.forward(X), expected, dtype, f"network {seed}")
+
+
+@once
+def reference_predictions(plan, X, values, dtype):
+    runner = Reference(plan, dtype=dtype, rows=32)
+    for name, value in values.items():
+        runner.set(name, value)
+    return runner.forward(X)
 
 
 def test_shuffled_epochs(isa):
