@@ -4,6 +4,7 @@ Metadata and every tool's settings stand in pyproject.toml. Two environment vari
 FASTNN_SANITIZE=address,undefined builds with these sanitizers, FASTNN_OPENMP=0 without threads.
 """
 
+import multiprocessing
 import os
 import platform
 import sys
@@ -81,7 +82,8 @@ class BuildLibraries(build_clib):
 
     def build_libraries(self, libraries):
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda library: super(BuildLibraries, self).build_libraries([library]), libraries))
+            # The widest vectors first: they take as long as all others together.
+            list(pool.map(lambda library: super(BuildLibraries, self).build_libraries([library]), libraries[::-1]))
 
 
 class SourceDistribution(sdist):
@@ -126,10 +128,13 @@ extensions = [
 directives = {"language_level": 3, "cdivision": True}
 directives |= dict.fromkeys(("boundscheck", "wraparound", "initializedcheck"), False)
 
+# Processes that are not forked would run this file again.
+processes = os.cpu_count() if multiprocessing.get_start_method() == "fork" else 0
+
 setup(
     cmdclass={"build_clib": BuildLibraries, "sdist": SourceDistribution},
     libraries=libraries,
-    ext_modules=cythonize(extensions, build_dir="build/cython", compiler_directives=directives),
+    ext_modules=cythonize(extensions, nthreads=processes, build_dir="build/cython", compiler_directives=directives),
     options={
         "build": {"build_base": f"build/{SANITIZE}" if SANITIZE else "build"},
         "build_ext": {"parallel": os.cpu_count()},
