@@ -1,7 +1,7 @@
 /* Recurrent cells: what happens at one step between the products, for some sequences and one panel of units (see
  * fnn_cell). Values that the next step needs lie side by side; what later ops read goes to its own place in the batch,
  * where the steps of a sequence follow each other, as numbers of type `saved`: float and double, and bfloat16 for
- * products of operands rounded to it. The functions are called CELL(name). */
+ * products of operands rounded to it. The functions are called CELL(name); CELL(gates_of) is there already. */
 
 /* Where sequence i of `s` has the values of this step in a batch buffer with so many lines a step. */
 #define FNN_LINE(type, buffer, lines) ((type *)(buffer) + s->row[i] * s->time * (lines) * width)
@@ -35,7 +35,7 @@ FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
             x[2 * m + i] = NAME(take)(z + 3 * s->z_line);
             x[3 * m + i] = NAME(take)(z + 2 * s->z_line);
         }
-        NAME(gates_of)(3 * m, 4 * m, x);
+        CELL(gates_of)(3 * m, 4 * m, x);
         FNN_UNROLL
         for (int i = 0; i < m; i++) {
             const int64_t j = first + (v + i) * LANES;
@@ -50,7 +50,7 @@ FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
             y[v + i] = cell;
         }
     }
-    NAME(gates_of)(0, n, y);
+    CELL(gates_of)(0, n, y);
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
         const int64_t j = first + v * LANES;
@@ -82,7 +82,7 @@ FNN_INLINE void CELL(gru_units)(int n, int64_t first, const CELL(cell_row) *s)
         x[v] = NAME(take)(s->z + first + v * LANES);
         x[n + v] = NAME(take)(s->z + s->z_line + first + v * LANES);
     }
-    NAME(gates_of)(2 * n, 2 * n, x);
+    CELL(gates_of)(2 * n, 2 * n, x);
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
         const int64_t j = first + v * LANES;
@@ -90,7 +90,7 @@ FNN_INLINE void CELL(gru_units)(int n, int64_t first, const CELL(cell_row) *s)
         change[v] = NAME(take)(s->z + 2 * s->z_line + j) + x[v] * a;
         CELL(put)(s->gates + 3 * s->line + j, a);
     }
-    NAME(gates_of)(0, n, change);
+    CELL(gates_of)(0, n, change);
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
         const int64_t j = first + v * LANES;
@@ -135,7 +135,7 @@ FNN_INLINE void CELL(lstm_units_grad)(int n, int64_t first, const CELL(grad_row)
     gate y[FNN_VECTORS];
     FNN_UNROLL
     for (int v = 0; v < n; v++) y[v] = CELL(take)(s->c + first + v * LANES);
-    NAME(gates_of)(0, n, y);
+    CELL(gates_of)(0, n, y);
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
         const int64_t j = first + v * LANES;

@@ -25,6 +25,9 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 #define FNN_RECIPROCAL(x) (vec)_mm512_rcp14_ps((__m512)(x))
 /* x * 2^power of whole powers, infinities and zeros included. */
 #define FNN_SCALED(x, power) (vec)_mm512_scalef_ps((__m512)(x), (__m512)(power))
+/* What a table of 32 has at the numbers in the low bits of words. */
+#define FNN_CHOSEN(table, words) \
+    (vec)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)(words), _mm512_loadu_ps((table) + FNN_LANES))
 /* The second one where either is not a number. */
 #define FNN_LESSER(a, b) (vec)_mm512_min_ps((__m512)(a), (__m512)(b))
 #define FNN_GREATER(a, b) (vec)_mm512_max_ps((__m512)(a), (__m512)(b))

@@ -85,9 +85,10 @@ def reference(plan, sources, fixed, dtype, step):
     return results
 
 
-def check(case, dtype, isa, exact=(), widen=1.0):
-    """Both backends agree, and bits do not depend on threads or on room for more rows."""
-    expected, first = case.reference(dtype), case.native(dtype, isa)
+def check(case, dtype, isa, exact=(), widen=1.0, expected=None):
+    """Both backends agree, and bits do not depend on threads or on room for more rows. `expected`: values to agree
+    with, by default those of the reference."""
+    expected, first = expected or case.reference(dtype), case.native(dtype, isa)
     for name, value in expected.items():
         rounded = case.plan.buffers[name].layout == "rounded"
         assert_close(

@@ -7,6 +7,9 @@ import pytest
 from fastnn.native import _executor
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Op
+from fastnn.reference import recurrent as reference
+from fastnn.reference.activation import logistic
+from fastnn.reference.bfloat16 import bfloat16
 from tests.native.ops import CHANNELS, Case, check
 from tests.native.test_recurrent import cell_case, check_parts, gradients_case
 
@@ -20,27 +23,32 @@ def isa(request):
     return request.param
 
 
-def rounded_cell(rng, kind, rows, time, channels, units, gradient=False, **attributes):
-    """A cell on a packed copy of its weights, and with `gradient` the way back, where dh is h."""
-    case = cell_case(rng, np.float32, kind, rows, time, channels, units, **attributes)
-    (op,) = (op for op in case.plan.step if op.kind == kind)
+def rounded_cell(seed, kind, rows, time, channels, units, dgates=None, **attributes):
+    """A cell on a packed copy of its weights, and the way back to `dgates`, where dh is h."""
+    return with_rounded_operands(
+        cell_case(np.random.default_rng(seed), np.float32, kind, rows, time, channels, units, **attributes), dgates
+    )
+
+
+def with_rounded_operands(case, dgates=None):
+    (op,) = (op for op in case.plan.step if op.kind in CELLS)
     x, W, U, *rest = op.inputs
-    copy = (*case.fixed[W].shape[:-2], channels + units, units)
+    *axis, units, _ = case.fixed[U].shape
+    copy = (*axis, case.fixed[W].shape[-2] + units, units)
     ops = [
         Op("pack_gates", (W, U), ("copy",), ROUNDED, "columns"),
         op.with_(inputs=(x, "copy", *rest), attributes=op.attributes | ROUNDED),
     ]
     outputs = {name: (case.plan.buffers[name].shape, "batch") for name in op.outputs}
-    packed, rounded = {"copy": copy}, op.outputs[1:] if CELLS[kind].gates else ()
-    if gradient:
+    packed, rounded = {"copy": copy}, op.outputs[1:] if CELLS[op.kind].gates else ()
+    if dgates:
         h, gates, *c = op.outputs
-        dgates = gates if rounded else "dgates"
         outputs[dgates] = outputs[gates]
         rounded = {*rounded, dgates}
         packed["UT"] = case.fixed["U"].shape
         inputs = (h, "UT", gates, *(c or [h]), *(["lengths"] if op.attributes["lengths"] else []))
         ops.append(Op("transpose_gates", ("U",), ("UT",), ROUNDED, "columns"))
-        ops.append(Op(f"{kind}_grad", inputs, (dgates,), op.attributes | ROUNDED))
+        ops.append(Op(f"{op.kind}_grad", inputs, (dgates,), op.attributes | ROUNDED))
     batch = {name: case.sources[source] for name, source in zip(("x", "lengths"), case.sources, strict=False)}
     return Case(ops, batch, outputs, case.fixed, packed=packed, rounded=tuple(rounded))
 
@@ -48,28 +56,65 @@ def rounded_cell(rng, kind, rows, time, channels, units, gradient=False, **attri
 @pytest.mark.parametrize("units", CHANNELS)
 @pytest.mark.parametrize("kind", CELLS)
 def test_every_size(kind, units, isa):
-    """At the first step the results are as close as those of float32; later ones read rounded states, of which some
-    fall to the other side of a tie."""
-    rng = np.random.default_rng(units)
-    for time, reverse, lengths, widen in ((1, False, False, 1.0), (6, False, True, 200.0), (6, True, True, 200.0)):
+    """At the first step the results are as close as the gates are; later ones read rounded states, of which some fall
+    to the other side of a tie."""
+    rng, once = np.random.default_rng(units), 50.0 if CELLS[kind].gates else 1.0
+    for time, reverse, lengths, widen in ((1, False, False, once), (6, False, True, 200.0), (6, True, True, 200.0)):
         rows, channels = int(rng.choice((1, 5, 17, 33))), int(rng.choice((1, 3, 16, 70)))
-        case = rounded_cell(rng, kind, rows, time, channels, units, reverse=reverse, lengths=lengths)
+        case = rounded_cell(units, kind, rows, time, channels, units, reverse=reverse, lengths=lengths)
         check(case, np.float32, isa, widen=widen)
+
+
+def test_gates_over_their_range(isa):
+    """One unit of a GRU yields tanh x, another one 1 - logistic x: no gate is off by a fifth of the last place of the
+    bfloat16 below 1, none that is not nearly 0 or 1 by a quarter of its own."""
+    x = np.concatenate([np.linspace(-9, 9, 20_001), [0, 1e-30, -1e-30, 88, -88, 3e38, -3e38, np.nan]])
+    x = x.astype(np.float32)
+    pieces, rest = [], x
+    for _ in range(3):
+        pieces.append(bfloat16(rest))
+        rest = rest - pieces[-1]
+    shape = (3, 3, 2)  # gates r, z, n, three pieces of x, units
+    fixed = {name: np.zeros(size, np.float32) for name, size in (("W", shape), ("U", (3, 2, 2)), ("b", (3, 2)))}
+    fixed["W"][2, :, 0] = fixed["W"][1, :, 1] = 1
+    fixed["b"][1, 0], fixed["b"][2, 1] = -100, 100
+    fixed["d"] = np.zeros(2, np.float32)
+    outputs = {"h": ((1, 2), "batch"), "gates": ((1, 4, 2), "batch")}
+    attributes = {"reverse": False, "truncate": None, "mask": False, "lengths": False, "activation": None}
+    op = Op("gru", ("x", *fixed), tuple(outputs), attributes)
+    case = with_rounded_operands(Case([op], {"x": np.stack(pieces, axis=1)[:, np.newaxis]}, outputs, fixed))
+    tanh, above = case.native(np.float32, isa)["h"][:, 0].T.astype(np.float64)
+    wide = x.astype(np.float64)
+    for gate, exact, far in ((tanh, np.tanh(wide), 3.9), (1 - above, logistic(wide), 7.7)):
+        assert np.array_equal(np.isnan(gate), np.isnan(x))
+        error, near = np.abs(gate - exact), np.abs(x) < far
+        assert np.nanmax(error) < 7e-4
+        assert np.nanmax(np.abs(gate)) <= 1
+        room = np.abs(exact) if far < 4 else np.minimum(exact, 1 - exact)
+        assert (error <= 1e-3 * room + 1e-7 * (far > 4))[near].all()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 15, 16, 17, 63, 64, 65, 130])
 @pytest.mark.parametrize("kind", CELLS)
 def test_any_number_of_sequences(kind, rows, isa):
-    check(rounded_cell(np.random.default_rng(rows), kind, rows, 4, 5, 21, lengths=True), np.float32, isa, widen=200.0)
+    check(rounded_cell(rows, kind, rows, 4, 5, 21, lengths=True), np.float32, isa, widen=200.0)
 
 
 @pytest.mark.parametrize("units", CHANNELS)
 @pytest.mark.parametrize("kind", CELLS)
 def test_gradients_of_gates(kind, units, isa):
-    rng = np.random.default_rng(units)
+    """From the same states and gates. Where what a cell keeps of its gates is the room for them, bits are the same."""
     for rows, time, reverse, lengths in ((5, 1, False, False), (17, 6, False, True), (33, 6, True, False)):
-        case = rounded_cell(rng, kind, rows, time, 5, units, gradient=True, reverse=reverse, lengths=lengths)
-        check(case, np.float32, isa, widen=200.0)
+        size = (units, kind, rows, time, 5, units)
+        case = rounded_cell(*size, "dgates", reverse=reverse, lengths=lengths)
+        *_, op = case.plan.step
+        values = case.native(np.float32, isa)
+        buffers = values | {"UT": np.swapaxes(case.fixed["U"], -1, -2), "lengths": case.sources.get("y")}
+        reference.OPS[op.kind](op, buffers, None)
+        check(case, np.float32, isa, widen=20.0, expected={"dgates": buffers["dgates"]})
+        if CELLS[kind].gates:
+            inside = rounded_cell(*size, "gates", reverse=reverse, lengths=lengths).native(np.float32, isa)
+            np.testing.assert_array_equal(inside["gates"], values["dgates"])
 
 
 @pytest.mark.parametrize("reverse", [False, True])
