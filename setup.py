@@ -81,7 +81,7 @@ class BuildLibraries(build_clib):
     """build_clib with the libraries side by side: the kernels of one instruction set compile for many seconds."""
 
     def build_libraries(self, libraries):
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             # The widest vectors first: they take as long as all others together.
             list(pool.map(lambda library: super(BuildLibraries, self).build_libraries([library]), libraries[::-1]))
 
