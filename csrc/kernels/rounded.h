@@ -26,8 +26,9 @@ FNN_INLINE void fnn_cell_put(uint16_t *to, gate x)
  * most, and from +-8 and +-4 on 0 or +-1. NaN stays.
  *
  * Where one instruction looks up 32 numbers: an x between two halves, of x times a scale, has its own parabola, or a
- * straight line of |x| for tanh(x) / x. Highest power first, Chebyshev fits but for the ends of the range, where lines
- * lead to 0 and 1. It takes 4 cycles a vector instead of 10. */
+ * straight line of |x| for tanh(x) / x. Highest power first, as NumPy's Chebyshev.interpolate fits them over each
+ * interval but for those at the ends of the range, where lines lead to 0 and 1. It takes 4 cycles a vector instead of
+ * 10. */
 #ifdef FNN_CHOSEN
 static const float fnn_logistic_fit[3][32] = {
     {0, 0, 2.865238e-4f, 4.8761314e-4f, 8.2887855e-4f, 1.4062292e-3f, 2.3777923e-3f, 3.997883e-3f, 6.6574235e-3f,
