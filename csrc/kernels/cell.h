@@ -63,16 +63,12 @@ FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
  * being asked for some rows ahead, what is written comes from memory while the next row waits for it (a cell of LSTM
  * takes 1.4 times as long). */
 enum { CELL(rows_ahead) = 4 };
-FNN_INLINE void CELL(ask_for)(const void *memory, int64_t bytes)
-{
-    for (int64_t i = 0; i < bytes; i += 64) FNN_PREFETCH_SECOND((const char *)memory + i);
-}
 FNN_INLINE void CELL(ask_for_row)(const fnn_cell *s, int64_t i, int64_t width)
 {
     if (i >= s->rows) return;
-    CELL(ask_for)(FNN_LINE(real, s->h, 1), width * sizeof(real));
-    if (s->gates) CELL(ask_for)(FNN_LINE(saved, s->gates, 4), 4 * width * sizeof(saved));
-    if (s->c) CELL(ask_for)(FNN_LINE(saved, s->c, 1), width * sizeof(saved));
+    fnn_prefetch_second(FNN_LINE(real, s->h, 1), width * (int64_t)sizeof(real));
+    if (s->gates) fnn_prefetch_second(FNN_LINE(saved, s->gates, 4), 4 * width * (int64_t)sizeof(saved));
+    if (s->c) fnn_prefetch_second(FNN_LINE(saved, s->c, 1), width * (int64_t)sizeof(saved));
 }
 
 static void CELL(lstm_cell)(const fnn_cell *s)

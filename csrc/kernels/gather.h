@@ -21,7 +21,7 @@ FNN_INLINE void NAME(copy_scaled)(int64_t n, const real *x, real scale, real *y)
     FNN_INLINE void NAME(gather_line_##source)(int64_t columns, int64_t width, const source *row, const source *ahead, \
                                                real scale, real *line) \
     { \
-        for (int64_t j = 0; j < columns; j += 64 / (int64_t)sizeof(source)) FNN_PREFETCH_SECOND(ahead + j); \
+        fnn_prefetch_second(ahead, columns * (int64_t)sizeof(source)); \
         if (columns < width) NAME(store)(line + width - FNN_LANES, NAME(zero)()); \
         if (sizeof(source) == sizeof(real)) { \
             NAME(copy_scaled)(columns, (const real *)row, scale, line); \

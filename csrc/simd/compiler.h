@@ -2,6 +2,8 @@
 #ifndef FNN_COMPILER_H
 #define FNN_COMPILER_H
 
+#include <stdint.h>
+
 #if defined(__clang__)
 #define FNN_GNU_VECTORS
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
@@ -40,6 +42,11 @@
 #define FNN_PREFETCH_SECOND(address) (void)(address)
 #define FNN_PREFETCH_TO_WRITE(address) (void)(address)
 #endif
+/* So many bytes from an address on, line by line. */
+FNN_INLINE void fnn_prefetch_second(const void *memory, int64_t bytes)
+{
+    for (int64_t i = 0; i < bytes; i += 64) FNN_PREFETCH_SECOND((const char *)memory + i);
+}
 
 /* The number of the lowest bit that is set; there has to be one. */
 #ifdef FNN_GNU_VECTORS
