@@ -14,6 +14,8 @@ from tests.native.ops import CHANNELS, Case, check
 from tests.native.test_recurrent import cell_case, check_parts, gradients_case
 
 ROUNDED = {"precision": "bfloat16"}
+# Instruction sets that look gates up in tables, within 1e-3.
+WITH_TABLES = {"avx512", "avx512_bf16", "amx"}
 
 pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 
@@ -56,9 +58,9 @@ def with_rounded_operands(case, dgates=None):
 @pytest.mark.parametrize("units", CHANNELS)
 @pytest.mark.parametrize("kind", CELLS)
 def test_every_size(kind, units, isa):
-    """At the first step the results are as close as the gates are; later ones read rounded states, of which some fall
-    to the other side of a tie."""
-    rng, once = np.random.default_rng(units), 50.0 if CELLS[kind].gates else 1.0
+    """At the first step the results are as close as the gates are, those of float32 where there are no tables of them;
+    later ones read rounded states, of which some fall to the other side of a tie."""
+    rng, once = np.random.default_rng(units), 50.0 if CELLS[kind].gates and isa in WITH_TABLES else 1.0
     for time, reverse, lengths, widen in ((1, False, False, once), (6, False, True, 200.0), (6, True, True, 200.0)):
         rows, channels = int(rng.choice((1, 5, 17, 33))), int(rng.choice((1, 3, 16, 70)))
         case = rounded_cell(units, kind, rows, time, channels, units, reverse=reverse, lengths=lengths)
