@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-enum { FNN_MAX_ROWS = 16, FNN_MAX_VECTORS = 4, FNN_MASKED_ROWS = 4 };
+enum { FNN_MAX_ROWS = 16, FNN_MAX_VECTORS = 4, FNN_MASKED_ROWS = 4, FNN_WINDOW = 4 };
 
 /* Lists that dispatch, Cython, tests and benchmarks share. */
 typedef enum {
@@ -88,7 +88,10 @@ typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
  *                           + sum over k < depth of a[a_row[i] + step[k].a] * b[step[k].b*b_row + j],
  * the sum in that order; i < the tile's rows, j < its vectors * lanes. init NULL means zeros; init_row 0 repeats one
  * row (a bias); init may be c itself (accumulate). The elementwise tile takes a factor of each column's own:
- *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a]. */
+ *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a].
+ * The pooled tile takes FNN_WINDOW rows at a time, the places of a window, whose c_row are FNN_WINDOW times the window's
+ * number and those after it: c[window*c_width + j] is the maximum of their sums, and index the first place that has it.
+ */
 typedef struct {
     int32_t a, b;
 } fnn_index;
@@ -105,6 +108,7 @@ typedef struct {
     void *c;
     const int32_t *c_row;
     int64_t c_width;
+    void *index;
 } fnn_indexed;
 
 typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
@@ -236,10 +240,12 @@ typedef struct {
 
     /* gemm[v][m]: tile of m rows (1..tile_rows[v]) by v vectors. */
     fnn_gemm_kernel gemm[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
-    /* indexed[v][m], elementwise[v][m]: tiles of m rows (1..indexed_rows[v]) by v vectors. */
+    /* indexed[v][m], elementwise[v][m]: tiles of m rows (1..indexed_rows[v]) by v vectors; pooled[v][m], of m windows
+     * with no more rows. */
     int64_t indexed_rows[FNN_MAX_VECTORS + 1];
     fnn_indexed_kernel indexed[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
+    fnn_indexed_kernel pooled[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS / FNN_WINDOW + 1];
     fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
     fnn_masked_kernel masked[2 * FNN_MAX_VECTORS + 1]; /* by vectors, up to those of two panels */
     fnn_function_kernel function[FNN_FUNCTIONS];

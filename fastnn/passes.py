@@ -9,6 +9,7 @@ for those that are late.
 from collections import Counter
 from dataclasses import replace
 from itertools import zip_longest
+from math import prod
 
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Buffer, Op
@@ -16,6 +17,7 @@ from fastnn.plan import Buffer, Op
 RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
 UNCACHED = 1 << 20  # weights, with Adam's moments 12 MB
 FEW_FILTERS = 8  # half of a vector of AVX-512
+SMALL_WINDOW, FEW_PRODUCTS = 4, 16  # half the depth of a tile
 HELPED = {"conv_grad_input"}  # takes hundreds of microseconds, and is the last of the ops on rows
 
 
@@ -340,7 +342,7 @@ class _Bfloat16:
         """The ops of a section, each behind those that round what it reads in place."""
         made, rounded = [], set()
         for op in ops:
-            if op.kind in self.CONVOLUTIONS and (op.attributes["groups"] > 1 or self._has_few_filters(op)):
+            if op.kind in self.CONVOLUTIONS and (op.attributes["groups"] > 1 or self._is_small(op)):
                 op = self._in_float32(op, made, rounded)
             elif op.kind in CELLS:
                 op = self._cell(op)
@@ -397,12 +399,16 @@ class _Bfloat16:
         self.copies[copy] = Op(kind, (W,), (copy,), attributes | self.ATTRIBUTE, "columns")
         return op.with_(inputs=(op.inputs[0], copy, *op.inputs[2:]))
 
-    def _has_few_filters(self, op):
-        """Whether a convolution of one channel has so few filters that tiles of bfloat16 would be mostly zeros."""
-        if op.kind != "conv" or op.attributes["geometry"].stride != (1, 1):
+    def _is_small(self, op):
+        """Whether tiles of bfloat16 would be mostly zeros: in a convolution of one channel by a few filters, or one of
+        a few products where windows of a pool are small enough to take their maximum from registers."""
+        if op.kind != "conv":
             return False
+        geometry, pool = op.attributes["geometry"], op.attributes["pool"]
         *_, channels, filters = self.buffers[op.inputs[1]].shape
-        return channels == 1 and filters <= FEW_FILTERS
+        if pool is not None and prod(pool.kernel) == SMALL_WINDOW and prod(geometry.kernel) * channels <= FEW_PRODUCTS:
+            return True
+        return geometry.stride == (1, 1) and channels == 1 and filters <= FEW_FILTERS
 
     def _in_float32(self, op, made, rounded):
         """The op in float32, on operands that are rounded before; so where channels are in groups, a bias's gradient

@@ -143,9 +143,12 @@ def test_short_rows_and_many_units_are_not_halved(features, hidden):
     assert "halves" not in [op.split for op in plan.step]
 
 
-@pytest.mark.parametrize("filters, channels, rounded", [(8, 1, True), (9, 1, False), (8, 2, False)])
-def test_few_filters_of_one_channel_are_multiplied_in_float32_on_rounded_operands(filters, channels, rounded):
-    layers = (Conv2D(filters, 3, activation="relu"), MaxPool2D(), Dense(3, "identity"))
+@pytest.mark.parametrize(
+    "filters, channels, pool, rounded",
+    [(8, 1, 3, True), (9, 1, 3, False), (8, 2, 3, False), (32, 1, 2, True), (32, 2, 2, False)],
+)
+def test_small_convolutions_are_multiplied_in_float32_on_rounded_operands(filters, channels, pool, rounded):
+    layers = (Conv2D(filters, 3, activation="relu"), MaxPool2D(pool), Dense(3, "identity"))
     network = Network((9, 8, channels), layers, LogLoss(), "softmax", precision="bfloat16")
     plan = lower(network, "train", one_hot=True, optimizer=Adam())
     (conv,) = [op for op in plan.step if op.kind == "conv"]

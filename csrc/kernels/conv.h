@@ -3,17 +3,15 @@
  *
  * As in gemm.h every i and j loop carries the unroll pragma, or gcc 12 keeps the sums on the stack. */
 
-/* The factor of row i at a step: one element for all columns, or with `elementwise` one for each. */
-FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const fnn_indexed *g)
+/* The sums of a tile. The factor of row i at a step: one element for all columns, or with `elementwise` one for each. */
+FNN_INLINE void NAME(indexed_sums)(int rows, int vectors, int elementwise, const fnn_indexed *g,
+                                   vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS])
 {
     static const real zeros[FNN_VECTORS * FNN_LANES];
     const real *init = g->init ? g->init : zeros;
     const int64_t init_row = g->init ? g->init_row : 0, b_row = g->b_row, a_unit = elementwise ? g->a_unit : 1;
-    const int64_t c_width = g->c_width;
     const int32_t *c_row = g->c_row;
     const real *a[FNN_MAX_ROWS], *b = g->b;
-    real *out = g->c;
-    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
 
     FNN_UNROLL
     for (int i = 0; i < rows; i++) a[i] = (const real *)g->a + g->a_row[i] * a_unit;
@@ -52,9 +50,15 @@ FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const
             }
         }
     }
+}
+
+FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const fnn_indexed *g)
+{
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
+    NAME(indexed_sums)(rows, vectors, elementwise, g, c);
     FNN_UNROLL
     for (int i = 0; i < rows; i++) {
-        real *to = out + c_row[i] * c_width;
+        real *to = (real *)g->c + g->c_row[i] * g->c_width;
         FNN_UNROLL
         for (int j = 0; j < vectors; j++) NAME(store)(to + j * FNN_LANES, c[i][j]);
     }
@@ -67,6 +71,35 @@ FNN_INLINE void NAME(indexed_tile)(int rows, int vectors, int elementwise, const
 FNN_INDEXED_TILES(FNN_INDEXED_KERNELS)
 #undef FNN_INDEXED_KERNELS
 #undef FNN_INDEXED_KERNEL
+
+FNN_INLINE void NAME(pooled_tile)(int windows, int vectors, const fnn_indexed *g)
+{
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
+    NAME(indexed_sums)(FNN_WINDOW * windows, vectors, 0, g, c);
+    FNN_UNROLL
+    for (int i = 0; i < windows; i++) {
+        const int64_t to = g->c_row[FNN_WINDOW * i] / FNN_WINDOW * g->c_width;
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) {
+            vec best = c[FNN_WINDOW * i][j], place = NAME(zero)();
+            FNN_UNROLL
+            for (int t = 1; t < FNN_WINDOW; t++) {
+                const vec value = c[FNN_WINDOW * i + t][j];
+                place = NAME(where_beats)(value, best, NAME(broadcast)((real)t), place);
+                best = NAME(where_beats)(value, best, value, best);
+            }
+            NAME(store)((real *)g->c + to + j * FNN_LANES, best);
+            NAME(store)((real *)g->index + to + j * FNN_LANES, place);
+        }
+    }
+}
+
+#define FNN_POOLED_KERNEL(vectors, windows) \
+    static void NAME(pooled_##windows##x##vectors)(const fnn_indexed *g) { NAME(pooled_tile)(windows, vectors, g); }
+#define FNN_POOLED_KERNELS(vectors, rows) FNN_WINDOWS_##rows(FNN_POOLED_KERNEL, vectors)
+FNN_INDEXED_TILES(FNN_POOLED_KERNELS)
+#undef FNN_POOLED_KERNELS
+#undef FNN_POOLED_KERNEL
 
 /* No vector of sums is read before the end: what they are added to was often stored a moment ago, and elsewhere. */
 FNN_INLINE void NAME(sparse_tile)(int rows, int vectors, const fnn_sparse *g)

@@ -28,6 +28,8 @@
 #define FNN_GEMM_ENTRY(vectors, rows) [vectors][rows] = NAME(gemm_##rows##x##vectors),
 #define FNN_INDEXED_ENTRY(vectors, rows) [vectors][rows] = NAME(indexed_##rows##x##vectors),
 #define FNN_INDEXED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_INDEXED_ENTRY, vectors)
+#define FNN_POOLED_ENTRY(vectors, windows) [vectors][windows] = NAME(pooled_##windows##x##vectors),
+#define FNN_POOLED_ENTRIES(vectors, rows) FNN_WINDOWS_##rows(FNN_POOLED_ENTRY, vectors)
 #define FNN_ELEMENTWISE_ENTRY(vectors, rows) [vectors][rows] = NAME(elementwise_##rows##x##vectors),
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
 #define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
@@ -47,6 +49,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .indexed_rows = {FNN_INDEXED_TILES(FNN_TILE_ROWS)},
     .gemm = {FNN_TILES(FNN_GEMM_ENTRIES)},
     .indexed = {FNN_INDEXED_TILES(FNN_INDEXED_ENTRIES)},
+    .pooled = {FNN_INDEXED_TILES(FNN_POOLED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
     .masked = {FNN_MASKED(FNN_MASKED_ENTRY)},
@@ -144,6 +147,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_GEMM_ENTRIES
 #undef FNN_INDEXED_ENTRY
 #undef FNN_INDEXED_ENTRIES
+#undef FNN_POOLED_ENTRY
+#undef FNN_POOLED_ENTRIES
 #undef FNN_ELEMENTWISE_ENTRY
 #undef FNN_ELEMENTWISE_ENTRIES
 #undef FNN_SPARSE_ENTRY

@@ -98,4 +98,10 @@ FNN_INLINE int fnn_lowest_bit(uint64_t word)
 #define FNN_ROWS_15(X, v) FNN_ROWS_14(X, v) X(v, 15)
 #define FNN_ROWS_16(X, v) FNN_ROWS_15(X, v) X(v, 16)
 
+/* The same up to the number of windows of 4 places that n rows are. */
+#define FNN_WINDOWS_6 FNN_ROWS_1
+#define FNN_WINDOWS_8 FNN_ROWS_2
+#define FNN_WINDOWS_9 FNN_ROWS_2
+#define FNN_WINDOWS_12 FNN_ROWS_3
+
 #endif

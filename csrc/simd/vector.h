@@ -54,6 +54,7 @@ FNN_INLINE vec NAME(differing)(vec seen, vec a, vec b)
 FNN_INLINE vec NAME(select)(NAME(mask) which, vec a, vec b)
 {
     vec chosen;
+    FNN_LANE_LOOP
     for (int lane = 0; lane < FNN_LANES; lane++) chosen[lane] = which[lane] ? a[lane] : b[lane];
     return chosen;
 }

@@ -23,6 +23,7 @@ from fastnn.native._activation import activation_id
 # conv_products.Product in C. Offsets and sizes are in elements, where no other unit is named.
 cdef struct Product:
     int64_t elementwise      # a factor of each column's own
+    int64_t pooled           # rows are windows of so many places, of which the maximum is kept, or 0
     int64_t together         # images worked on together
     int64_t columns          # of the result
     int64_t staged           # the image operand is copied to the scratch
@@ -127,20 +128,25 @@ cdef inline fnn_indexed block_of(
     g.c = at(k, g.c, block.column)
     if g.init != NULL:
         g.init = at(k, g.init, block.column)
+    if g.index != NULL:
+        g.index = at(k, g.index, block.column)
     return g
 
 
 cdef inline void multiply(
     const fnn_kernels *k, const Product *p, fnn_indexed *g, int64_t vectors, int64_t row, int64_t rows
 ) noexcept nogil:
-    """Rows row .. row + rows of the tables in tiles of nearly equal height."""
-    cdef int64_t tallest = k.indexed_rows[vectors], tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
+    """Rows row .. row + rows of the tables in tiles of nearly equal height, of whole windows where these are pooled."""
+    cdef int64_t unit = max(1, p.pooled), tallest = k.indexed_rows[vectors] // unit * unit
+    cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
     for tile in range(tiles):
-        height = rows * (tile + 1) // tiles - done
+        height = rows // unit * (tile + 1) // tiles * unit - done
         g.a_row = p.a_row + row + done
         g.c_row = p.c_row + row + done
         if p.elementwise:
             k.elementwise[vectors][height](g)
+        elif p.pooled:
+            k.pooled[vectors][height // unit](g)
         else:
             k.indexed[vectors][height](g)
         done += height
@@ -171,6 +177,7 @@ cdef void correlate(
             whole.b = at(k, b, panel * p.b_rows * k.panel)
             whole.init = at(k, bias, panel * k.panel) if bias != NULL else NULL
             whole.c = at(k, c, offset) if c != NULL else at(k, step.scratch, p.strip)
+            whole.index = at(k, op.buffer[5], offset) if p.pooled else NULL
             whole.b_row = whole.c_width = width
             for i in range(p.n_pieces):
                 piece = &p.pieces[i]
@@ -195,9 +202,10 @@ cdef void activate(const Op *op, const Step *step, int64_t offset, int64_t rows,
 cdef void pool(const Op *op, const Step *step, int64_t offset, int64_t rows, int64_t width) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef char *y = at(k, op.buffer[3], offset)
-    k.max_of_windows(
-        rows, op.number[3], width, at(k, step.scratch, product_of(op).strip), y, at(k, op.buffer[5], offset)
-    )
+    if not product_of(op).pooled:
+        k.max_of_windows(
+            rows, op.number[3], width, at(k, step.scratch, product_of(op).strip), y, at(k, op.buffer[5], offset)
+        )
     if op.number[2] >= 0:
         k.activation[op.number[2]](rows * width, y, y, op.scalar)
 
@@ -218,7 +226,7 @@ cdef void conv(const Op *op, const Step *step) noexcept nogil:
         conv_by_planes(op, step, op.number[4])
         return
     if op.number[3] > 0:
-        z, finish = NULL, pool
+        z, finish = op.buffer[3] if product_of(op).pooled else NULL, pool
     elif op.number[2] >= 0:
         finish = activate
     correlate(op, step, op.buffer[0], 0, op.buffer[1], op.buffer[2], z, ALL, finish)

@@ -1,6 +1,7 @@
 """The three products of a convolution as descriptors for _conv.pyx, put together from conv_tiling and conv_staging."""
 
 from itertools import product as pairs
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_
 from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
 STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
+WINDOW = 4  # places of a window whose maximum is taken from the registers that hold the sums,
+DEEPEST = 64  # if these have no more products: storing and reading them would take as long as making them
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
 TOGETHER = 64 * 1024  # bytes of the results of images that are worked on together
 
@@ -18,6 +21,7 @@ class Product(NamedTuple):
     """What _conv.pyx reads, in its order: see the struct of the same name there."""
 
     elementwise: int
+    pooled: int
     together: int
     columns: int
     staged: int
@@ -57,18 +61,27 @@ def _pieces(cut, across, pool):
     ]
 
 
-def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0):
+def _pooled(operand, pool):
+    """Places of a window if the maximum of their sums is taken from registers, or 0: all have the same steps then."""
+    runs = [*operand.vertical, *operand.horizontal]
+    if pool is None or prod(pool.kernel) != WINDOW or operand.elementwise or len(runs) > 2:
+        return 0
+    depth = prod(len(run.steps) for run in runs) * operand.grouping.channels_each
+    return WINDOW if depth <= DEEPEST else 0
+
+
+def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows, strip=0, pooled=0):
     """The product whose rows are places of images. pieces: (vertical range, offset of numbers, first, count)."""
-    tables = Tables()
+    tables = Tables(in_order=pooled > 0)
     for band, offset, first, count in pieces:
         vertical = [run.restricted(rows=band) for run in operand.vertical]
         shifted = (row_number[0] - offset, row_number[1])
         add_classes(tables, vertical, operand.horizontal, operand.image, shifted, step_number, operand.together, places)
         tables.add_piece(first, count)
-    return _product(layout, operand, tables, b_rows, strip)
+    return _product(layout, operand, tables, b_rows, strip, pooled)
 
 
-def _product(layout, operand, tables, b_rows, strip):
+def _product(layout, operand, tables, b_rows, strip, pooled=0):
     scratch = operand.scratch
     zeroed = scratch.size
     at = scratch.take(strip)
@@ -84,6 +97,7 @@ def _product(layout, operand, tables, b_rows, strip):
         ) from None
     product = Product(
         elementwise=int(operand.elementwise),
+        pooled=pooled,
         together=operand.together,
         columns=operand.grouping.columns,
         staged=int(operand.staged),
@@ -116,10 +130,14 @@ def forward(layout, op):
     cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
     together = _together(places * width, (FRESH if finished else TOGETHER) // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), together, grouping)
-    strip = 0 if pool is None else max(map(len, cut)) * (places // height) * operand.together * width
+    pieces, pooled, strip = _pieces(cut, across, pool), _pooled(operand, pool), 0
+    if pooled:  # windows are numbered from the start of an image
+        pieces = [(lines, 0, first, count) for lines, _, first, count in pieces]
+    elif pool is not None:
+        strip = max(map(len, cut)) * (places // height) * operand.together * width
     product = _correlate(
-        layout, operand, _numbers(geometry, pool), numbers(*geometry.kernel), places, _pieces(cut, across, pool),
-        layout.shape(W)[0], strip,
+        layout, operand, _numbers(geometry, pool), numbers(*geometry.kernel), places, pieces, layout.shape(W)[0],
+        strip, pooled,
     )  # fmt: skip
     return product, 0
 

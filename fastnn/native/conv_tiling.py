@@ -222,14 +222,21 @@ def choose(runs_of, size, cost, together):
 
 
 class Tables:
-    """Rows, steps, classes (rows that share steps), and pieces (classes whose results are finished together)."""
+    """Rows, steps, classes (rows that share steps), and pieces (classes whose results are finished together).
 
-    def __init__(self):
+    in_order: the rows of a class are in the order of their numbers.
+    """
+
+    def __init__(self, in_order=False):
+        self.in_order = in_order
         self.a_row, self.c_row, self.steps, self.classes, self.pieces = [], [], [], [], []
         self._rows = self._steps = 0
 
     def add_class(self, a_row, c_row, a_step, b_step, rows, depth):
         """`rows` and `depth` are those of a single image; the arrays may go on with those of further images."""
+        if self.in_order:
+            order = np.argsort(c_row)
+            a_row, c_row = a_row[order], c_row[order]
         self.classes.append((self._rows, rows, self._steps, depth))
         self.a_row.append(a_row)
         self.c_row.append(c_row)

@@ -43,6 +43,7 @@ cdef extern from "fastnn.h" nogil:
         void *c
         const int32_t *c_row
         int64_t c_width
+        void *index
 
     ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
     ctypedef struct fnn_sparse:
@@ -142,6 +143,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t indexed_rows[5]
         fnn_indexed_kernel indexed[5][17]
         fnn_indexed_kernel elementwise[5][17]
+        fnn_indexed_kernel pooled[5][5]
         fnn_sparse_kernel sparse[5][17]
         fnn_masked_kernel masked[9]
         fnn_function_kernel function[64]

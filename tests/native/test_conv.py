@@ -255,6 +255,43 @@ def test_few_filters_of_one_channel(seed, dtype, isa):
     compare(few(rng), "conv", int(rng.integers(1, 34)), dtype, isa)
 
 
+def small_windows(rng):
+    """A few products behind which windows of four places have their maximum taken from the registers of their sums."""
+    kernel, channels = [((3, 3), 1), ((2, 2), 3), ((1, 5), 2), ((5, 5), 1), ((1, 1), 64), ((1, 1), 65)][rng.integers(6)]
+    window = ((2, 2), (1, 4), (4, 1))[rng.integers(3)]
+    padding = tuple(tuple(int(i) for i in rng.integers(0, size, 2)) for size in kernel)
+    stride = tuple(int(i) for i in rng.integers(1, 3, 2))
+    image = tuple(int(i) for i in rng.integers(12, 31, 2))
+    geometry = Geometry(image, kernel, stride, padding=padding)
+    pool = Geometry(geometry.output, window, tuple(int(size + rng.integers(2)) for size in window))
+    filters = int(rng.choice([1, 16, 32, 48, 64, 100]))
+    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(20))
+def test_small_windows_of_few_products(seed, dtype, isa):
+    rng = np.random.default_rng(600 + seed)
+    compare(small_windows(rng), "conv", int(rng.integers(1, 12)), dtype, isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (9, 9)])
+def test_a_nan_wins_in_a_window_behind_a_convolution(kernel, isa):
+    geometry, rng = Geometry((20, 20), kernel), np.random.default_rng(0)
+    pool = Geometry(geometry.output, (2, 2), (2, 2))
+    case = Case(rng, geometry=geometry, channels=1, filters=20, groups=1, pool=pool, layout="rows")
+    op = case.op("conv").with_(attributes=case.attributes | {"activation": None})
+    values = case.values(op, 3, np.float32)
+    values["x"][rng.random(values["x"].shape) < 0.1 / prod(kernel)] = np.nan
+    actual = run_native(case, op, values, 3, np.float32, isa)
+    expected = run_reference(case, op, values, 3, np.float32)
+    for name in op.outputs:
+        assert np.array_equal(actual[name], expected[name], equal_nan=True), name
+    assert np.isnan(actual["y"]).any() and not np.isnan(actual["y"]).all()
+
+
 @pytest.mark.parametrize("isa", ISAS)
 def test_places_of_the_first_layer_of_lenet_lie_along_long_vectors(isa):
     numbers, lanes = bound_numbers("lenet 1", "conv", isa)
@@ -357,7 +394,7 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("draw", [Case, large_groups, narrow, few])
+@pytest.mark.parametrize("draw", [Case, large_groups, narrow, few, small_windows])
 @pytest.mark.parametrize("seed", range(8))
 def test_bits_do_not_depend_on_threads(seed, draw, kind, isa):
     rng = np.random.default_rng(200 + seed)
