@@ -89,8 +89,9 @@ typedef void (*fnn_gemm_kernel)(const fnn_gemm *g);
  * the sum in that order; i < the tile's rows, j < its vectors * lanes. init NULL means zeros; init_row 0 repeats one
  * row (a bias); init may be c itself (accumulate). The elementwise tile takes a factor of each column's own:
  *   a[(a_row[i] + step[k].a)*a_unit + j] in place of a[a_row[i] + step[k].a].
- * The pooled tile takes FNN_WINDOW rows at a time, the places of a window, whose c_row are FNN_WINDOW times the window's
- * number and those after it: c[window*c_width + j] is the maximum of their sums, and index the first place that has it.
+ * The pooled tile takes FNN_WINDOW rows at a time, the places of a window, whose c_row are FNN_WINDOW times the number
+ * of the window and those after it: c[window*c_width + j] is the maximum of their sums, and index the first place that
+ * has it.
  */
 typedef struct {
     int32_t a, b;

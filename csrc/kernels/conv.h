@@ -3,7 +3,7 @@
  *
  * As in gemm.h every i and j loop carries the unroll pragma, or gcc 12 keeps the sums on the stack. */
 
-/* The sums of a tile. The factor of row i at a step: one element for all columns, or with `elementwise` one for each. */
+/* The sums of a tile. The factor of row i at a step: one element for all columns, or `elementwise` one for each. */
 FNN_INLINE void NAME(indexed_sums)(int rows, int vectors, int elementwise, const fnn_indexed *g,
                                    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS])
 {

@@ -5,7 +5,7 @@ strip, and pooled, activated and stored from there.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastnn.native._conv_share cimport Images, Part, next_images, next_part
 from fastnn.native._conv_strip cimport Windows, finish_lines
@@ -19,7 +19,7 @@ from fastnn.native import _conv, conv_bfloat16
 
 # conv_bfloat16.Grid in C.
 cdef struct Grid:
-    int64_t lines, across, start, to_line, to_place
+    int64_t lines, across, start, to_line, to_place, from_line
 
 
 # conv_bfloat16.Shifts in C.
@@ -46,7 +46,8 @@ cdef struct Correlation:
     const int32_t *offset
     int64_t blocks, a_row, line, columns
     int64_t across           # rows of the last line that count
-    int64_t shown            # outputs, or windows, in a line
+    int64_t shown            # outputs, or windows, in a line,
+    int64_t wide             # which is so long, filled up with zeros
     int64_t step, high       # lines from output to output, or window to window, and lines of one
     const int64_t *edge      # of the bands
     int64_t bands, strip, outputs
@@ -93,7 +94,7 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
         source = at(k, op.buffer[0], image * q.places * q.channels)
         for i in range(g.lines):
             step.bfloat16.narrow(
-                g.across * q.channels, <const float *> at(k, source, i * g.across * q.channels),
+                g.across * q.channels, <const float *> at(k, source, i * g.from_line * q.channels),
                 to + i * g.to_line * q.pitch,
             )
         return
@@ -109,7 +110,7 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
             continue
         for i in range(g.lines):
             step.bfloat16.pack_rows(
-                g.across, width, <const float *> at(k, source, i * g.across * width), width,
+                g.across, width, <const float *> at(k, source, i * g.from_line * width), width,
                 to + i * g.to_line * q.pitch + panel * k.panel, g.to_place * q.pitch, 2 * k.lanes,
             )
             if q.spill > 0:
@@ -145,16 +146,19 @@ cdef void finish_gradient(
     const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t n = q.shown * width, to = offset + first * n, i
+    cdef int64_t n = q.shown * width, rest = (q.wide - q.shown) * width, to = offset + first * q.wide * width, i
     cdef const char *strip = at(k, step.scratch, q.strip)
-    if op.number[1] < 0:
-        k.copy(lines, n, strip, q.line * width, 1, at(k, op.buffer[3], to), n, 1)
-        return
     for i in range(lines):
-        k.activation_grad[op.number[1]](
-            n, at(k, strip, i * q.line * width), at(k, op.buffer[5], to + i * n), at(k, op.buffer[3], to + i * n),
-            op.scalar,
-        )
+        if op.number[1] < 0:
+            memcpy(at(k, op.buffer[3], to), at(k, strip, i * q.line * width), n * k.itemsize)
+        else:
+            k.activation_grad[op.number[1]](
+                n, at(k, strip, i * q.line * width), at(k, op.buffer[5], to), at(k, op.buffer[3], to), op.scalar
+            )
+        memset(at(k, op.buffer[3], to + n), 0, rest * k.itemsize)
+        to += n + rest
+    if first + lines == q.edge[q.bands]:
+        memset(at(k, op.buffer[3], to), 0, (offset + q.outputs * width - to) * k.itemsize)
 
 
 ctypedef void (*Finish)(
@@ -215,7 +219,7 @@ cdef void bring_line(
     """A line of an image, channel by channel."""
     cdef const fnn_kernels *k = step.kernels
     cdef float *line = <float *> at(k, step.scratch, q.line)
-    cdef int64_t place = n * q.grid.across, c, panel, width
+    cdef int64_t place = n * q.grid.from_line, c, panel, width
     cdef const float *source = <const float *> op.buffer[0] + (image * q.places + place) * q.channels
     if not q.in_rows:
         for panel in range(panels(k, q.channels)):

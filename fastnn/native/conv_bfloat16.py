@@ -93,27 +93,43 @@ def _int32(layout, array):
 
 
 class Grid(NamedTuple):
-    """Where the places of an image go: place i * across + j of it to start + i * to_line + j * to_place of the staged
-    one."""
+    """Where the places of an image go: place i * from_line + j of it to start + i * to_line + j * to_place of the
+    staged one; i < lines, j < across."""
 
     lines: int
     across: int
     start: int
     to_line: int
     to_place: int
+    from_line: int
 
     @property
     def flat(self):
         """The same as a single line, where the lines lie as far apart on both sides."""
-        if self.to_place == 1 and self.to_line == self.across:
+        if self.to_place == 1 and self.to_line == self.across == self.from_line:
             return self._replace(lines=1, across=self.lines * self.across)
         return self
 
 
-def _grid(size, width, stride, origin):
-    """The grid of an image of some size in one staged `width` places wide, whose first place gets to `origin`."""
+def _grid(size, width, stride, origin, from_line):
+    """The grid of an image of some size, cut from one `from_line` places wide, in one staged `width` places wide, whose
+    first place gets to `origin`."""
     start = origin[0] * width + origin[1]
-    return Grid(*size, start, stride[0] * width, stride[1])
+    return Grid(*size, start, stride[0] * width, stride[1], from_line)
+
+
+def _covered(geometry, pool):
+    """The geometry without outputs that no window of the pool covers, and places of the image that no other reads."""
+    if pool is None:
+        return geometry
+    image, padding = [], []
+    for axis in range(2):
+        outputs = (pool.output[axis] - 1) * pool.stride[axis] + pool.kernel[axis]
+        before = geometry.padding[axis][0]
+        reach = (outputs - 1) * geometry.stride[axis] + geometry.extent[axis] - before
+        image.append(max(1, min(geometry.image[axis], reach)))
+        padding.append((before, reach - image[axis]))
+    return geometry._replace(image=tuple(image), padding=tuple(padding))
 
 
 def _windows(layout, pool, lines, line, place=1):
@@ -128,13 +144,13 @@ NO_WINDOWS = [0, 0, 0, 0]
 
 
 def _correlation(
-    layout, *, source, in_rows, grid, staged, pitch, segments, patches, unpool, columns, a_row, line, shape, pool
+    layout, *, source, in_rows, grid, staged, pitch, segments, patches, unpool, columns, a_row, line, shape, whole, pool
 ):
     """Numbers of a product over the taps.
 
     source: (channels, places) of the image operand; staged: (height, width); unpool: the pool of gradients that are
     put at maxima; a_row: numbers from row to row of A; line: rows from line to line; shape: the output's, or the
-    windows' of `pool`.
+    windows' of `pool`; whole: this filled up with zeros.
     """
     scratch, itemsize = Scratch(), layout.dtype.itemsize
     slack = TILE_ROWS * a_row + 2 * layout.deep(1)
@@ -159,7 +175,8 @@ def _correlation(
     fields = [
         int(in_rows), *source, *grid, pitch, spill, *windows, zeroed, *patches, patched,
         _int32(layout, segments.offsets(layout.deep(1))), segments.total, a_row, line, columns,
-        across, shape[1], step, high, layout.table(np.array(edges, np.int64)), len(cut), strip, shape[0] * shape[1],
+        across, shape[1], whole[1], step, high, layout.table(np.array(edges, np.int64)), len(cut), strip,
+        whole[0] * whole[1],
         *(NO_WINDOWS if pool is None else _windows(layout, pool, tallest, line)),
     ]  # fmt: skip
     return layout.table(np.array(fields, np.int64))
@@ -178,7 +195,8 @@ def _staged_size(geometry, output):
 def forward(layout, op):
     """Descriptor of a `conv` op."""
     x, y = op.inputs[0], op.outputs[0]
-    geometry, pool = op.attributes["geometry"], op.attributes["pool"]
+    pool, from_line = op.attributes["pool"], op.attributes["geometry"].image[1]
+    geometry = _covered(op.attributes["geometry"], pool)
     channels, in_rows = layout.columns(x), layout.in_rows(x)
     (sh, sw), ((top, _), (left, _)) = geometry.stride, geometry.padding
     height, width = _staged_size(geometry, geometry.output)
@@ -191,16 +209,17 @@ def forward(layout, op):
         a_row, line = segments.blocks * layout.deep(1), patches.across
     return _correlation(
         layout, source=(channels, layout.positions(x)), in_rows=in_rows,
-        grid=_grid(geometry.image, width, (1, 1), (top, left)), staged=(height, width), pitch=pitch, segments=segments,
-        patches=patches, unpool=None, columns=layout.columns(y), a_row=a_row, line=line,
-        shape=(pool or geometry).output, pool=pool,
+        grid=_grid(geometry.image, width, (1, 1), (top, left), from_line), staged=(height, width), pitch=pitch,
+        segments=segments, patches=patches, unpool=None, columns=layout.columns(y), a_row=a_row, line=line,
+        shape=(pool or geometry).output, whole=(pool or geometry).output, pool=pool,
     )  # fmt: skip
 
 
 def grad_input(layout, op):
     """Descriptor of a `conv_grad_input` op: a product with stride 1 on gradients that lie a stride apart."""
     dz, dx = op.inputs[0], op.outputs[0]
-    geometry, pool = op.attributes["geometry"], op.attributes["pool"]
+    whole, pool = op.attributes["geometry"].image, op.attributes["pool"]
+    geometry = _covered(op.attributes["geometry"], pool)
     channels = layout.columns(dz)
     pitch = _gradient_pitch(layout, geometry, channels)
     # Zeros before the first gradient, or what of the image comes before all that it has to do with.
@@ -213,9 +232,10 @@ def grad_input(layout, op):
     segments = _segments(layout, geometry, channels, pitch, width)
     return _correlation(
         layout, source=(channels, layout.positions(dz)), in_rows=False,
-        grid=_grid(geometry.output, width, geometry.stride, origin), staged=(height, width), pitch=pitch,
-        segments=segments._replace(starts=segments.starts + (lead[0] * width + lead[1]) * pitch), patches=NO_PATCHES,
-        unpool=pool, columns=layout.columns(dx), a_row=pitch, line=width, shape=geometry.image, pool=None,
+        grid=_grid(geometry.output, width, geometry.stride, origin, geometry.output[1]), staged=(height, width),
+        pitch=pitch, segments=segments._replace(starts=segments.starts + (lead[0] * width + lead[1]) * pitch),
+        patches=NO_PATCHES, unpool=pool, columns=layout.columns(dx), a_row=pitch, line=width, shape=geometry.image,
+        whole=whole, pool=None,
     )  # fmt: skip
 
 
@@ -258,14 +278,15 @@ class Places(NamedTuple):
         return tiles * len(self.steps) * max(16 * vectors, load * -(-vectors // 2)) + 4 * copies
 
 
-def _long_rows(layout, geometry, channels, together):
+def _long_rows(layout, geometry, from_line, channels, together):
     """Every channel is one long row of places, with zeros between its lines; a tap is a shift of all rows."""
     (kh, kw), (sh, sw), (dh, dw) = geometry.kernel, geometry.stride, geometry.dilation
     height, width = _staged_size(geometry, geometry.output)
     # Lines are packed in pairs of places: they start at even ones.
     margin = geometry.padding[1][0] % 2
     width = width + margin + (width + margin) % 2
-    grid = _grid(geometry.image, width, (1, 1), (geometry.padding[0][0], geometry.padding[1][0] + margin)).flat
+    origin = (geometry.padding[0][0], geometry.padding[1][0] + margin)
+    grid = _grid(geometry.image, width, (1, 1), origin, from_line).flat
     end = grid.start + (grid.lines - 1) * grid.to_line + layout.deep(grid.across)  # a line is packed in whole blocks
     image = layout.deep(max(end, height * width))
     pitch, last = together * image, (geometry.output[0] - 1) * sh * width + (geometry.output[1] - 1) * sw
@@ -276,14 +297,14 @@ def _long_rows(layout, geometry, channels, together):
     )  # fmt: skip
 
 
-def _shifted_lines(layout, geometry, channels, together):
+def _shifted_lines(layout, geometry, from_line, channels, together):
     """Every line is copied for each tap of a line of the kernel, as far as the outputs of a line go: blocks then start
     at multiples of their size, and all taps and channels are the rows of a single part."""
     (kh, kw), (sh, sw), (dh, dw) = geometry.kernel, geometry.stride, geometry.dilation
     size = layout.deep(geometry.output[1])
     line, margin = kw * channels * size, geometry.padding[1][0] % 2
     height, width = _staged_size(geometry, geometry.output)
-    grid = _grid(geometry.image, width, (1, 1), (geometry.padding[0][0], geometry.padding[1][0]))
+    grid = _grid(geometry.image, width, (1, 1), (geometry.padding[0][0], geometry.padding[1][0]), from_line)
     shifts = Shifts(kw, size, dw, sw, margin, grid.start % width + margin)
     grid = grid._replace(start=grid.start // width * line, to_line=line)
     steps = sums(np.arange(geometry.output[0]) * sh * line, np.arange(0, size, layout.deep(1)))
@@ -297,17 +318,18 @@ def _shifted_lines(layout, geometry, channels, together):
 def grad_weights(layout, op):
     """Descriptor of a `conv_grad_weights` op."""
     x, dz = op.inputs[:2]
-    geometry, pool, depth = op.attributes["geometry"], op.attributes["pool"], layout.deep(1)
+    pool, depth, from_line = op.attributes["pool"], layout.deep(1), op.attributes["geometry"].image[1]
+    geometry = _covered(op.attributes["geometry"], pool)
     channels, columns, in_rows = layout.columns(x), layout.columns(dz), layout.in_rows(x)
     make = min(
         (_long_rows, _shifted_lines),
-        key=lambda make: make(layout, geometry, channels, 1).cycles(layout, channels, columns),
+        key=lambda make: make(layout, geometry, from_line, channels, 1).cycles(layout, channels, columns),
     )
-    places, row_width = make(layout, geometry, channels, 1), min(layout.panel, layout.padded(columns))
+    places, row_width = make(layout, geometry, from_line, channels, 1), min(layout.panel, layout.padded(columns))
     deep = len(places.steps) * depth * row_width  # numbers of an image's gradients
     size = 2 * (places.size + deep)
     together = next(n for n in (8, 4, 2, 1) if n == 1 or n * size <= TOGETHER)
-    places = make(layout, geometry, channels, together)
+    places = make(layout, geometry, from_line, channels, together)
     shifts, across = places.shifts, geometry.image[1]
     scratch = Scratch()
     scratch.take((places.size + 2 * depth) // 2)
