@@ -336,6 +336,8 @@ class _Bfloat16:
 
     def __init__(self, plan):
         self.plan, self.buffers = plan, dict(plan.buffers)
+        for x in self._operands():
+            self.buffers[x] = replace(self.buffers[x], layout="operand")
         self.copies = {}  # (weights, op kind) -> the op that makes the copy
 
     def section(self, ops):
@@ -346,11 +348,22 @@ class _Bfloat16:
                 op = self._in_float32(op, made, rounded)
             elif op.kind in CELLS:
                 op = self._cell(op)
+            elif op.kind == "gather" and self.buffers[op.outputs[0]].layout == "operand":
+                op = op.with_(attributes=op.attributes | self.ATTRIBUTE)
             elif op.kind in self.CONVOLUTIONS + self.PRODUCTS + self.RECURRENT + self.TRANSPOSES:
                 op = self._of_cell(op)
                 op = self._packed(op)
             made.append(op)
         return made
+
+    def _operands(self):
+        """Gathered rows that only dense layers read, for both products of which they are rounded once."""
+        for op in self.plan.step:
+            x = op.outputs[0]
+            readers = [reader for reader in self.plan.ops if x in reader.inputs]
+            if op.kind == "gather" and len(self.buffers[x].shape) == 1 and x != self.plan.output:
+                if readers and all(r.kind in self.PRODUCTS and x not in r.inputs[1:] for r in readers):
+                    yield x
 
     def _packed(self, op):
         """The op on packed weights."""

@@ -28,7 +28,7 @@ The last axis is the columns, channels of an image; the axes before it are posit
 backend that works on rows and columns sees rows * positions rows. Batch buffers lie in the backend's own layout
 ("panels"), except images and signals as they are gathered: these lie row by row, channels side by side without padding
 ("rows"), and what recurrent cells keep for their gradients with products of bfloat16: panels of such numbers
-("rounded").
+("rounded"). Rows that only products of bfloat16 read lie as these want their first operand ("operand").
 Copies of weights for products of bfloat16 lie as these want them ("bfloat16"). What is 0 or 1 may take one bit each
 ("bits").
 """
@@ -37,7 +37,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-LAYOUTS = ("panels", "rows", "rounded", "bfloat16", "bits")
+LAYOUTS = ("panels", "rows", "rounded", "operand", "bfloat16", "bits")
 # Into how many parts a chunk's rows are cut where threads sum over rows: a fixed number, so that bits do not depend on
 # that of the threads.
 PARTS = 8

@@ -158,6 +158,22 @@ def test_small_convolutions_are_multiplied_in_float32_on_rounded_operands(filter
     assert gradient.inputs[0] == "x" and gradient.attributes["precision"] == "bfloat16"
 
 
+@pytest.mark.parametrize(
+    ("first", "precision", "layout"),
+    [
+        ((), "bfloat16", "operand"),
+        ((), "full", "panels"),
+        ((Dropout(0.2),), "bfloat16", "panels"),
+        ((BatchNorm(),), "bfloat16", "panels"),
+    ],
+)
+def test_rows_that_only_products_of_bfloat16_read_are_rounded_as_they_are_gathered(first, precision, layout):
+    layers = (*first, Dense(7, "relu"), Dense(3, "identity"))
+    network = Network(6, layers, LogLoss(), "softmax", precision=precision)
+    plan = lower(network, "train", one_hot=True, optimizer=Adam())
+    assert plan.buffers["x"].layout == layout
+
+
 IMAGES = Network(
     (9, 8, 2),
     (

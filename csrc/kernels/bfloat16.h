@@ -116,6 +116,50 @@ static void fnn_pack_rows(int64_t rows, int64_t width, const float *from, int64_
     }
 }
 
+/* A caller's row becomes float32 and is rounded, block by block; for what is asked for ahead see gather.h. */
+#define FNN_GATHER_ROUNDED(source) \
+    FNN_INLINE void fnn_round_block_##source(int64_t n, const source *from, float scale, uint16_t *to) \
+    { \
+        float line[FNN_DEPTH]; \
+        FNN_UNROLL \
+        for (int64_t j = 0; j < FNN_DEPTH; j++) line[j] = j < n ? (float)from[j] * scale : 0; \
+        fnn_round_two(line, line + FNN_LANES, to); \
+    } \
+    FNN_INLINE void fnn_gather_##source(int64_t rows, int64_t columns, const int64_t *index, const source *from, \
+                                        int64_t from_row, float scale, uint16_t *to, int64_t to_row, \
+                                        int64_t to_block) \
+    { \
+        for (int64_t r = 0; r < rows; r++) { \
+            const source *row = from + (index ? index[r] : r) * from_row; \
+            const source *ahead = from + (index && r + 2 < rows ? index[r + 2] : r) * from_row; \
+            uint16_t *block = to + r * to_row; \
+            int64_t j = 0; \
+            for (; j + FNN_DEPTH <= columns; j += FNN_DEPTH, block += to_block) { \
+                fnn_prefetch_second(ahead + j, FNN_DEPTH * sizeof(source)); \
+                fnn_round_block_##source(FNN_DEPTH, row + j, scale, block); \
+            } \
+            if (j < columns) { \
+                fnn_prefetch_second(ahead + j, (columns - j) * (int64_t)sizeof(source)); \
+                fnn_round_block_##source(columns - j, row + j, scale, block); \
+            } \
+        } \
+    }
+FNN_GATHER_ROUNDED(uint8_t)
+FNN_GATHER_ROUNDED(float)
+FNN_GATHER_ROUNDED(double)
+#undef FNN_GATHER_ROUNDED
+
+static void fnn_gather(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
+                       int64_t source_itemsize, float scale, uint16_t *to, int64_t to_row, int64_t to_block)
+{
+    if (source_itemsize == sizeof(uint8_t))
+        fnn_gather_uint8_t(rows, columns, index, from, from_row, scale, to, to_row, to_block);
+    else if (source_itemsize == sizeof(float))
+        fnn_gather_float(rows, columns, index, from, from_row, scale, to, to_row, to_block);
+    else
+        fnn_gather_double(rows, columns, index, from, from_row, scale, to, to_row, to_block);
+}
+
 static void fnn_pack_columns(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                              int64_t to_row, int64_t to_block)
 {
@@ -355,7 +399,9 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .pack_transposed = fnn_pack_transposed,
     .put_rows = fnn_put_rows,
     .put_pairs = fnn_put_pairs,
+    .gather = fnn_gather,
     .copy_rows = fnn_copy_rows,
+    .copy_columns = fnn_copy_columns,
     .copy_pairs = fnn_copy_pairs,
     .round_lines = fnn_round_lines,
     .lstm_cell = fnn_cell_lstm_cell,

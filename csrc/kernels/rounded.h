@@ -107,19 +107,32 @@ static void fnn_copy_rows(int64_t rows, int64_t width, const int64_t *row, const
     }
 }
 
+/* Up to FNN_DEPTH lines of FNN_LANES numbers as a square of pairs of lines; lines that are not there are zeros. */
+FNN_INLINE void fnn_pairs_of_lines(int64_t rows, const uint16_t *from, int64_t from_row, uint16_t *to)
+{
+    static const uint16_t zeros[FNN_LANES];
+    for (int64_t k = 0; k < FNN_DEPTH; k += 2, from += 2 * from_row, to += FNN_DEPTH)
+        fnn_pair(k < rows ? from : zeros, k + 1 < rows ? from + from_row : zeros, to);
+}
+
+static void fnn_copy_columns(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
+                             int64_t to_row, int64_t to_block)
+{
+    uint16_t square[2 * FNN_WORDS];
+    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += to_block) {
+        for (int64_t j = 0; j < width; j += FNN_LANES) {
+            fnn_pairs_of_lines(rows - k, from + k * from_row + j, from_row, square);
+            fnn_transpose_words(square, to + j * to_row, to_row / 2);
+        }
+    }
+}
+
 static void fnn_copy_pairs(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
                            int64_t to_tile)
 {
-    static const uint16_t zeros[FNN_LANES];
-    for (int64_t block = 0; block < rows; block += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES) {
-        for (int64_t j = 0; j < width; j += FNN_LANES) {
-            uint16_t *words = to + j / FNN_LANES * to_tile;
-            for (int64_t k = block; k < block + FNN_DEPTH; k += 2, words += FNN_DEPTH) {
-                const uint16_t *even = from + k * from_row + j;
-                fnn_pair(k < rows ? even : zeros, k + 1 < rows ? even + from_row : zeros, words);
-            }
-        }
-    }
+    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES)
+        for (int64_t j = 0; j < width; j += FNN_LANES)
+            fnn_pairs_of_lines(rows - k, from + k * from_row + j, from_row, to + j / FNN_LANES * to_tile);
 }
 
 static void fnn_round_lines(int64_t rows, int64_t width, const int64_t *row, const float *from, uint16_t *to,

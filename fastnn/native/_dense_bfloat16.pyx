@@ -1,6 +1,7 @@
 """The products of a dense layer with operands rounded to bfloat16: the loops of _dense.pyx over packed operands.
 
-Activations and their gradients stay float32 panels; each product rounds and packs its rows into this thread's scratch.
+Activations and their gradients stay float32 panels; each product rounds and packs its rows into this thread's scratch,
+but for gathered rows, which are rounded once for both products that they are in.
 Weights have packed copies, one for the forward product and a transposed one for the input gradient, which the update
 renews block by block.
 """
@@ -14,7 +15,7 @@ from fastnn.native._dense cimport (
 )
 from fastnn.native.kernels cimport (
     Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_between,
-    height_of, panel_stride, panel_width, panels, row_span, rows_of, share,
+    height_of, operand_at, panel_stride, panel_width, panels, row_span, rows_of, share,
 )
 
 from fastnn.native import _dense
@@ -80,16 +81,16 @@ cdef inline void product(
     int64_t columns, const char *bias, char *c, Finish finish,
 ) noexcept nogil:
     """c = (first buffer) (second buffer) + bias for some rows and panels, see _dense.pyx. `packed`: all rows lie packed
-    in the common memory."""
+    in the common memory. number[7]: they were an operand from the start."""
     cdef const fnn_kernels *k = step.kernels
-    cdef bint finished = op.number[3] >= 0
+    cdef bint finished = op.number[3] >= 0, operand = op.number[7] != 0
     cdef int64_t positions = op.number[4], stride = panel_stride(step, positions), last, p, width, strip, r, base
     cdef int64_t first = part.first * positions, rows = part.rows * positions, group = portion.first_panel
     cdef const char *x = at(k, op.buffer[0], part.column // k.panel * stride)
     cdef uint16_t *a = <uint16_t *> (step.common if packed else step.scratch)
     cdef fnn_bfloat16_product g
     memset(&g, 0, sizeof(fnn_bfloat16_product))
-    g.a_row, g.a_block = 2 * k.lanes, STRIP * 2 * k.lanes
+    g.a_row, g.a_block = 2 * k.lanes, (step.capacity if operand else STRIP) * 2 * k.lanes
     g.blocks = blocks_of(k, part.columns)
     g.b_tile = blocks_of(k, depth) * square(k)
     while group < portion.last_panel:
@@ -98,7 +99,9 @@ cdef inline void product(
             r = strip * STRIP
             g.a = a + strip * packed_strip(k, part.columns)
             g.rows = min(<int64_t> STRIP, rows - r)
-            if not packed:
+            if operand:
+                g.a = operand_at(step, op.buffer[0], part.column, first + r)
+            elif not packed:
                 pack_strip(step, x, part.columns, stride, first + r, g.rows, <uint16_t *> g.a)
             for p in range(group, last):
                 width = panel_width(k, columns, p)
@@ -126,7 +129,7 @@ cdef inline void products(
     cdef Half part
     cdef Portion portion
     memset(&portion, 0, sizeof(Portion))
-    if common:
+    if common and not op.number[7]:
         pack_strips(
             step, op.buffer[0], depth, panel_stride(step, positions), step.n * positions, <uint16_t *> step.common
         )
@@ -156,7 +159,7 @@ cdef struct Gradients:
     uint16_t *x
     uint16_t *dz
     int64_t block, first_panel, panels, rows, stride, positions
-    bint common
+    bint common, operand
 
 
 cdef inline int64_t packed_block(const fnn_kernels *k, int64_t rows) noexcept nogil:
@@ -164,11 +167,14 @@ cdef inline int64_t packed_block(const fnn_kernels *k, int64_t rows) noexcept no
     return 2 * k.lanes * blocks_of(k, rows) * k.panel
 
 
-cdef inline Gradients gradients_of(const Step *step, int64_t positions, int64_t split) noexcept nogil:
+cdef inline Gradients gradients_of(
+    const Step *step, int64_t positions, int64_t split, bint operand
+) noexcept nogil:
+    """`operand`: x is one already, of the forward product."""
     cdef const fnn_kernels *k = step.kernels
     cdef Gradients g
     g.positions, g.rows, g.stride = positions, step.n * positions, panel_stride(step, positions)
-    g.common = split == TURNS and step.threads > 1
+    g.common, g.operand = split == TURNS and step.threads > 1, operand
     g.x = <uint16_t *> at(k, step.scratch, k.panel * k.panel)
     g.dz = g.x + packed_block(k, g.rows)
     if g.common:
@@ -179,11 +185,19 @@ cdef inline Gradients gradients_of(const Step *step, int64_t positions, int64_t 
 
 cdef inline void pack_inputs(const Op *op, const Step *step, const Gradients *g, int64_t block) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t width = panel_width(k, op.number[0], block)
-    step.bfloat16.pack_columns(
-        g.rows, width, <const float *> at(k, op.buffer[0], block * g.stride), width,
-        g.x + (block * packed_block(k, g.rows) if g.common else 0), 2 * k.lanes, 2 * k.lanes * width,
-    )
+    cdef int64_t width = panel_width(k, op.number[0], block), depth = 2 * k.lanes, column = 0
+    cdef uint16_t *to = g.x + (block * packed_block(k, g.rows) if g.common else 0)
+    if not g.operand:
+        step.bfloat16.pack_columns(
+            g.rows, width, <const float *> at(k, op.buffer[0], block * g.stride), width, to, depth, depth * width
+        )
+        return
+    while column < width:
+        step.bfloat16.copy_columns(
+            g.rows, min(depth, width - column), operand_at(step, op.buffer[0], block * k.panel + column, 0), depth,
+            to + column * depth, depth, depth * width,
+        )
+        column += depth
 
 
 cdef inline void pack_all_inputs(const Op *op, const Step *step, const Gradients *g) noexcept nogil:
@@ -241,7 +255,7 @@ cdef inline void weight_gradient(
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
-    cdef Gradients g = gradients_of(step, op.number[2], ALL)
+    cdef Gradients g = gradients_of(step, op.number[2], ALL, op.number[4] != 0)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     step.bfloat16.enter()
@@ -318,7 +332,7 @@ cdef inline void update_block(const Op *op, const Step *step, int64_t block, int
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
-    cdef Gradients g = gradients_of(step, op.number[4], op.number[3])
+    cdef Gradients g = gradients_of(step, op.number[4], op.number[3], op.number[6] != 0)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     if g.common:
@@ -392,8 +406,10 @@ def _rows_scratch(layout, depth, positions, split):
 def bind_dense(op, layout):
     buffers, numbers, parameters = _dense.bind_dense(op, layout)
     numbers[2] = _split(op, numbers[2])
-    _rows_scratch(layout, numbers[0], numbers[4], numbers[2])
-    return buffers, numbers, parameters
+    operand = layout.is_operand(op.inputs[0])
+    if not operand:
+        _rows_scratch(layout, numbers[0], numbers[4], numbers[2])
+    return buffers, [*numbers, operand], parameters
 
 
 def bind_dense_grad_input(op, layout):
@@ -410,7 +426,8 @@ def _gradients_scratch(layout, dW, positions):
 
 def bind_dense_grad_weights(op, layout):
     _gradients_scratch(layout, op.outputs[0], layout.positions(op.inputs[0]))
-    return _dense.bind_dense_grad_weights(op, layout)
+    buffers, numbers, scalars = _dense.bind_dense_grad_weights(op, layout)
+    return buffers, [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 
 def bind_dense_update(op, layout):
@@ -422,7 +439,7 @@ def bind_dense_update(op, layout):
     if numbers[3] == TURNS:
         layout.common((numbers[0] + layout.panel) * layout.deep(layout.rows * positions) // 2)
     buffers.pop()  # the bits, which only products of float32 read
-    return [*buffers, packed], numbers, scalars
+    return [*buffers, packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 
 def bind_pack(op, layout):

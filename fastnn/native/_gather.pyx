@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_kernels, fnn_philox, half_of, panel_stride, panel_width, panels, rows_of,
+    Half, Op, Step, at, first_row, fnn_kernels, fnn_philox, half_of, operand_at, padded, panel_stride, panel_width,
+    panels, rows_of,
 )
 
 
@@ -47,7 +48,8 @@ cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n,
 cdef void gather_rows(
     const Op *op, const Step *step, const Half *part, const char *source, int64_t row, int64_t itemsize
 ) noexcept nogil:
-    """Some columns of rows of `row` elements into a buffer of number[1] positions (0: in one piece)."""
+    """Some columns of rows of `row` elements into a buffer of number[1] positions (0: in one piece), or as an operand
+    of products of bfloat16 (number[5])."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = part.columns, positions = op.number[1], start = part.first, i, n
     cdef int64_t stop = start + part.rows, stride = panel_stride(step, positions)
@@ -55,7 +57,12 @@ cdef void gather_rows(
     while start < stop:
         n = min(BLOCK, stop - start)
         find_rows(step, op.number[2], start, n, index)
-        if positions <= 1:
+        if op.number[5]:
+            step.bfloat16.gather(
+                n, columns, index, source + part.column * itemsize, row, itemsize, <float> op.scalar[0],
+                operand_at(step, op.buffer[0], part.column, start), 2 * k.lanes, 2 * k.lanes * step.capacity,
+            )
+        elif positions <= 1:
             k.gather(
                 n, columns, index, source + part.column * itemsize, row, itemsize, op.scalar[0],
                 at(k, op.buffer[0], part.column // k.panel * stride), stride, start,
@@ -71,16 +78,18 @@ cdef void gather_rows(
 cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept nogil:
     """Writes columns of rows of a CSR matrix as dense rows of the batch: only a batch is ever dense.
 
-    Repeated entries add up.
+    Repeated entries add up, so that a row is whole before it is rounded.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0], r, p, i, j, width, source
+    cdef bint rounded = op.number[5] != 0
+    cdef int64_t columns = op.number[0], stride = (1 if rounded else step.capacity) * k.panel, r, p, i, j, width, source
+    cdef char *rows = step.scratch if rounded else op.buffer[0]
     cdef char *element
     cdef double value
     for r in range(part.first, part.first + part.rows):
         for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
             width = panel_width(k, columns, p)
-            memset(at(k, op.buffer[0], p * step.capacity * k.panel + r * width), 0, width * k.itemsize)
+            memset(at(k, rows, p * stride + (0 if rounded else r * width)), 0, width * k.itemsize)
         find_rows(step, op.number[2], r, 1, &source)
         for i in range(step.X_start[source], step.X_start[source + 1]):
             j = step.X_column[i]
@@ -88,9 +97,14 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
                 continue
             p = j // k.panel
             width = panel_width(k, columns, p)
-            element = at(k, op.buffer[0], p * step.capacity * k.panel + r * width + j - p * k.panel)
+            element = at(k, rows, p * stride + (0 if rounded else r * width) + j - p * k.panel)
             value = op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize)
             set_real(k, element, get_real(k.itemsize, element) + value)
+        if rounded:
+            step.bfloat16.pack_rows(
+                1, padded(k, part.columns), <const float *> at(k, rows, part.column), 0,
+                operand_at(step, op.buffer[0], part.column, r), 0, 2 * k.lanes * step.capacity,
+            )
 
 
 cdef void gather(const Op *op, const Step *step) noexcept nogil:
@@ -172,7 +186,10 @@ def bind_rows(op, layout):
 
 def bind_gather(op, layout):
     buffers, numbers, scalars = bind_rows(op, layout)
-    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0)], scalars
+    operand = layout.is_operand(op.outputs[0])
+    if operand:
+        layout.scratch(layout.padded(numbers[0]))  # a row of a CSR matrix
+    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0), operand], scalars
 
 
 def bind_gather_target(op, layout):
@@ -195,3 +212,6 @@ OPS = {
     "gather_weight": (<size_t> &gather_weight, bind_gather_weight),
     "store": (<size_t> &store, bind_store),
 }
+
+# Those with precision="bfloat16".
+BFLOAT16_OPS = {"gather": OPS["gather"]}

@@ -357,6 +357,14 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t width, const int64_t *row, const uint16_t *source, int64_t from_row, uint16_t *to,
             int64_t to_row, int64_t to_block,
         ) noexcept nogil
+        void (*copy_columns)(
+            int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
+        ) noexcept nogil
+        void (*gather)(
+            int64_t rows, int64_t columns, const int64_t *index, const void *source, int64_t from_row,
+            int64_t source_itemsize, float scale, uint16_t *to, int64_t to_row, int64_t to_block,
+        ) noexcept nogil
         void (*copy_pairs)(
             int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_tile
         ) noexcept nogil
@@ -534,6 +542,13 @@ cdef inline Half half_of(const Step *step, int64_t columns, int64_t cut, int hal
 cdef inline int64_t panel_stride(const Step *step, int64_t positions) noexcept nogil:
     """Distance between the starts of a batch buffer's panels."""
     return step.capacity * positions * step.kernels.panel
+
+
+cdef inline uint16_t *operand_at(const Step *step, const void *x, int64_t column, int64_t row) noexcept nogil:
+    """Where in gathered rows that are an operand of products of bfloat16 a row starts, blocks of 2 * lanes columns one
+    after another, for a column that is a multiple of that."""
+    cdef int64_t depth = 2 * step.kernels.lanes
+    return <uint16_t *> x + (column // depth * step.capacity + row) * depth
 
 
 cdef inline int64_t row_span(

@@ -57,7 +57,7 @@ OPS = {
 }
 
 # Those with precision="bfloat16".
-BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS, **_recurrent_bfloat16.OPS}
+BFLOAT16_OPS = {**_conv_bfloat16.OPS, **_dense_bfloat16.OPS, **_gather.BFLOAT16_OPS, **_recurrent_bfloat16.OPS}
 
 FIXED, BATCH, LOSS = range(3)  # arenas
 ALIGNMENT = 64
@@ -174,6 +174,10 @@ class Layout:
         """Whether a buffer lies row by row, without panels."""
         return self.plan.buffers[name].layout == "rows"
 
+    def is_operand(self, name):
+        """Whether a buffer lies as products of bfloat16 read their first operand."""
+        return self.plan.buffers[name].layout == "operand"
+
     def shape(self, name):
         """(rows, columns) of the matrix that a buffer is: rows and positions of a batch, all axes but the last of a
         parameter; a vector is a single row. Of a turned matrix, those it is kept with."""
@@ -201,6 +205,8 @@ class Layout:
         if buffer.layout == "bits":
             return 8 * self.rows * -(-buffer.columns // self.panel) // self.dtype.itemsize
         rows, columns = self.shape(name)
+        if buffer.layout == "operand":  # and what tiles read behind the last row
+            return (rows + self.lanes) * self.deep(columns) // 2
         if buffer.layout == "rounded":
             return rows * self.padded(columns) // 2
         return rows * (columns if buffer.layout == "rows" else self.padded(columns))
@@ -334,6 +340,11 @@ class Runner:
             words = self._view(name).view(np.uint64).reshape(-1, self.rows).T
             bits = words[..., np.newaxis] >> np.arange(self.layout.panel, dtype=np.uint64) & np.uint64(1)
             return bits.reshape(self.rows, -1)[:, : buffer.columns].astype(self.dtype)
+        if buffer.layout == "operand":
+            deep = self.layout.deep(buffer.columns)
+            words = self._view(name).view(np.uint16)[: self.rows * deep].astype(np.uint32) << np.uint32(16)
+            blocks = words.view(self.dtype).reshape(-1, self.rows, 2 * self.layout.lanes)
+            return blocks.transpose(1, 0, 2).reshape(self.rows, deep)[:, : buffer.columns].copy()
         if buffer.layout == "rows" or buffer.role == "row":
             return self._view(name).reshape(shape).copy()
         out = np.empty(shape, self.dtype) if out is None else out

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from fastnn.reference.bfloat16 import bfloat16
 from fastnn.reference.random import philox
 
 
@@ -28,7 +29,8 @@ def _gather(op, buffers, step):
     first, size = op.attributes.get("first", 0), math.prod(empty.shape[1:])
     dense = dense.reshape(step.n, -1)[:, first : first + size]
     x = np.array(dense, dtype=empty.dtype, order="C").reshape(step.n, *empty.shape[1:])
-    buffers[op.outputs[0]] = x * empty.dtype.type(op.attributes.get("scale", 1.0))
+    x = x * empty.dtype.type(op.attributes.get("scale", 1.0))
+    buffers[op.outputs[0]] = bfloat16(x) if op.attributes.get("precision") == "bfloat16" else x
 
 
 def _gather_target(op, buffers, step):

@@ -150,6 +150,29 @@ def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network
             assert np.array_equal(actual[name], value, equal_nan=True), f"{name} differs with {threads} threads"
 
 
+@pytest.mark.parametrize("features", [5, 33, 150, 300])
+@pytest.mark.parametrize("rows", [1, 31, 70])
+@pytest.mark.parametrize("whole_batch", [False, True])
+def test_rows_that_are_rounded_once_give_the_bits_of_rows_rounded_by_each_product(
+    whole_batch, rows, features, isa, any_work_deserves_threads, monkeypatch
+):
+    rng = np.random.default_rng(rows)
+    net = replace(network(features, (70, 20), 3), precision="bfloat16")
+    X, y, w = data(rng, net, 130, np.float32, one_hot=True)
+    results = []
+    for once in (True, False):
+        if not once:
+            monkeypatch.setattr(passes._Bfloat16, "_operands", lambda made: ())
+        plan = lowered(net, one_hot=True, rows=rows, whole_batch=whole_batch)
+        assert (plan.buffers["x"].layout == "operand") == once
+        values = draw(np.random.default_rng(0), plan)
+        results.append(train(plan, rows if whole_batch else 65, X, y, w, values, np.float32, 2, isa))
+    (loss, actual), (expected_loss, expected) = results
+    assert loss == expected_loss
+    for name, value in expected.items():
+        assert np.array_equal(actual[name], value), name
+
+
 @pytest.mark.parametrize("rows", [24, 130])
 def test_threads_that_take_turns_pack_operands_together(rows, isa, any_work_deserves_threads, monkeypatch):
     monkeypatch.setattr(passes, "UNCACHED", 150 * 300)

@@ -75,6 +75,26 @@ def test_partners_of_sparse_rows(dtype, isa):
     assert_close(actual, expected, TOLERANCE[dtype], "x")
 
 
+@pytest.mark.parametrize("isa", _executor.isa_names(bfloat16=True))
+@pytest.mark.parametrize("source", [np.uint8, np.float32, np.float64, "csr"])
+@pytest.mark.parametrize("columns", [1, 8, 15, 16, 17, 31, 32, 33, 64, 130, 300])
+def test_operands_of_products_are_rounded_rows(columns, source, isa):
+    rng = np.random.default_rng(8)
+    X = rng.integers(0, 256, (100, columns)).astype(np.uint8) if source == np.uint8 else rng.normal(size=(100, columns))
+    X = sparse.csr_array(X * (rng.random(X.shape) < 0.3)) if source == "csr" else X.astype(source)
+    buffers = [Buffer("X", (columns,), "source")]
+    buffers += [Buffer(name, (columns,), "batch", "operand") for name in ("x", "halved", "partner")]
+    attributes = {"scale": 1 / 255, "precision": "bfloat16"}
+    step = (
+        Op("gather", ("X",), ("x",), attributes),
+        Op("gather", ("X",), ("halved",), attributes | {"cut": columns // 128 * 64}, "halves"),
+        Op("gather", ("X",), ("partner",), {"scale": 1.0, "precision": "bfloat16", "partner": 2}),
+    )
+    plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
+    for name, (actual, expected) in gathered(plan, X, None, np.float32, isa).items():
+        np.testing.assert_array_equal(actual, expected, err_msg=name)
+
+
 @pytest.mark.parametrize("n_positive", [0, 1, 5, 99, 100])
 @pytest.mark.parametrize("others", [0.0, -1.0])
 def test_partners_have_positive_weight(n_positive, others, dtype, isa):
