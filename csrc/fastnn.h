@@ -188,14 +188,14 @@ typedef struct {
 /* One step of `rows` sequences, one panel of a recurrent cell's units, `width` with its pads. What lies side by side
  * has rows of `width`; z has such a block for each gate, `z_line` elements apart. h, gates and c are places in the
  * batch, of row 0 at this step; sequence i is row row[i] there, `time` steps from row to row, a step's gates on
- * adjacent lines. before: h[t-1]; z: pre-activations (changed where gates is NULL); state: c[t-1], then c[t]. after,
- * h: h[t]. c and gates may be NULL. */
+ * adjacent lines. before: h[t-1]; z: pre-activations (changed where gates is NULL), of bfloat16 without the biases b, a
+ * line for each gate, and d, that of gru's a; state: c[t-1], then c[t]. after, h: h[t]. c and gates may be NULL. */
 typedef struct {
     int64_t rows, width, time;
     const int64_t *row;
     void *z;
     int64_t z_line;
-    const void *before;
+    const void *b, *d, *before;
     void *state, *after;
     void *h, *gates, *c;
 } fnn_cell;

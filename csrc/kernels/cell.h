@@ -10,13 +10,21 @@
     saved *gates = s->gates ? FNN_LINE(saved, s->gates, 4) : (saved *)(z); \
     const int64_t line = s->gates ? width : s->z_line
 
-/* What a row of a cell reads and writes; z and gates in lines. */
+/* What a row of a cell reads and writes; z, b and gates in lines. */
 typedef struct {
-    const real *z;
+    const real *z, *b, *d;
     int64_t z_line, line;
     saved *gates, *c;
     real *state, *after, *h;
 } CELL(cell_row);
+
+/* Pre-activations. Sums of products of bfloat16 come without biases: to start from them takes tiles as long as three
+ * quarters of a block of products. */
+FNN_INLINE gate CELL(biased)(const real *sum, const real *b)
+{
+    const gate z = NAME(take)(sum);
+    return sizeof(saved) < sizeof(real) ? z + NAME(take)(b) : z;
+}
 
 /* Gates of both kinds are computed side by side, those of two vectors at most, then tanh c for all vectors. */
 FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
@@ -29,11 +37,11 @@ FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
         gate x[4 * PAIR]; /* input, forget, output, change */
         FNN_UNROLL
         for (int i = 0; i < m; i++) {
-            const real *z = s->z + first + (v + i) * LANES;
-            x[i] = NAME(take)(z);
-            x[m + i] = NAME(take)(z + s->z_line);
-            x[2 * m + i] = NAME(take)(z + 3 * s->z_line);
-            x[3 * m + i] = NAME(take)(z + 2 * s->z_line);
+            const real *z = s->z + first + (v + i) * LANES, *b = s->b + first + (v + i) * LANES;
+            x[i] = CELL(biased)(z, b);
+            x[m + i] = CELL(biased)(z + s->z_line, b + s->line);
+            x[2 * m + i] = CELL(biased)(z + 3 * s->z_line, b + 3 * s->line);
+            x[3 * m + i] = CELL(biased)(z + 2 * s->z_line, b + 2 * s->line);
         }
         CELL(gates_of)(3 * m, 4 * m, x);
         FNN_UNROLL
@@ -80,7 +88,7 @@ static void CELL(lstm_cell)(const fnn_cell *s)
         real *after = (real *)s->after + i * width, *h = FNN_LINE(real, s->h, 1);
         FNN_GATES(z);
         const CELL(cell_row) row = {
-            z, z_line, line, gates, s->c ? FNN_LINE(saved, s->c, 1) : (saved *)state, state, after, h,
+            z, s->b, s->d, z_line, line, gates, s->c ? FNN_LINE(saved, s->c, 1) : (saved *)state, state, after, h,
         };
         FNN_EACH_GATE(width, CELL(lstm_units), &row);
     }
@@ -92,15 +100,16 @@ FNN_INLINE void CELL(gru_units)(int n, int64_t first, const CELL(cell_row) *s)
     gate x[2 * FNN_VECTORS], change[FNN_VECTORS]; /* reset, keep */
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
-        x[v] = NAME(take)(s->z + first + v * LANES);
-        x[n + v] = NAME(take)(s->z + s->z_line + first + v * LANES);
+        const real *z = s->z + first + v * LANES, *b = s->b + first + v * LANES;
+        x[v] = CELL(biased)(z, b);
+        x[n + v] = CELL(biased)(z + s->z_line, b + s->line);
     }
     CELL(gates_of)(2 * n, 2 * n, x);
     FNN_UNROLL
     for (int v = 0; v < n; v++) {
         const int64_t j = first + v * LANES;
-        const gate a = NAME(take)(s->z + 3 * s->z_line + j);
-        change[v] = NAME(take)(s->z + 2 * s->z_line + j) + x[v] * a;
+        const gate a = CELL(biased)(s->z + 3 * s->z_line + j, s->d + j);
+        change[v] = CELL(biased)(s->z + 2 * s->z_line + j, s->b + 2 * s->line + j) + x[v] * a;
         CELL(put)(s->gates + 3 * s->line + j, a);
     }
     CELL(gates_of)(0, n, change);
@@ -124,7 +133,7 @@ static void CELL(gru_cell)(const fnn_cell *s)
         real *z = (real *)s->z + i * width, *after = (real *)s->after + i * width;
         FNN_GATES(z);
         const CELL(cell_row) row = {
-            z, z_line, line, gates, NULL, (real *)s->before + i * width, after, FNN_LINE(real, s->h, 1),
+            z, s->b, s->d, z_line, line, gates, NULL, (real *)s->before + i * width, after, FNN_LINE(real, s->h, 1),
         };
         FNN_EACH_GATE(width, CELL(gru_units), &row);
     }

@@ -99,8 +99,10 @@ cdef inline void load_step(
 
 
 # What the steps of some sequences need: rows of x, of h before and after the step, of what is multiplied with U (h
-# before the step, maybe masked), of the mask, of c, and the pre-activations of one panel.
+# before the step, maybe masked), of the mask, of c, and the pre-activations of one panel. `rounded`: what gates hold is
+# kept as bfloat16, by cells that add the biases themselves.
 cdef struct Forward:
+    bint rounded
     char *x
     char *before
     char *after
@@ -110,21 +112,24 @@ cdef struct Forward:
     char *z
 
 
-# Writes the pre-activations of panel p to s.z. Where all sequences start, their states are zero and are left out.
+# Writes the pre-activations of panel p to s.z, without biases where the cell adds them. Where all sequences start,
+# their states are zero and are left out.
 ctypedef void (*Products)(
     const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, bint starts
 ) noexcept nogil
 
 
 cdef inline void run_cell(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t, bint rounded
+    const Op *op, const Step *step, const Rows *rows, int64_t n, const Forward *s, int64_t p, int64_t t
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t time = op.number[TIME], units = op.number[UNITS], lines = op.number[LINES_OF_STEP]
     cdef int64_t start = p * rows.n * k.panel
+    cdef bint rounded = s.rounded
     cdef fnn_cell cell
     cell.rows, cell.width, cell.time, cell.row = n, panel_width(k, units, p), time, rows.row
     cell.z, cell.z_line = s.z, rows.n * cell.width
+    cell.b, cell.d = at(k, op.buffer[3], p * k.panel * op.number[GATES]), at(k, op.buffer[4], p * k.panel)
     cell.before, cell.after, cell.state = at(k, s.before, start), at(k, s.after, start), at(k, s.c, start)
     cell.h = place(step, op.buffer[7], time, units, 1, p, t)
     cell.gates = place(step, op.buffer[8], time, units, lines, p, t, rounded) if op.buffer[8] != NULL else NULL
@@ -172,7 +177,7 @@ cdef inline void run_rows(
     s.after = take_room(k, &room, size)
     s.c = take_room(k, &room, size)
     s.heard = s.before
-    s.mask = NULL
+    s.mask, s.rounded = NULL, rounded
     if op.buffer[5] != NULL:
         s.heard = take_room(k, &room, size)
         s.mask = take_room(k, &room, size)
@@ -187,7 +192,7 @@ cdef inline void run_rows(
         load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
         for p in range(panels(k, units)):
             products(op, step, &rows, n, &s, p, i == 0)
-            run_cell(op, step, &rows, n, &s, p, t, rounded)
+            run_cell(op, step, &rows, n, &s, p, t)
         hear(op, step, &rows, n, &s)
     clear_rest(op, step, &rows, op.buffer[7], 1, False)
     clear_rest(op, step, &rows, op.buffer[8], op.number[LINES_OF_STEP], rounded)
@@ -195,7 +200,7 @@ cdef inline void run_rows(
 
 
 cdef inline void all_rows(const Op *op, const Step *step, Products products, bint rounded) noexcept nogil:
-    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16, if it is."""
+    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16, if it is kept."""
     cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
     rounded = rounded and op.buffer[8] != NULL and op.number[CELL] != SIMPLE_RNN
     for part in range(parts):

@@ -88,13 +88,13 @@ cdef void products(
         if starts or op.number[CELL] == GRU and g == 2:
             q.blocks = of_x
         q.b = <uint16_t *> op.buffer[1] + (p * k.panel * gates + g * width) // k.lanes * q.b_tile
-        q.init = <const float *> at(k, op.buffer[3], p * k.panel * gates + g * width)
+        q.init = NULL if s.rounded else <const float *> at(k, op.buffer[3], p * k.panel * gates + g * width)
         q.c = <float *> at(k, s.z, g * rows.n * width)
         step.bfloat16.multiply(&q)
     if op.number[CELL] == GRU:
         q.a, q.blocks = a + of_x * q.a_block, 0 if starts else of_h
         q.b += of_x * square(k)
-        q.init = <const float *> at(k, op.buffer[4], p * k.panel)
+        q.init = NULL if s.rounded else <const float *> at(k, op.buffer[4], p * k.panel)
         q.c = <float *> at(k, s.z, 3 * rows.n * width)
         step.bfloat16.multiply(&q)
 
@@ -131,7 +131,7 @@ cdef void carry(
         width, start = panel_width(k, units, p), p * rows.n * k.panel
         q.b = <uint16_t *> op.buffer[1] + p * k.panel // k.lanes * q.b_tile
         q.c = <float *> at(k, s.dh if s.mask == NULL else s.dheard, start)
-        q.init = q.c if s.mask == NULL else NULL
+        q.init = q.c if s.mask == NULL and op.number[CELL] == GRU else NULL  # other cells leave zeros in dh
         q.c_row = q.init_row = width
         q.tiles = width // k.lanes
         step.bfloat16.multiply(&q)

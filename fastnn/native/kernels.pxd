@@ -105,6 +105,8 @@ cdef extern from "fastnn.h" nogil:
         const int64_t *row
         void *z
         int64_t z_line
+        const void *b
+        const void *d
         const void *before
         void *state
         void *after
