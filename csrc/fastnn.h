@@ -479,13 +479,14 @@ typedef struct {
     void (*gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
                    int64_t source_itemsize, float scale, uint16_t *to, int64_t to_row, int64_t to_block);
     /* Lines that are bfloat16 already: as A with depth along the columns, where the i-th one is row[i], or i with NULL,
-     * or along the rows; and as B with depth along the rows. */
+     * or along the rows; and as B with depth along the rows, whose sums over the rows are added to `sums` where it is
+     * not NULL. */
     void (*copy_rows)(int64_t rows, int64_t width, const int64_t *row, const uint16_t *from, int64_t from_row,
                       uint16_t *to, int64_t to_row, int64_t to_block);
     void (*copy_columns)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
                          int64_t to_row, int64_t to_block);
     void (*copy_pairs)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
-                       int64_t to_tile);
+                       int64_t to_tile, float *sums);
     /* to[row[i]*to_row + j] = from[i*width + j], rounded. */
     void (*round_lines)(int64_t rows, int64_t width, const int64_t *row, const float *from, uint16_t *to,
                         int64_t to_row);

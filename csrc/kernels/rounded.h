@@ -128,11 +128,20 @@ static void fnn_copy_columns(int64_t rows, int64_t width, const uint16_t *from, 
 }
 
 static void fnn_copy_pairs(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
-                           int64_t to_tile)
+                           int64_t to_tile, float *sums)
 {
-    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES)
-        for (int64_t j = 0; j < width; j += FNN_LANES)
-            fnn_pairs_of_lines(rows - k, from + k * from_row + j, from_row, to + j / FNN_LANES * to_tile);
+    static const uint16_t ones[2] = {0x3f80, 0x3f80};
+    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES) {
+        for (int64_t j = 0; j < width; j += FNN_LANES) {
+            uint16_t *square = to + j / FNN_LANES * to_tile;
+            fnn_pairs_of_lines(rows - k, from + k * from_row + j, from_row, square);
+            if (!sums) continue;
+            vec sum = NAME(load)(sums + j);
+            for (int64_t pair = 0; pair < FNN_LANES; pair++)
+                sum = fnn_dot(sum, ones, (const uint32_t *)(square + pair * FNN_DEPTH));
+            NAME(store)(sums + j, sum);
+        }
+    }
 }
 
 static void fnn_round_lines(int64_t rows, int64_t width, const int64_t *row, const float *from, uint16_t *to,

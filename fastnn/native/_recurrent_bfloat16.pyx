@@ -27,7 +27,6 @@ cdef enum:
     LINES = 64      # of dgates, that are multiplied with all panels while they are in L1
     STRETCH = 1024  # steps that are packed together: sums of weights' gradients come and go once in so many
     PIECE = 64      # states among these on their way through L1
-    ONE = 0x3F80
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -180,11 +179,10 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
 
 
 # A stretch of n steps, of a part's rows in turn, packed for the gradients of the weights: x and h as A, one line of
-# dgates as B, a row of ones, which sums that up, and room for a piece of h.
+# dgates as B, and room for a piece of h.
 cdef struct Stretch:
     int64_t part, first, n, deep
     float *piece
-    uint16_t *ones
     uint16_t *x
     uint16_t *h
     uint16_t *dz
@@ -229,22 +227,14 @@ cdef inline void pack_inputs(const Op *op, const Step *step, const Stretch *s) n
 
 
 cdef inline void copy_gate(const Op *op, const Step *step, const Stretch *s, const Line *of) noexcept nogil:
-    """A line of dgates as B, and its sums."""
+    """A line of dgates as B, and with its first block its sums."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t lines = op.number[ALL_LINES], width = panel_width(k, op.number[OUTPUTS], of.p), first
-    cdef fnn_bfloat16_product q
     first = of.p * panel_stride(step, op.number[STEPS] * lines) + (s.first * lines + of.line) * width
     step.bfloat16.copy_pairs(
-        s.n, width, <const uint16_t *> op.buffer[2] + first, lines * width, s.dz, s.deep * k.lanes
+        s.n, width, <const uint16_t *> op.buffer[2] + first, lines * width, s.dz, s.deep * k.lanes,
+        <float *> sums_of(op, step, of.line, of.p, s.part) if of.first == 0 else NULL,
     )
-    if of.first > 0:
-        return
-    memset(&q, 0, sizeof(fnn_bfloat16_product))
-    q.a, q.blocks = s.ones, s.deep // (2 * k.lanes)
-    q.b, q.b_tile = s.dz, s.deep * k.lanes
-    q.init = q.c = <float *> sums_of(op, step, of.line, of.p, s.part)
-    q.rows, q.tiles = 1, width // k.lanes
-    step.bfloat16.multiply(&q)
 
 
 cdef inline void add_gradient(
@@ -272,15 +262,12 @@ cdef inline void add_gradient(
 
 cdef void sum_rows(const Op *op, const Step *step, const Tasks *tasks, int64_t first, int64_t last) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t task, block, i, total = last * op.number[STEPS]
+    cdef int64_t task, block, total = last * op.number[STEPS]
     cdef Line of
     cdef Stretch s
     s.part, s.first = tasks.part, first * op.number[STEPS]
     s.piece = <float *> step.scratch
-    s.ones = <uint16_t *> at(k, step.scratch, PIECE * k.panel)
-    for i in range(2 * k.lanes):
-        s.ones[i] = ONE
-    s.dz = s.ones + 2 * k.lanes
+    s.dz = <uint16_t *> at(k, step.scratch, PIECE * k.panel)
     while s.first < total:
         s.n = min(<int64_t> STRETCH, total - s.first)
         s.deep = blocks_of(k, s.n) * 2 * k.lanes
@@ -363,7 +350,7 @@ def bind_grad_input(op, layout):
 def bind_grad_weights(op, layout):
     bound = _recurrent.bind_grad_weights(op, layout)
     columns = layout.panel + sum(layout.padded(layout.columns(name)) for name in op.inputs[:2])
-    layout.scratch(PIECE * layout.panel + layout.lanes + STRETCH * columns // 2)
+    layout.scratch(PIECE * layout.panel + STRETCH * columns // 2)
     return bound
 
 

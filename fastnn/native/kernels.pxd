@@ -368,7 +368,8 @@ cdef extern from "fastnn.h" nogil:
             int64_t source_itemsize, float scale, uint16_t *to, int64_t to_row, int64_t to_block,
         ) noexcept nogil
         void (*copy_pairs)(
-            int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_tile
+            int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_tile,
+            float *sums,
         ) noexcept nogil
         void (*round_lines)(
             int64_t rows, int64_t width, const int64_t *row, const float *source, uint16_t *to, int64_t to_row
