@@ -202,13 +202,15 @@ typedef struct {
 
 /* Its gradient. dh: that of h[t], then what h[t-1] gets of it without passing through U; dc: that of c[t] from step
  * t+1, then that of c[t-1]. In the batch: gates, c, and c or h of the step before (NULL: zeros) are read, dgates is
- * written, which may be gates. */
+ * written, which may be gates. Cells of bfloat16 also write side by side what goes through U: gate g of sequence i from
+ * packed + i*packed_row + g*packed_line on. */
 typedef struct {
     int64_t rows, width, time;
     const int64_t *row;
     void *dh, *dc;
     const void *gates, *c, *before;
-    void *dgates;
+    void *dgates, *packed;
+    int64_t packed_row, packed_line;
 } fnn_cell_grad;
 
 /* Random changes of `rows` images, row-major (rows, height, width, channels) in x and y; y may be x. Row k of the
@@ -478,11 +480,10 @@ typedef struct {
      * see the gather of fnn_kernels. */
     void (*gather)(int64_t rows, int64_t columns, const int64_t *index, const void *from, int64_t from_row,
                    int64_t source_itemsize, float scale, uint16_t *to, int64_t to_row, int64_t to_block);
-    /* Lines that are bfloat16 already: as A with depth along the columns, where the i-th one is row[i], or i with NULL,
-     * or along the rows; and as B with depth along the rows, whose sums over the rows are added to `sums` where it is
-     * not NULL. */
-    void (*copy_rows)(int64_t rows, int64_t width, const int64_t *row, const uint16_t *from, int64_t from_row,
-                      uint16_t *to, int64_t to_row, int64_t to_block);
+    /* Lines that are bfloat16 already: as A with depth along the columns, or along the rows; and as B with depth along
+     * the rows, whose sums over the rows are added to `sums` where it is not NULL. */
+    void (*copy_rows)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to, int64_t to_row,
+                      int64_t to_block);
     void (*copy_columns)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
                          int64_t to_row, int64_t to_block);
     void (*copy_pairs)(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,

@@ -148,8 +148,16 @@ typedef struct {
     const void *before;
     int64_t line;
     real *dh, *dc;
-    saved *dgates;
+    saved *dgates, *packed;
+    int64_t packed_line;
 } CELL(grad_row);
+
+/* Of a gate, on its line of dgates and, where that is for products of bfloat16, as their operand. */
+FNN_INLINE void CELL(put_gradient)(const CELL(grad_row) *s, int64_t line, int64_t operand, int64_t j, gate x)
+{
+    CELL(put)(s->dgates + line * s->line + j, x);
+    if (sizeof(saved) < sizeof(real)) CELL(put)(s->packed + operand * s->packed_line + j, x);
+}
 
 FNN_INLINE void CELL(lstm_units_grad)(int n, int64_t first, const CELL(grad_row) *s)
 {
@@ -169,10 +177,10 @@ FNN_INLINE void CELL(lstm_units_grad)(int n, int64_t first, const CELL(grad_row)
         const gate di = cell * change * input * (1 - input);
         const gate df = cell * CELL(take)((const saved *)s->before + j) * forget * (1 - forget);
         const gate dg = cell * input * (1 - change * change), d_o = dy * y[v] * output * (1 - output);
-        CELL(put)(s->dgates + j, di);
-        CELL(put)(s->dgates + s->line + j, df);
-        CELL(put)(s->dgates + 2 * s->line + j, dg);
-        CELL(put)(s->dgates + 3 * s->line + j, d_o);
+        CELL(put_gradient)(s, 0, 0, j, di);
+        CELL(put_gradient)(s, 1, 1, j, df);
+        CELL(put_gradient)(s, 2, 2, j, dg);
+        CELL(put_gradient)(s, 3, 3, j, d_o);
         NAME(put)(s->dc + j, cell * forget);
         NAME(put)(s->dh + j, NAME(take)(zeros));
     }
@@ -186,6 +194,7 @@ static void CELL(lstm_cell_grad)(const fnn_cell_grad *s)
         const CELL(grad_row) row = {
             FNN_LINE(saved, s->gates, 4), FNN_LINE(saved, s->c, 1), FNN_BEFORE(saved), width,
             (real *)s->dh + i * width, (real *)s->dc + i * width, FNN_LINE(saved, s->dgates, 4),
+            (saved *)s->packed + i * s->packed_row, s->packed_line,
         };
         FNN_EACH_GATE(width, CELL(lstm_units_grad), &row);
     }
@@ -201,10 +210,10 @@ FNN_INLINE void CELL(gru_units_grad)(int n, int64_t first, const CELL(grad_row) 
         const gate change = CELL(take)(s->gates + 2 * s->line + j), a = CELL(take)(s->gates + 3 * s->line + j);
         const gate dh = NAME(take)(s->dh + j), before = NAME(take)((const real *)s->before + j);
         const gate dn = dh * (1 - keep) * (1 - change * change);
-        CELL(put)(s->dgates + j, dn * a * reset * (1 - reset));
-        CELL(put)(s->dgates + s->line + j, dh * (before - change) * keep * (1 - keep));
+        CELL(put_gradient)(s, 0, 0, j, dn * a * reset * (1 - reset));
+        CELL(put_gradient)(s, 1, 1, j, dh * (before - change) * keep * (1 - keep));
         CELL(put)(s->dgates + 2 * s->line + j, dn);
-        CELL(put)(s->dgates + 3 * s->line + j, dn * reset);
+        CELL(put_gradient)(s, 3, 2, j, dn * reset);
         NAME(put)(s->dh + j, dh * keep);
     }
 }
@@ -216,7 +225,7 @@ static void CELL(gru_cell_grad)(const fnn_cell_grad *s)
     for (int64_t i = 0; i < s->rows; i++) {
         const CELL(grad_row) row = {
             FNN_LINE(saved, s->gates, 4), NULL, FNN_BEFORE(real), width, (real *)s->dh + i * width, NULL,
-            FNN_LINE(saved, s->dgates, 4),
+            FNN_LINE(saved, s->dgates, 4), (saved *)s->packed + i * s->packed_row, s->packed_line,
         };
         FNN_EACH_GATE(width, CELL(gru_units_grad), &row);
     }

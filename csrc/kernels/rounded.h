@@ -91,17 +91,16 @@ FNN_INLINE void fnn_pair(const uint16_t *even, const uint16_t *odd, uint16_t *wo
 #endif
 }
 
-static void fnn_copy_rows(int64_t rows, int64_t width, const int64_t *row, const uint16_t *from, int64_t from_row,
-                          uint16_t *to, int64_t to_row, int64_t to_block)
+static void fnn_copy_rows(int64_t rows, int64_t width, const uint16_t *from, int64_t from_row, uint16_t *to,
+                          int64_t to_row, int64_t to_block)
 {
-    for (int64_t i = 0; i < rows; i++, to += to_row) {
-        const uint16_t *line = from + (row ? row[i] : i) * from_row;
+    for (int64_t i = 0; i < rows; i++, from += from_row, to += to_row) {
         int64_t j = 0;
         for (; j + FNN_DEPTH <= width; j += FNN_DEPTH)
-            memcpy(to + j / FNN_DEPTH * to_block, line + j, FNN_DEPTH * sizeof *to);
+            memcpy(to + j / FNN_DEPTH * to_block, from + j, FNN_DEPTH * sizeof *to);
         if (j < width) {
             uint16_t half[FNN_DEPTH] = {0};
-            memcpy(half, line + j, FNN_LANES * sizeof *to);
+            memcpy(half, from + j, FNN_LANES * sizeof *to);
             memcpy(to + j / FNN_DEPTH * to_block, half, sizeof half);
         }
     }

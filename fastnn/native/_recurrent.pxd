@@ -200,7 +200,7 @@ cdef inline void run_rows(
 
 
 cdef inline void all_rows(const Op *op, const Step *step, Products products, bint rounded) noexcept nogil:
-    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16, if it is kept."""
+    """This thread's sequences, ROWS at a time or fewer. `rounded`: what gates hold is kept as bfloat16, if it is."""
     cdef int64_t first = first_row(step), n = rows_of(step), parts = (n + ROWS - 1) // ROWS, part
     rounded = rounded and op.buffer[8] != NULL and op.number[CELL] != SIMPLE_RNN
     for part in range(parts):
@@ -238,6 +238,24 @@ cdef inline int64_t line_of(const Op *op, int64_t gate) noexcept nogil:
     return 3 if op.number[CELL] == GRU and gate == 2 else gate
 
 
+cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
+    """Blocks of 2 * lanes numbers."""
+    return (depth + 2 * k.lanes - 1) // (2 * k.lanes)
+
+
+cdef inline int64_t packed_row(const Op *op, const fnn_kernels *k) noexcept nogil:
+    """Elements of a sequence's gradients of gates as a row of A, gate by gate; an odd number of lines of the cache, so
+    that rows do not fall to the same places."""
+    cdef int64_t blocks = op.number[GATES] * blocks_of(k, op.number[UNITS])
+    return (blocks + 1 - blocks % 2) * 2 * k.lanes
+
+
+cdef inline uint16_t *packed_of(const Op *op, const Step *step, const Rows *rows, const Backward *s) noexcept nogil:
+    """Where these rows are, behind a step's lines of dgates."""
+    cdef const fnn_kernels *k = step.kernels
+    return <uint16_t *> at(k, s.lines, op.number[LINES_OF_STEP] * rows.n * padded(k, op.number[UNITS]))
+
+
 # dh += mask * sum over gates of dz UT: what goes back from step t to the one before through U.
 ctypedef void (*Carry)(
     const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
@@ -259,6 +277,8 @@ cdef inline void run_cell_grad(
     cell.c = place(step, op.buffer[3], time, units, 1, p, t, of_c)
     cell.before = place(step, op.buffer[3], time, units, 1, p, before, of_c) if 0 <= before < time else NULL
     cell.dgates = place(step, op.buffer[7], time, units, lines, p, t, rounded)
+    cell.packed, cell.packed_row = packed_of(op, step, rows, s) + p * k.panel, packed_row(op, k)
+    cell.packed_line = blocks_of(k, units) * 2 * k.lanes
     if not op.number[LAST]:
         k.add_lines(
             n, cell.width, rows.row, place(step, op.buffer[0], time, units, 1, p, t), time * cell.width, cell.dh
@@ -273,6 +293,9 @@ cdef inline void run_cell_grad(
         if rounded:
             step.bfloat16.round_lines(
                 n, cell.width, rows.row, <const float *> dz, <uint16_t *> cell.dgates, time * cell.width
+            )
+            step.bfloat16.pack_rows(
+                n, cell.width, <const float *> dz, cell.width, <uint16_t *> cell.packed, cell.packed_row, 2 * k.lanes
             )
         else:
             k.put_lines(n, cell.width, rows.row, dz, cell.dgates, time * cell.width)
@@ -305,6 +328,8 @@ cdef inline void run_rows_grad(
         s.mask = take_room(k, &room, size)
         load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
     s.lines = room
+    if rounded:  # pads, too
+        memset(packed_of(op, step, &rows, &s), 0, rows.n * packed_row(op, k) * sizeof(uint16_t))
     for i in range(time):
         t = i if reverse else time - 1 - i
         n = running(&rows, t)

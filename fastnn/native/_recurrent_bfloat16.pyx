@@ -12,8 +12,8 @@ from libc.string cimport memcpy, memset
 
 from fastnn.native._recurrent cimport (
     ALL_LINES, BACKWARDS, CELL, CHANNELS, GATES, GRU, INPUTS, LINES_OF_STEP, OUTPUTS, STEPS, UNITS,
-    TIME, Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, gate_of, gradient_of, line_at,
-    line_of, place, sums_of,
+    Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of, gate_of, gradient_of,
+    line_at, packed_of, packed_row, sums_of,
 )
 from fastnn.native.kernels cimport (
     Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
@@ -27,11 +27,6 @@ cdef enum:
     LINES = 64      # of dgates, that are multiplied with all panels while they are in L1
     STRETCH = 1024  # steps that are packed together: sums of weights' gradients come and go once in so many
     PIECE = 64      # states among these on their way through L1
-
-
-cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
-    """Blocks of 2 * lanes numbers."""
-    return (depth + 2 * k.lanes - 1) // (2 * k.lanes)
 
 
 cdef inline int64_t square(const fnn_kernels *k) noexcept nogil:
@@ -108,22 +103,11 @@ cdef void carry(
     const Op *op, const Step *step, const Rows *rows, int64_t n, const Backward *s, int64_t t
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t time = op.number[TIME], units = op.number[UNITS], gates = op.number[GATES], p, g, width, start, stride
-    cdef uint16_t *a = <uint16_t *> at(k, s.lines, op.number[LINES_OF_STEP] * rows.n * padded(k, units))
-    cdef const uint16_t *dz
+    cdef int64_t units = op.number[UNITS], p, width, start
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
-    q.a, q.a_row, q.a_block = a, 2 * k.lanes, block_of_rows(k, rows.n)
-    for p in range(panels(k, units)):
-        width = panel_width(k, units, p)
-        stride = time * op.number[LINES_OF_STEP] * width
-        dz = <const uint16_t *> place(step, op.buffer[7], time, units, op.number[LINES_OF_STEP], p, t, True)
-        for g in range(gates):
-            step.bfloat16.copy_rows(
-                n, width, rows.row, dz + line_of(op, g) * width, stride,
-                block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
-            )
-    q.blocks = gates * blocks_of(k, units)
+    q.a, q.a_row, q.a_block = packed_of(op, step, rows, s), packed_row(op, k), 2 * k.lanes
+    q.blocks = op.number[GATES] * blocks_of(k, units)
     q.b_tile = q.blocks * square(k)
     q.rows = n
     for p in range(panels(k, units)):
@@ -164,7 +148,7 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
             source = p * panel_stride(step, time * lines) + line * lines * width
             for g in range(gates):
                 step.bfloat16.copy_rows(
-                    n, width, NULL, <const uint16_t *> op.buffer[0] + source + g * width, lines * width,
+                    n, width, <const uint16_t *> op.buffer[0] + source + g * width, lines * width,
                     block_at(k, a + g * blocks_of(k, units) * q.a_block, p, q.a_block), q.a_row, q.a_block,
                 )
         q.rows = n
@@ -339,7 +323,8 @@ def bind_recurrent(op, layout):
 
 def bind_recurrent_grad(op, layout):
     _, gates, _ = _recurrent.CELLS[op.kind.removesuffix("_grad")]
-    return _recurrent.bind_recurrent_grad(op, layout, gates * layout.deep(layout.columns(op.inputs[0])))
+    packed = gates * layout.deep(layout.columns(op.inputs[0])) + layout.deep(1)  # see packed_row
+    return _recurrent.bind_recurrent_grad(op, layout, packed)
 
 
 def bind_grad_input(op, layout):

@@ -123,6 +123,9 @@ cdef extern from "fastnn.h" nogil:
         const void *c
         const void *before
         void *dgates
+        void *packed
+        int64_t packed_row
+        int64_t packed_line
 
     ctypedef struct fnn_augment:
         int64_t rows, height, width, channels
@@ -356,8 +359,8 @@ cdef extern from "fastnn.h" nogil:
             int64_t rows, int64_t width, const float *source, int64_t from_row, uint16_t *to, int64_t to_tile
         ) noexcept nogil
         void (*copy_rows)(
-            int64_t rows, int64_t width, const int64_t *row, const uint16_t *source, int64_t from_row, uint16_t *to,
-            int64_t to_row, int64_t to_block,
+            int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_row,
+            int64_t to_block,
         ) noexcept nogil
         void (*copy_columns)(
             int64_t rows, int64_t width, const uint16_t *source, int64_t from_row, uint16_t *to, int64_t to_row,
