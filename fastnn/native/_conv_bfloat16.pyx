@@ -59,7 +59,8 @@ cdef struct WeightGradient:
     Grid grid
     int64_t image, pitch
     Shifts shifts
-    int64_t lines, line_pitch  # in the scratch: a line that is copied
+    int64_t lines, line_pitch  # in the scratch: a line that is copied,
+    int64_t apart            # and lines as far apart as staged ones, where these are packed at once; or 0
     int64_t together, zeroed
     const int32_t *tap
     int64_t taps, rows, a_row
@@ -236,6 +237,23 @@ cdef void bring_line(
             step.bfloat16.narrow(q.grid.across, line, to + c * pitch)
 
 
+cdef void bring_lines(
+    const Op *op, const Step *step, const WeightGradient *q, int64_t image, uint16_t *to
+) noexcept nogil:
+    """All lines of an image in a single panel, channel by channel; what is between them stays zero."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef const Grid *g = &q.grid
+    cdef int64_t width = panel_width(k, q.channels, 0)
+    cdef char *lines = at(k, step.scratch, q.apart)
+    k.copy(
+        g.lines, g.across * width, at(k, op.buffer[0], image_at(step, q.channels, 0, image, q.places)),
+        g.from_line * width, 1, lines, g.to_line * width, 1,
+    )
+    step.bfloat16.pack_columns(
+        (g.lines - 1) * g.to_line + g.across, width, <const float *> lines, width, to, q.pitch, 2 * k.lanes
+    )
+
+
 cdef void stage_channels(
     const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n
 ) noexcept nogil:
@@ -245,6 +263,9 @@ cdef void stage_channels(
     cdef uint16_t *to
     cdef int64_t i, j, c
     for i in range(n):
+        if q.apart > 0:
+            bring_lines(op, step, q, first + i, (<uint16_t *> step.scratch) + i * q.image + q.grid.start)
+            continue
         for j in range(q.grid.lines):
             to = (<uint16_t *> step.scratch) + i * q.image + q.grid.start + j * q.grid.to_line
             if s.count == 0:

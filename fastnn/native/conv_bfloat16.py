@@ -287,7 +287,8 @@ def _long_rows(layout, geometry, from_line, channels, together):
     width = width + margin + (width + margin) % 2
     origin = (geometry.padding[0][0], geometry.padding[1][0] + margin)
     grid = _grid(geometry.image, width, (1, 1), origin, from_line).flat
-    end = grid.start + (grid.lines - 1) * grid.to_line + layout.deep(grid.across)  # a line is packed in whole blocks
+    end = grid.start + layout.deep((grid.lines - 1) * grid.to_line + grid.across)  # packed in whole blocks
+    end = max(end, grid.start + (grid.lines - 1) * grid.to_line + layout.deep(grid.across))
     image = layout.deep(max(end, height * width))
     pitch, last = together * image, (geometry.output[0] - 1) * sh * width + (geometry.output[1] - 1) * sw
     return Places(
@@ -337,14 +338,16 @@ def grad_weights(layout, op):
     lines = scratch.take(layout.padded(channels) * line_pitch // 2)
     pairs = scratch.take(together * deep // 2)
     strip = scratch.take(deep if pool is None else 0)
+    apart = not in_rows and channels <= layout.panel and places.grid.lines > 1 and not shifts.count
+    apart = apart and scratch.take(places.grid.lines * places.grid.to_line * layout.padded(channels))
     zeroed = scratch.size
     line = scratch.take(places.grid.across)
     layout.scratch(scratch.size)
     windows = NO_WINDOWS if pool is None else _windows(layout, pool, pool.output[0], *places.place)
     fields = [
         int(in_rows), channels, layout.positions(x), *places.grid, places.image, places.pitch, *shifts, lines,
-        line_pitch, together, zeroed, _int32(layout, places.taps), len(places.taps), places.rows, places.a_row,
-        _int32(layout, sums(np.arange(together) * places.image, places.steps)), len(places.steps),
+        line_pitch, int(apart), together, zeroed, _int32(layout, places.taps), len(places.taps), places.rows,
+        places.a_row, _int32(layout, sums(np.arange(together) * places.image, places.steps)), len(places.steps),
         columns, layout.positions(dz), *geometry.output, *places.place, *windows, strip, row_width, pairs, line,
         geometry.kernel[0] * geometry.kernel[1] * channels,
     ]  # fmt: skip
