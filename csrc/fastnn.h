@@ -130,6 +130,24 @@ typedef struct {
 
 typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
 
+/* One register tile of the gradient of the weights before a max pool, from windows of x that lie one after another:
+ *   c[c_row[i]*width + j] += sum over k < depth of
+ *       factor[k*width + j] * x[k*x_window + x_row[i] + tap[index[k*width + j]]],
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. index holds whole numbers below lanes, tap has
+ * `lanes` of them. */
+typedef struct {
+    const void *factor, *index;
+    int64_t depth, width;
+    const int32_t *tap;
+    const void *x;
+    int64_t x_window;
+    const int32_t *x_row;
+    void *c;
+    const int32_t *c_row;
+} fnn_picked;
+
+typedef void (*fnn_picked_kernel)(const fnn_picked *g);
+
 /* Product that leaves out steps where the factor is 0 in all rows of a register tile; i < rows, j < vectors * lanes:
  *   c[i][j] = start + sum over s < 64 * blocks of a[i*a_row + s*a_step] * b[s][j],
  * the sum in that order; start is c[i][j] with `accumulate`, else bias[j], or 0 where bias is NULL. Bit s % 64 of
@@ -250,6 +268,8 @@ typedef struct {
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel pooled[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS / FNN_WINDOW + 1];
     fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
+    fnn_picked_kernel picked[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes, up to 2 vectors */
+    int picks; /* whether an instruction picks the numbers of a vector that each lane names */
     fnn_masked_kernel masked[2 * FNN_MAX_VECTORS + 1]; /* by vectors, up to those of two panels */
     fnn_function_kernel function[FNN_FUNCTIONS];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];
@@ -365,6 +385,10 @@ typedef struct {
      * j < width. */
     void (*put_in_windows)(int64_t n, int64_t taps, int64_t width, const void *dy, const void *index,
                            const int32_t *window, const int32_t *tap, void *to, int64_t to_row);
+    /* Windows one after another: number i < n of line l < lines of window w < windows goes from from[w*from_window +
+     * l*from_line + i] to to[(w*lines + l)*n + i]. Both are touched up to `lanes` numbers behind. */
+    void (*lay_windows)(int64_t windows, int64_t lines, int64_t n, const void *from, int64_t from_window,
+                        int64_t from_line, void *to);
     /* to[p*lanes + f] = from[f*plane + p]; p < places rounded up to a multiple of lanes, f < lanes / 2: zeros from
      * `filters` (at most so many) on. The other half of each row is left as it is. */
     void (*rows_of_planes)(int64_t places, int64_t filters, int64_t plane, const void *from, void *to);

@@ -92,18 +92,27 @@ static void fnn_narrow(int64_t n, const float *from, uint16_t *to)
     memcpy(to + whole, rounded, (n - whole) * sizeof *to);
 }
 
+FNN_INLINE void fnn_widen(const uint16_t *from, float *to)
+{
+    FNN_EACH_LANE {
+        const uint32_t word = (uint32_t)from[lane] << 16;
+        memcpy(to + lane, &word, sizeof word);
+    }
+}
+
 static void fnn_round_all(int64_t n, const float *from, float *to)
 {
-    enum { PART = 16 * FNN_LANES };
-    uint16_t rounded[PART];
-    for (int64_t i = 0; i < n; i += PART) {
-        const int64_t m = n - i < PART ? n - i : PART;
-        fnn_narrow(m, from + i, rounded);
-        for (int64_t j = 0; j < m; j++) {
-            const uint32_t word = (uint32_t)rounded[j] << 16;
-            memcpy(to + i + j, &word, sizeof word);
-        }
+    float rest[FNN_LANES] = {0};
+    uint16_t rounded[FNN_LANES];
+    const int64_t whole = FNN_WHOLE(n);
+    for (int64_t i = 0; i < whole; i += FNN_LANES) {
+        fnn_round_row(from + i, rounded);
+        fnn_widen(rounded, to + i);
     }
+    memcpy(rest, from + whole, (n - whole) * sizeof *rest);
+    fnn_round_row(rest, rounded);
+    fnn_widen(rounded, rest);
+    memcpy(to + whole, rest, (n - whole) * sizeof *to);
 }
 
 static void fnn_pack_rows(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,

@@ -140,6 +140,89 @@ FNN_INDEXED_TILES(FNN_SPARSE_KERNELS)
 #undef FNN_SPARSE_KERNELS
 #undef FNN_SPARSE_KERNEL
 
+#undef FNN_PICKS
+#if defined(FNN_PICKED) && FNN_REAL_BITS == 32
+#define FNN_PICKS 1
+#else
+#define FNN_PICKS 0
+#endif
+
+FNN_INLINE void NAME(picked_tile)(int rows, int vectors, const fnn_picked *g)
+{
+    const real *factor = g->factor, *index = g->index, *x = g->x;
+    const int64_t width = g->width;
+    vec c[FNN_MAX_ROWS][2];
+
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) c[i][j] = NAME(zero)();
+    }
+    for (int64_t k = 0; k < g->depth; k++, factor += width, index += width, x += g->x_window) {
+#if FNN_PICKS
+        NAME(mask) tap[2];
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) tap[j] = (NAME(mask))FNN_PICKED_TAPS(g->tap, index + j * FNN_LANES);
+#endif
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const real *from = x + g->x_row[i];
+#if FNN_PICKS
+            const vec line = NAME(load)(from);
+#endif
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) {
+#if FNN_PICKS
+                const vec picked = FNN_PICKED(line, tap[j]);
+#else
+                real lanes[FNN_LANES];
+                FNN_EACH_LANE lanes[lane] = from[g->tap[(int64_t)index[j * FNN_LANES + lane]]];
+                const vec picked = NAME(load)(lanes);
+#endif
+                c[i][j] = NAME(add)(c[i][j], NAME(multiply)(picked, NAME(load)(factor + j * FNN_LANES)));
+            }
+        }
+    }
+    FNN_UNROLL
+    for (int i = 0; i < rows; i++) {
+        real *to = (real *)g->c + g->c_row[i] * width;
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++)
+            NAME(store)(to + j * FNN_LANES, NAME(add)(NAME(load)(to + j * FNN_LANES), c[i][j]));
+    }
+}
+
+#define FNN_PICKED_KERNEL(vectors, rows) \
+    static void NAME(picked_##rows##x##vectors)(const fnn_picked *g) { NAME(picked_tile)(rows, vectors, g); }
+#define FNN_PICKED_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_PICKED_KERNEL, vectors)
+FNN_PICKED_TILES(FNN_PICKED_KERNELS)
+#undef FNN_PICKED_KERNELS
+#undef FNN_PICKED_KERNEL
+
+FNN_INLINE void NAME(lay_lines)(int64_t bytes, int64_t windows, int64_t lines, int64_t n, const real *from,
+                                int64_t from_window, int64_t from_line, real *to)
+{
+    for (int64_t w = 0; w < windows; w++, from += from_window) {
+        const real *line = from;
+        FNN_UNROLL_DEPTH
+        for (int64_t l = 0; l < lines; l++, to += n, line += from_line) memcpy(to, line, bytes);
+    }
+}
+
+/* Whole vectors, or halves or quarters of them; what is too much is written over by the next line. */
+static void NAME(lay_windows)(int64_t windows, int64_t lines, int64_t n, const void *from, int64_t from_window,
+                              int64_t from_line, void *to)
+{
+    if (4 * n <= FNN_LANES)
+        NAME(lay_lines)(FNN_VECTOR_BYTES / 4, windows, lines, n, from, from_window, from_line, to);
+    else if (2 * n <= FNN_LANES)
+        NAME(lay_lines)(FNN_VECTOR_BYTES / 2, windows, lines, n, from, from_window, from_line, to);
+    else if (n <= FNN_LANES)
+        NAME(lay_lines)(FNN_VECTOR_BYTES, windows, lines, n, from, from_window, from_line, to);
+    else
+        NAME(lay_lines)(n * sizeof(real), windows, lines, n, from, from_window, from_line, to);
+}
+
 /* Whole lines where elements lie side by side on both sides. */
 static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_step, void *to_,
                        int64_t to_row, int64_t to_step)

@@ -34,6 +34,8 @@
 #define FNN_ELEMENTWISE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_ELEMENTWISE_ENTRY, vectors)
 #define FNN_SPARSE_ENTRY(vectors, rows) [vectors][rows] = NAME(sparse_##rows##x##vectors),
 #define FNN_SPARSE_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_SPARSE_ENTRY, vectors)
+#define FNN_PICKED_ENTRY(vectors, rows) [vectors][rows] = NAME(picked_##rows##x##vectors),
+#define FNN_PICKED_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_PICKED_ENTRY, vectors)
 #define FNN_MASKED_ENTRY(vectors) [vectors] = NAME(masked_##vectors),
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
@@ -52,6 +54,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .pooled = {FNN_INDEXED_TILES(FNN_POOLED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
+    .picked = {FNN_PICKED_TILES(FNN_PICKED_ENTRIES)},
+    .picks = FNN_PICKS,
     .masked = {FNN_MASKED(FNN_MASKED_ENTRY)},
     .function = {
 #define FNN_FUNCTION(name, ...) NAME(function_##name),
@@ -112,6 +116,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .max_of_windows = NAME(max_of_windows),
     .max_at_windows = NAME(max_at_windows),
     .put_in_windows = NAME(put_in_windows),
+    .lay_windows = NAME(lay_windows),
     .rows_of_planes = NAME(rows_of_planes),
     .sum_parts = NAME(sum_parts),
     .max_pool = NAME(max_pool),
@@ -153,4 +158,6 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
 #undef FNN_ELEMENTWISE_ENTRIES
 #undef FNN_SPARSE_ENTRY
 #undef FNN_SPARSE_ENTRIES
+#undef FNN_PICKED_ENTRY
+#undef FNN_PICKED_ENTRIES
 #undef FNN_MASKED_ENTRY

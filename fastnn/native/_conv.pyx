@@ -9,8 +9,9 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_planes cimport conv_by_planes
-from fastnn.native._conv_share cimport Images, Part, next_images, next_part
+from fastnn.native._conv_share cimport Images, Part, bias_gradient, images_at, next_images, next_part
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
+from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL, HALVES
 from fastnn.native.kernels cimport (
     Op, Step, at, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, share,
@@ -70,14 +71,6 @@ cdef struct Copy:
 
 cdef inline const Product *product_of(const Op *op) noexcept nogil:
     return <const Product *> op.number[0]
-
-
-cdef inline int64_t images_at(
-    const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places
-) noexcept nogil:
-    """Where a panel's rows of an image start in a batch buffer."""
-    cdef const fnn_kernels *k = step.kernels
-    return panel * step.capacity * places * k.panel + image * places * panel_width(k, columns, panel)
 
 
 cdef void copy_images(
@@ -288,18 +281,16 @@ cdef void gradient_of_part(
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef const Product *p = product_of(op)
-    cdef int64_t parts = op.number[1], places = op.number[2], columns = op.number[3], images, panel, width
+    cdef int64_t parts = op.number[1], images
     cdef int64_t first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
     cdef bint accumulate = step.chunk > 0
-    if op.buffer[4] != NULL and thread == 0:
-        for panel in range(panels(k, columns)):
-            width = panel_width(k, columns, panel)
-            k.column_sum(
-                (last - first) * places, width, at(k, op.buffer[1], images_at(step, columns, panel, first, places)),
-                width, accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
-            )
+    if thread == 0:
+        bias_gradient(op, step, part)
     if op.number[4]:
         sparse_grad_weights(op, step, op.number[4], part, thread, threads)
+        return
+    if op.number[5]:
+        windows_grad_weights(op, step, op.number[5], part, thread, threads)
         return
     while first < last or not accumulate:
         images = min(p.together, last - first)
@@ -310,10 +301,10 @@ cdef void gradient_of_part(
 
 
 cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places and columns of dz, sparse product."""
+    """Buffers: x, dz, index, dW, db. Numbers: product, parts, places and columns of dz, sparse product, windows."""
     cdef Part part
     memset(&part, 0, sizeof(Part))
-    if not op.number[4]:
+    if product_of(op) != NULL:
         memset(step.scratch, 0, product_of(op).zeroed * step.kernels.itemsize)
     while next_part(step, op.number[1], &part):
         gradient_of_part(op, step, part.number, part.thread, part.threads)
@@ -388,8 +379,8 @@ def bind_conv_grad_weights(op, layout):
     x, dz, *index = op.inputs
     dW, *db = op.outputs
     buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
-    product, sparse = conv_products.grad_weights(layout, op)
-    return buffers, [product, op.attributes["parts"], layout.positions(dz), layout.columns(dz), sparse], []
+    product, *others = conv_products.grad_weights(layout, op)
+    return buffers, [product, op.attributes["parts"], layout.positions(dz), layout.columns(dz), *others], []
 
 
 def bind_conv_transpose(op, layout):

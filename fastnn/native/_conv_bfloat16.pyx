@@ -7,8 +7,9 @@ strip, and pooled, activated and stored from there.
 from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.string cimport memcpy, memset
 
-from fastnn.native._conv_share cimport Images, Part, next_images, next_part
+from fastnn.native._conv_share cimport Images, Part, bias_gradient, images_at, next_images, next_part
 from fastnn.native._conv_strip cimport Windows, finish_lines
+from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL
 from fastnn.native.kernels cimport (
     Op, Step, at, fnn_bfloat16_product, fnn_kernels, panel_width, panels, share,
@@ -71,14 +72,6 @@ cdef struct WeightGradient:
     int64_t strip, row, pairs, line, b_rows
 
 
-cdef inline int64_t image_at(
-    const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places
-) noexcept nogil:
-    """Where a panel's rows of an image start in a batch buffer."""
-    cdef const fnn_kernels *k = step.kernels
-    return panel * step.capacity * places * k.panel + image * places * panel_width(k, columns, panel)
-
-
 cdef inline int64_t square(const fnn_kernels *k) noexcept nogil:
     """Elements of one block of a packed B, `lanes` columns wide."""
     return 2 * k.lanes * k.lanes
@@ -101,11 +94,11 @@ cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t im
         return
     for panel in range(panels(k, q.channels)):
         width = panel_width(k, q.channels, panel)
-        source = at(k, op.buffer[0], image_at(step, q.channels, panel, image, q.places))
+        source = at(k, op.buffer[0], images_at(step, q.channels, panel, image, q.places))
         if q.put.across > 0:
             step.bfloat16.put_rows(
                 q.places, q.put.taps, width, <const float *> source,
-                <const float *> at(k, op.buffer[4], image_at(step, q.channels, panel, image, q.places)), q.put.window,
+                <const float *> at(k, op.buffer[4], images_at(step, q.channels, panel, image, q.places)), q.put.window,
                 q.put.tap, to + panel * k.panel, q.pitch,
             )
             continue
@@ -199,7 +192,7 @@ cdef inline void correlate(const Op *op, const Step *step, int64_t split, Finish
                     g.a = bring_patches(step, q, q.edge[band] * q.step, (lines - 1) * q.step + q.high)
                 step.bfloat16.multiply(&g)
                 finish(
-                    op, step, q, image_at(step, q.columns, panel, images.first, q.outputs), q.edge[band], lines, width
+                    op, step, q, images_at(step, q.columns, panel, images.first, q.outputs), q.edge[band], lines, width
                 )
     step.bfloat16.leave()
 
@@ -225,7 +218,7 @@ cdef void bring_line(
     if not q.in_rows:
         for panel in range(panels(k, q.channels)):
             width = panel_width(k, q.channels, panel)
-            source = <const float *> at(k, op.buffer[0], image_at(step, q.channels, panel, image, q.places))
+            source = <const float *> at(k, op.buffer[0], images_at(step, q.channels, panel, image, q.places))
             step.bfloat16.pack_columns(
                 q.grid.across, width, source + place * width, width, to + panel * k.panel * pitch, pitch, 2 * k.lanes
             )
@@ -246,7 +239,7 @@ cdef void bring_lines(
     cdef int64_t width = panel_width(k, q.channels, 0)
     cdef char *lines = at(k, step.scratch, q.apart)
     k.copy(
-        g.lines, g.across * width, at(k, op.buffer[0], image_at(step, q.channels, 0, image, q.places)),
+        g.lines, g.across * width, at(k, op.buffer[0], images_at(step, q.channels, 0, image, q.places)),
         g.from_line * width, 1, lines, g.to_line * width, 1,
     )
     step.bfloat16.pack_columns(
@@ -289,7 +282,7 @@ cdef void stage_gradient(
     cdef char *strip = at(k, step.scratch, q.strip)
     cdef uint16_t *pairs = <uint16_t *> at(k, step.scratch, q.pairs)
     for i in range(n):
-        offset = image_at(step, q.columns, panel, first + i, q.outputs)
+        offset = images_at(step, q.columns, panel, first + i, q.outputs)
         if q.put.across > 0:
             step.bfloat16.put_pairs(
                 q.outputs, q.put.taps, width, <const float *> at(k, op.buffer[1], offset),
@@ -313,17 +306,16 @@ cdef void gradient_of_part(
     cdef const fnn_kernels *k = step.kernels
     cdef const WeightGradient *q = <const WeightGradient *> op.number[0]
     cdef int64_t parts = op.number[1], first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
-    cdef int64_t panel, width, n, count = last - first, first_tap = share(q.taps, thread, threads)
+    cdef int64_t panel, width, n, first_tap
     cdef bint accumulate = step.chunk > 0
     cdef fnn_bfloat16_product g
     cdef float *dW
-    for panel in range(panels(k, q.columns)):
-        width = panel_width(k, q.columns, panel)
-        if op.buffer[4] != NULL and thread == 0:
-            k.column_sum(
-                count * q.outputs, width, at(k, op.buffer[1], image_at(step, q.columns, panel, first, q.outputs)),
-                width, accumulate, at(k, op.buffer[4], parts * panel * k.panel + part * width),
-            )
+    if thread == 0:
+        bias_gradient(op, step, part)
+    if q == NULL:
+        windows_grad_weights(op, step, op.number[4], part, thread, threads)
+        return
+    first_tap = share(q.taps, thread, threads)
     memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row = q.a_row
     g.offset = q.offset
@@ -352,10 +344,13 @@ cdef void gradient_of_part(
 
 
 cdef void conv_grad_weights(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: x, dz, index, dW, db. Numbers: weight gradient, parts."""
+    """Buffers: x, dz, index, dW, db. Numbers: weight gradient, parts, places and columns of dz, windows; one of the
+    first and the last is 0."""
+    cdef const WeightGradient *q = <const WeightGradient *> op.number[0]
     cdef Part part
     memset(&part, 0, sizeof(Part))
-    memset(step.scratch, 0, (<const WeightGradient *> op.number[0]).zeroed * step.kernels.itemsize)
+    if q != NULL:
+        memset(step.scratch, 0, q.zeroed * step.kernels.itemsize)
     step.bfloat16.enter()
     while next_part(step, op.number[1], &part):
         gradient_of_part(op, step, part.number, part.thread, part.threads)
@@ -427,7 +422,8 @@ def bind_conv_grad_weights(op, layout):
     x, dz, *index = op.inputs
     dW, *db = op.outputs
     buffers = [x, dz, index[0] if index else None, dW, db[0] if db else None]
-    return buffers, [conv_bfloat16.grad_weights(layout, op), op.attributes["parts"]], []
+    products, windows = conv_bfloat16.grad_weights(layout, op)
+    return buffers, [products, op.attributes["parts"], layout.positions(dz), layout.columns(dz), windows], []
 
 
 def bind_conv_pack(op, layout):

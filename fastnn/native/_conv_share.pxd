@@ -1,9 +1,19 @@
-"""Which images are a thread's in the products of a convolution, and which parts of the gradient of its weights."""
+"""Which images are a thread's in the products of a convolution, and which parts of the gradient of its weights; and
+what all ways to this gradient have in common."""
 
 from libc.stdint cimport int64_t
 
 from fastnn.native._dense cimport COLUMNS, HALVES, Portion, next_portion
-from fastnn.native.kernels cimport Step, fnn_wait_for_first, share
+from fastnn.native.kernels cimport (
+    Op, Step, at, fnn_kernels, fnn_wait_for_first, panel_stride, panel_width, panels, share,
+)
+
+
+cdef inline int64_t images_at(
+    const Step *step, int64_t columns, int64_t panel, int64_t image, int64_t places
+) noexcept nogil:
+    """Where a panel's rows of an image start in a batch buffer."""
+    return panel * panel_stride(step, places) + image * places * panel_width(step.kernels, columns, panel)
 
 
 # Some images that are worked on together; all zeros before the first ones.
@@ -63,3 +73,17 @@ cdef inline bint next_part(const Step *step, int64_t parts, Part *part) noexcept
     part.threads = ((part.number + 1) * step.threads + parts - 1) // parts - first
     part.portion.begun += 1
     return part.portion.begun == 1
+
+
+cdef inline void bias_gradient(const Op *op, const Step *step, int64_t part) noexcept nogil:
+    """Of a part's images, if the layer has a bias. Buffers 1 and 4: dz, db. Numbers 1 to 3: parts, places and columns
+    of dz."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t parts = op.number[1], places = op.number[2], columns = op.number[3], panel, width
+    cdef int64_t first = share(step.n, part, parts), last = share(step.n, part + 1, parts)
+    for panel in range(panels(k, columns) if op.buffer[4] != NULL else 0):
+        width = panel_width(k, columns, panel)
+        k.column_sum(
+            (last - first) * places, width, at(k, op.buffer[1], images_at(step, columns, panel, first, places)), width,
+            step.chunk > 0, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+        )

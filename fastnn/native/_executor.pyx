@@ -527,11 +527,11 @@ cdef class Program:
 
 
 def geometry(isa, int64_t itemsize):
-    """(lanes, panel, narrow) of an instruction set's kernels."""
+    """(lanes, panel, narrow, picks) of an instruction set's kernels."""
     cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
     if k == NULL:
         raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
-    return k.lanes, k.panel, k.narrow
+    return k.lanes, k.panel, k.narrow, bool(k.picks)
 
 
 def pack(isa, matrix, panels):

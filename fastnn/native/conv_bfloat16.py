@@ -9,15 +9,18 @@ For the weights' gradient the places are what is summed over: x is staged channe
 gradient dz is spread on the same grid, with zeros between.
 """
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.native import conv_windows
 from fastnn.native.conv_staging import Scratch
 from fastnn.native.conv_tiling import bands, sums
 
 TILE_ROWS = 16  # A is read up to a multiple of so many rows
 STRIP = 32 * 1024  # bytes of results that stay in L1 until they are pooled, activated and stored
+SPREAD = 10  # cycles at least for a vector of gradients in places, most of them for putting it there
 TOGETHER = 128 * 1024  # bytes of the operands of the images that a weight gradient sums over at once
 
 
@@ -317,8 +320,11 @@ def _shifted_lines(layout, geometry, from_line, channels, together):
 
 
 def grad_weights(layout, op):
-    """Descriptor of a `conv_grad_weights` op."""
+    """Descriptors of a `conv_grad_weights` op: one of products, and one of windows (conv_windows); one is 0."""
     x, dz = op.inputs[:2]
+    places = SPREAD * prod(op.attributes["geometry"].output) * layout.padded(layout.columns(dz)) // layout.lanes
+    if conv_windows.cycles(layout, op, rounded=True) < places:
+        return 0, conv_windows.grad_weights(layout, op, rounded=True)
     pool, depth, from_line = op.attributes["pool"], layout.deep(1), op.attributes["geometry"].image[1]
     geometry = _covered(op.attributes["geometry"], pool)
     channels, columns, in_rows = layout.columns(x), layout.columns(dz), layout.in_rows(x)
@@ -351,7 +357,7 @@ def grad_weights(layout, op):
         columns, layout.positions(dz), *geometry.output, *places.place, *windows, strip, row_width, pairs, line,
         geometry.kernel[0] * geometry.kernel[1] * channels,
     ]  # fmt: skip
-    return layout.table(np.array(fields, np.int64))
+    return layout.table(np.array(fields, np.int64)), 0
 
 
 def pack(layout, op):

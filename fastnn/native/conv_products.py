@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.native import conv_planes, conv_sparse
+from fastnn.native import conv_planes, conv_sparse, conv_windows
 from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_at, panel_source
 from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
@@ -14,6 +14,7 @@ STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay
 WINDOW = 4  # places of a window whose maximum is taken from the registers that hold the sums,
 DEEPEST = 64  # if these have no more products: storing and reading them would take as long as making them
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
+SPREAD = 3  # cycles for a vector of gradients put in windows
 TOGETHER = 64 * 1024  # bytes of the results of images that are worked on together
 
 
@@ -167,7 +168,8 @@ def grad_input(layout, op):
 
 
 def grad_weights(layout, op):
-    """The same for a `conv_grad_weights` op; rows are taps and channels, steps are outputs."""
+    """Descriptors of a `conv_grad_weights` op: one of all gradients, whose rows are taps and channels, and whose steps
+    are outputs, one of maxima only (conv_sparse), and one of windows (conv_windows); two are 0."""
     x, dz = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, axis = layout.columns(dz), axes(geometry, pool)
@@ -181,8 +183,12 @@ def grad_weights(layout, op):
         layout, source, lambda i, margin: axis[i].grad_weights(margin), together, grouping,
         channels_on_rows=True,
     )  # fmt: skip
-    if sparse := conv_sparse.grad_weights(layout, op, operand.cycles):
-        return 0, sparse
+    windows = conv_windows.cycles(layout, op)
+    dense = operand.cycles + SPREAD * places * layout.padded(columns) // layout.lanes
+    if sparse := conv_sparse.grad_weights(layout, op, min(windows, dense)):
+        return 0, sparse, 0
+    if windows < dense:
+        return 0, 0, conv_windows.grad_weights(layout, op)
     strip, number, taps = 0, _numbers(geometry, pool), numbers(*geometry.kernel)
     if pool is not None:
         n, tap = max(map(len, cut)) * across * operand.together, np.arange(places // (height * across), dtype=np.int32)
@@ -198,7 +204,7 @@ def grad_weights(layout, op):
         )  # fmt: skip
         tables.add_piece(first, count)
     rows = geometry.kernel[0] * geometry.kernel[1] * len(operand.image.channels)
-    return _product(layout, operand, tables, rows, strip), 0
+    return _product(layout, operand, tables, rows, strip), 0, 0
 
 
 def transpose(layout, op):

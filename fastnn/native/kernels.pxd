@@ -58,6 +58,18 @@ cdef extern from "fastnn.h" nogil:
         int64_t c_row
 
     ctypedef void (*fnn_sparse_kernel)(const fnn_sparse *g) noexcept nogil
+    ctypedef struct fnn_picked:
+        const void *factor
+        const void *index
+        int64_t depth, width
+        const int32_t *tap
+        const void *x
+        int64_t x_window
+        const int32_t *x_row
+        void *c
+        const int32_t *c_row
+
+    ctypedef void (*fnn_picked_kernel)(const fnn_picked *g) noexcept nogil
     ctypedef struct fnn_masked:
         int64_t rows, blocks
         const uint64_t *mask
@@ -150,6 +162,8 @@ cdef extern from "fastnn.h" nogil:
         fnn_indexed_kernel elementwise[5][17]
         fnn_indexed_kernel pooled[5][5]
         fnn_sparse_kernel sparse[5][17]
+        fnn_picked_kernel picked[5][17]
+        int picks
         fnn_masked_kernel masked[9]
         fnn_function_kernel function[64]
         fnn_activation_kernel activation[64]
@@ -264,6 +278,9 @@ cdef extern from "fastnn.h" nogil:
         void (*put_in_windows)(
             int64_t n, int64_t taps, int64_t width, const void *dy, const void *index, const int32_t *window,
             const int32_t *tap, void *to, int64_t to_row,
+        ) noexcept nogil
+        void (*lay_windows)(
+            int64_t windows, int64_t lines, int64_t n, const void *x, int64_t x_window, int64_t x_line, void *to
         ) noexcept nogil
         void (*rows_of_planes)(
             int64_t places, int64_t filters, int64_t plane, const void *source, void *to

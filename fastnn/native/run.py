@@ -82,7 +82,7 @@ class Layout:
 
     def __init__(self, plan, isa, dtype, rows, reuse):
         self.plan, self.dtype, self.rows = plan, dtype, rows
-        self.lanes, self.panel, self.narrow = _executor.geometry(isa, dtype.itemsize)
+        self.lanes, self.panel, self.narrow, self.picks = _executor.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
         self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size, self.common_size = self.panel * self.panel, 0

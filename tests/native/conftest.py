@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from fastnn.native import _executor
+from fastnn.native import _executor, conv_windows
 from fastnn.native import run as native_run
 from tests.native import once
 
@@ -20,6 +20,13 @@ def dtype(request):
 @pytest.fixture
 def any_work_deserves_threads(monkeypatch):
     monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+
+
+@pytest.fixture
+def always_windows(monkeypatch):
+    """The weights' gradient behind a pool window by window wherever vectors hold a window."""
+    cost = lambda layout, op, **_: -np.inf if conv_windows.fits(layout, op) else np.inf  # noqa: E731
+    monkeypatch.setattr(conv_windows, "cycles", cost)
 
 
 def case_of(item):

@@ -323,6 +323,46 @@ def test_the_narrow_layers_of_lenet_are_multiplied_at_maxima_only(kind, isa):
         assert numbers[0] == 0 and numbers[4] != 0, name
 
 
+def windowed(rng):
+    """A convolution behind a pool whose windows mostly fit a vector."""
+    image, kernel, padding = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(6, 20), (1, 5), (0, 3)])
+    stride = (int(rng.integers(1, 3)), 1)
+    geometry = Geometry(image, kernel, stride, padding=tuple((n, int(rng.integers(0, 3))) for n in padding))
+    pool = Geometry(geometry.output, tuple(min(2, n) for n in geometry.output), (2, int(rng.integers(2, 4))))
+    channels, filters = int(rng.choice([1, 1, 2, 3, 17, 66])), int(rng.choice([1, 6, 16, 32, 40, 67]))
+    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("draw", [windowed, Case])
+@pytest.mark.parametrize("seed", range(20))
+def test_gradients_window_by_window(seed, draw, dtype, isa, always_windows):
+    rng = np.random.default_rng(600 + seed)
+    rows = int(rng.integers(1, 34))
+    compare(draw(rng), "conv_grad_weights", rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(4))
+def test_bits_of_gradients_window_by_window_do_not_depend_on_threads(seed, isa, always_windows):
+    rng = np.random.default_rng(700 + seed)
+    case, rows = windowed(rng), int(rng.integers(1, 34))
+    op = case.op("conv_grad_weights")
+    values = case.values(op, rows, np.float32)
+    expected = run_native(case, op, values, rows, np.float32, isa)
+    for threads in (2, 3, PARTS + 2):
+        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads)
+        for name in op.outputs:
+            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_first_layer_of_keras_takes_its_gradient_window_by_window_where_instructions_pick(isa):
+    numbers, _ = bound_numbers("keras 1", "conv_grad_weights", isa)
+    assert (numbers[5] != 0) == (isa in ("avx2", "avx512"))
+
+
 def bound_numbers(name, kind, isa):
     """The numbers of a known network's op, and the lanes of a vector."""
     geometry, channels, filters, layout = NETWORKS[name]

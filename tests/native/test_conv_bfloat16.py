@@ -7,7 +7,7 @@ import pytest
 from fastnn.native import _executor
 from fastnn.plan import Op
 from tests.native import test_conv
-from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native
+from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native, windowed
 
 ROUNDED = {"precision": "bfloat16"}
 
@@ -82,6 +82,17 @@ def test_images_that_are_summed_over_together_do_not_touch_each_other(name, pool
         np.random.default_rng(1), geometry=geometry, channels=channels, filters=filters, pool=pool, layout=layout
     )
     compare(case, "conv_grad_weights", 8 * PARTS + 1, np.float32, isa)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_gradients_window_by_window(seed, isa, always_windows):
+    rng = np.random.default_rng(600 + seed)
+    case = windowed(rng)
+    case = Rounded(
+        rng, geometry=case.geometry, channels=case.channels, filters=case.filters, pool=case.pool, layout=case.layout
+    )
+    rows = int(rng.integers(1, 34))
+    compare(case, "conv_grad_weights", rows, np.float32, isa, capacity=int(rng.integers(1, rows + 1)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
