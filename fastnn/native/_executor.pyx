@@ -57,6 +57,7 @@ cdef struct Run:
     const Op *step
     const Op *update
     int64_t n_prepare, n_step, n_update
+    bint prepared            # the copies that `prepare` makes are there
     Step base
     int64_t total            # rows in all
     int64_t batch_size
@@ -222,7 +223,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
     step.common = run.base.scratch + threads * run.scratch_size
     step.barrier = &run.barrier
     step.taken_stride = counters_of(run.n_step + run.n_update)
-    run_ops(run.prepare, run.n_prepare, &step, NULL, False, times_of(run, &step, 0))
+    run_ops(run.prepare, 0 if run.prepared else run.n_prepare, &step, NULL, False, times_of(run, &step, 0))
     wait(run, &step)
     for b in range(run.n_batches):
         begin_epoch(run, &step, run.first_batch + b)
@@ -441,10 +442,11 @@ cdef class Program:
         self, bytearray ops, Source source, *, order, int64_t capacity, int64_t batch_size, int64_t first_batch,
         int64_t n_batches, int64_t step, rates, double seconds, uint64_t seed, int threads, uintptr_t scratch,
         int64_t scratch_size, row_loss, penalties, int64_t offset, int64_t chunk, double loss_sum, int64_t epoch, sums,
-        times=None,
+        times=None, bint prepared=False,
     ):
         """Runs batches first_batch ... of the source, also over the ends of epochs where there are `sums` for them.
 
+        `prepared`: the copies that are derived from parameters are there; whatever changes parameters renews them.
         `times`, a float64 array (threads, ops + 1, 2), gets added the seconds of each thread before an op (in its
         barrier) and in it; behind the ops those at the end of a chunk or batch.
         Returns (batches done, loss_sum + sum of batch loss * rows, offset, chunk).
@@ -464,6 +466,7 @@ cdef class Program:
         run.step = run.prepare + self.n_prepare
         run.update = run.step + self.n_step
         run.n_prepare, run.n_step, run.n_update = self.n_prepare, self.n_step, self.n_update
+        run.prepared = prepared
         run.base.t = step
         run.base.scratch = <char *> scratch
         run.scratch_size = scratch_size

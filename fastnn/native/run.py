@@ -397,8 +397,9 @@ class Runner:
                 threads=threads, scratch=self._scratch_address, scratch_size=self._scratch.shape[1],
                 row_loss=self._row_loss, penalties=self._penalties, offset=self._cursor[0], chunk=self._cursor[1],
                 loss_sum=loss_sum, epoch=-1 if epoch is None else epoch & 0xFFFFFFFF, sums=sums,
-                times=None if self.times is None else self.times[:threads],
+                times=None if self.times is None else self.times[:threads], prepared=self._prepared,
             )  # fmt: skip
+            self._prepared = True
             now = perf_counter()
             self._pace.record(threads, batches, now - start)
             self._cursor = tuple(cursor)

@@ -1,5 +1,6 @@
 """Where a Runner's numbers lie, and the times of its ops."""
 
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from fastnn.native import Runner
 from fastnn.native.run import HUGE_PAGE, LARGE, WORTH_THREADS, aligned
 from tests.backends import RUNNERS
-from tests.native.networks import data, draw, lowered, random_network
+from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
 
 
 @pytest.mark.parametrize("size", [1, 64, LARGE - 1])
@@ -57,6 +58,32 @@ def test_times_of_another_plan_are_refused():
     runner.times = np.zeros((1, 2, 2))
     with pytest.raises(ValueError, match="expected times of shape"):
         runner.train(24, 0, 1, 0, np.full(1, 0.01), np.inf)
+
+
+@pytest.mark.parametrize("precision", ["full", "bfloat16"])
+@pytest.mark.parametrize("network", [random_network, random_image_network, random_sequence_network])
+@pytest.mark.parametrize("seed", range(4))
+def test_training_goes_on_with_weights_that_were_set_between_calls(seed, network, precision):
+    """Copies derived from weights are made once, renewed by updates, and made again for other weights."""
+    rng = np.random.default_rng(seed)
+    net = replace(network(rng), precision=precision)
+    plan = lowered(net)
+    X, y, _ = data(rng, net, 60, np.float32)
+    runners = [Runner(plan, dtype=np.float32, rows=24) for _ in range(2)]
+    for runner in runners:
+        runner.bind(X, y)
+    for name, value in draw(rng, plan).items():
+        runners[0].set(name, value)
+    for batch in range(2):  # each in a call of its own
+        runners[0].train(24, batch, 1, batch, np.full(1, 0.01), np.inf)
+    values = {name: runners[0].get(name) for name in (*plan.parameters, *plan.statistics, *plan.states)}
+    values |= {name: 0.5 * values[name] for name in plan.parameters}
+    for runner in runners:
+        for name, value in values.items():
+            runner.set(name, value)
+        runner.train(24, 2, 1, 2, np.full(1, 0.01), np.inf)
+    for name in values:
+        assert np.array_equal(runners[0].get(name), runners[1].get(name)), name
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
