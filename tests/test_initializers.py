@@ -59,7 +59,7 @@ def test_zeros_are_zero():
     assert not draw("zeros")[0].any()
 
 
-@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (6, 6), (1, 4), (70, 40), (64, 99)])
+@pytest.mark.parametrize("shape", [(8, 5), (5, 8), (6, 6), (1, 4), (70, 40), (64, 99), (600, 40), (1, 9000)])
 def test_orthogonal_rows_or_columns_are_orthonormal_up_to_the_gain(shape):
     W, _ = draw(Orthogonal(gain=2.0), *shape)
     product = W.T @ W if shape[0] >= shape[1] else W @ W.T
