@@ -133,8 +133,8 @@ typedef void (*fnn_sparse_kernel)(const fnn_sparse *g);
 /* One register tile of the gradient of the weights before a max pool, from windows of x that lie one after another:
  *   c[c_row[i]*width + j] += sum over k < depth of
  *       factor[k*width + j] * x[k*x_window + x_row[i] + tap[index[k*width + j]]],
- * the sum in that order; i < the tile's rows, j < its vectors * lanes. index holds whole numbers below lanes, tap has
- * `lanes` of them. */
+ * the sum in that order; i < the tile's rows, j < its vectors * lanes. index holds whole numbers below lanes, its
+ * pads anything, and tap has `lanes` of them. */
 typedef struct {
     const void *factor, *index;
     int64_t depth, width;
@@ -268,8 +268,8 @@ typedef struct {
     fnn_indexed_kernel elementwise[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_indexed_kernel pooled[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS / FNN_WINDOW + 1];
     fnn_sparse_kernel sparse[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes */
-    fnn_picked_kernel picked[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1]; /* of the same sizes, up to 2 vectors */
-    int picks; /* whether an instruction picks the numbers of a vector that each lane names */
+    /* Of the same sizes, up to 2 vectors; NULL where no instruction picks what each lane names from a vector. */
+    fnn_picked_kernel picked[FNN_MAX_VECTORS + 1][FNN_MAX_ROWS + 1];
     fnn_masked_kernel masked[2 * FNN_MAX_VECTORS + 1]; /* by vectors, up to those of two panels */
     fnn_function_kernel function[FNN_FUNCTIONS];
     fnn_activation_kernel activation[FNN_ACTIVATIONS];

@@ -306,7 +306,7 @@ FNN_INLINE void fnn_put_taps(int64_t taps, int pairs, int64_t n, int64_t width, 
 static void fnn_put_pairs(int64_t n, int64_t taps, int64_t width, const float *dy, const float *index,
                           const int32_t *window, const int32_t *tap, uint16_t *to, int64_t to_tile)
 {
-    int32_t odd = taps == 4 ? (tap[0] | tap[2] | (tap[1] - tap[0] - 1) | (tap[3] - tap[2] - 1)) : 1;
+    int32_t odd = taps == 4 && tap[1] == tap[0] + 1 && tap[3] == tap[2] + 1 ? tap[0] | tap[2] : 1;
     for (int64_t i = 0; i < n; i++) odd |= window[i];
     for (int64_t j = 0; j < width; j += FNN_LANES, to += to_tile) {
         if (odd % 2 == 0)

@@ -142,10 +142,7 @@ FNN_INDEXED_TILES(FNN_SPARSE_KERNELS)
 
 #undef FNN_PICKS
 #if defined(FNN_PICKED) && FNN_REAL_BITS == 32
-#define FNN_PICKS 1
-#else
-#define FNN_PICKS 0
-#endif
+#define FNN_PICKS
 
 FNN_INLINE void NAME(picked_tile)(int rows, int vectors, const fnn_picked *g)
 {
@@ -159,28 +156,15 @@ FNN_INLINE void NAME(picked_tile)(int rows, int vectors, const fnn_picked *g)
         for (int j = 0; j < vectors; j++) c[i][j] = NAME(zero)();
     }
     for (int64_t k = 0; k < g->depth; k++, factor += width, index += width, x += g->x_window) {
-#if FNN_PICKS
         NAME(mask) tap[2];
         FNN_UNROLL
         for (int j = 0; j < vectors; j++) tap[j] = (NAME(mask))FNN_PICKED_TAPS(g->tap, index + j * FNN_LANES);
-#endif
         FNN_UNROLL
         for (int i = 0; i < rows; i++) {
-            const real *from = x + g->x_row[i];
-#if FNN_PICKS
-            const vec line = NAME(load)(from);
-#endif
+            const vec line = NAME(load)(x + g->x_row[i]);
             FNN_UNROLL
-            for (int j = 0; j < vectors; j++) {
-#if FNN_PICKS
-                const vec picked = FNN_PICKED(line, tap[j]);
-#else
-                real lanes[FNN_LANES];
-                FNN_EACH_LANE lanes[lane] = from[g->tap[(int64_t)index[j * FNN_LANES + lane]]];
-                const vec picked = NAME(load)(lanes);
-#endif
-                c[i][j] = NAME(add)(c[i][j], NAME(multiply)(picked, NAME(load)(factor + j * FNN_LANES)));
-            }
+            for (int j = 0; j < vectors; j++)
+                c[i][j] = NAME(add)(c[i][j], NAME(multiply)(FNN_PICKED(line, tap[j]), NAME(load)(factor + j * FNN_LANES)));
         }
     }
     FNN_UNROLL
@@ -198,6 +182,7 @@ FNN_INLINE void NAME(picked_tile)(int rows, int vectors, const fnn_picked *g)
 FNN_PICKED_TILES(FNN_PICKED_KERNELS)
 #undef FNN_PICKED_KERNELS
 #undef FNN_PICKED_KERNEL
+#endif
 
 FNN_INLINE void NAME(lay_lines)(int64_t bytes, int64_t windows, int64_t lines, int64_t n, const real *from,
                                 int64_t from_window, int64_t from_line, real *to)

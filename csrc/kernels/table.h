@@ -54,8 +54,9 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .pooled = {FNN_INDEXED_TILES(FNN_POOLED_ENTRIES)},
     .elementwise = {FNN_INDEXED_TILES(FNN_ELEMENTWISE_ENTRIES)},
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
+#ifdef FNN_PICKS
     .picked = {FNN_PICKED_TILES(FNN_PICKED_ENTRIES)},
-    .picks = FNN_PICKS,
+#endif
     .masked = {FNN_MASKED(FNN_MASKED_ENTRY)},
     .function = {
 #define FNN_FUNCTION(name, ...) NAME(function_##name),

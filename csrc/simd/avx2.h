@@ -3,7 +3,6 @@
 #define FNN_VECTORS 2
 #define FNN_TILES(TILE) TILE(1, 12) TILE(2, 6)
 #define FNN_INDEXED_TILES FNN_TILES
-#define FNN_PICKED_TILES FNN_TILES
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -23,6 +22,7 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 #if defined(__GNUC__)
 /* Of the numbers of a vector, the one that each lane names; and which, of the taps of a window. */
 #define FNN_PICKED(x, which) (vec)_mm256_permutevar8x32_ps((__m256)(x), (__m256i)(which))
+#define FNN_PICKED_TILES FNN_TILES
 #define FNN_PICKED_TAPS(tap, index) \
     _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)(tap)), _mm256_cvttps_epi32(_mm256_loadu_ps(index)))
 #endif

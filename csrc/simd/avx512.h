@@ -5,7 +5,6 @@
 #define FNN_TILES(TILE) TILE(1, 16) TILE(2, 14) TILE(3, 9) TILE(4, 6)
 /* Each row of an indexed tile has a pointer of its own; more than 12 do not fit the general registers. */
 #define FNN_INDEXED_TILES(TILE) TILE(1, 12) TILE(2, 12) TILE(3, 9) TILE(4, 6)
-#define FNN_PICKED_TILES(TILE) TILE(1, 12) TILE(2, 12)
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -32,6 +31,7 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 /* Of the numbers of a vector, the one that each lane names; and which, of the taps of a window. The form of two tables
  * keeps the numbers in a register: they cross the lines of the cache, and would be loaded once for each use. */
 #define FNN_PICKED(x, which) (vec)_mm512_permutex2var_ps((__m512)(x), (__m512i)(which), (__m512)(x))
+#define FNN_PICKED_TILES(TILE) TILE(1, 12) TILE(2, 12)
 #define FNN_PICKED_TAPS(tap, index) \
     _mm512_permutexvar_epi32(_mm512_cvttps_epi32(_mm512_loadu_ps(index)), _mm512_loadu_si512(tap))
 /* The second one where either is not a number. */

@@ -4,4 +4,3 @@
 #define FNN_TILES(TILE) TILE(1, 16) TILE(2, 12) TILE(3, 8) TILE(4, 6)
 /* Each row of an indexed tile has a pointer of its own; more than 12 do not fit the general registers. */
 #define FNN_INDEXED_TILES(TILE) TILE(1, 12) TILE(2, 12) TILE(3, 8) TILE(4, 6)
-#define FNN_PICKED_TILES(TILE) TILE(1, 12) TILE(2, 12)

@@ -7,9 +7,8 @@ its own maximum. Images are worked on one by one in the scratch, window by windo
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_picked, panel_stride, panel_width, panels, share,
-)
+from fastnn.native._conv_share cimport images_at
+from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_picked, panel_width, panels, share
 
 
 # conv_windows.Windows in C. Offsets and sizes are in elements.
@@ -39,7 +38,7 @@ cdef void bring_image(const Op *op, const Step *step, const Windows *q, int64_t 
         if q.panels:
             p = c // k.panel
             stride = panel_width(k, q.channels, p)
-            start = p * panel_stride(step, places) + image * places * stride + c % k.panel
+            start = images_at(step, q.channels, p, image, places) + c % k.panel
         k.copy(
             q.height, q.width, at(k, op.buffer[0], start), q.width * stride, stride,
             at(k, step.scratch, c * q.plane + q.origin), q.line, 1,
@@ -73,7 +72,7 @@ cdef void add_panel(
     """Rows first .. last of a panel of dW += those of an image, in tiles of nearly equal height."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t width = panel_width(k, q.filters, panel), windows = q.down * q.across, column = 0, vectors, tiles, tile
-    cdef int64_t offset = panel * panel_stride(step, windows) + image * windows * width, row, height
+    cdef int64_t offset = images_at(step, q.filters, panel, image, windows), row, height
     cdef const char *dz = at(k, op.buffer[1], offset)
     cdef fnn_picked g
     if q.rounded:

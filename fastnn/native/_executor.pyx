@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for,
+    BUFFERS, FNN_WINDOW, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for,
     fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels,
     fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode,
     fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
@@ -39,6 +39,8 @@ cdef extern from "simd/compiler.h" nogil:
     void FNN_PREFETCH_SECOND(const char *address)
 
 fnn_register_fork_handlers()
+
+WINDOW = <int> FNN_WINDOW  # places of a pooling window whose maximum a tile takes from its registers
 
 
 cdef enum:
@@ -534,7 +536,7 @@ def geometry(isa, int64_t itemsize):
     cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
     if k == NULL:
         raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
-    return k.lanes, k.panel, k.narrow, bool(k.picks)
+    return k.lanes, k.panel, k.narrow, k.picked[1][1] != NULL
 
 
 def pack(isa, matrix, panels):

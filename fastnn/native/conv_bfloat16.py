@@ -322,8 +322,8 @@ def _shifted_lines(layout, geometry, from_line, channels, together):
 def grad_weights(layout, op):
     """Descriptors of a `conv_grad_weights` op: one of products, and one of windows (conv_windows); one is 0."""
     x, dz = op.inputs[:2]
-    places = SPREAD * prod(op.attributes["geometry"].output) * layout.padded(layout.columns(dz)) // layout.lanes
-    if conv_windows.cycles(layout, op, rounded=True) < places:
+    spread = SPREAD * prod(op.attributes["geometry"].output) * layout.padded(layout.columns(dz)) // layout.lanes
+    if conv_windows.cycles(layout, op, rounded=True) < spread:
         return 0, conv_windows.grad_weights(layout, op, rounded=True)
     pool, depth, from_line = op.attributes["pool"], layout.deep(1), op.attributes["geometry"].image[1]
     geometry = _covered(op.attributes["geometry"], pool)

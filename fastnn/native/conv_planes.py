@@ -47,9 +47,10 @@ def forward(layout, op):
     filters, lanes, itemsize = layout.columns(W), layout.lanes, layout.dtype.itemsize
     if not layout.in_rows(x) or layout.columns(x) * groups > 1 or 2 * filters > lanes or geometry.stride != (1, 1):
         return 0
-    # From line to line of the staged image: the zeros behind one are those before the next.
-    line = max(left + geometry.image[1], geometry.output[1] + geometry.extent[1] - 1 - left)
-    if 4 * geometry.output[1] < 3 * line or line * lanes * itemsize > LONGEST:
+    # From line to line of the staged image, and of outputs: the zeros behind one are those before the next.
+    columns = geometry.output[1]
+    line = max(left + geometry.image[1], columns, columns + geometry.extent[1] - 1 - left)
+    if 4 * columns < 3 * line or line * lanes * itemsize > LONGEST:
         return 0
     height, across = (pool or geometry).output
     stride, high = (1, 1) if pool is None else (pool.stride[0], pool.kernel[0])

@@ -7,15 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.native import conv_planes, conv_sparse, conv_windows
+from fastnn.native._executor import WINDOW
 from fastnn.native.conv_staging import Grouping, Operand, buffer_source, matrix_at, panel_source
 from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel, numbers, window_numbers
 
 STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
-WINDOW = 4  # places of a window whose maximum is taken from the registers that hold the sums,
-DEEPEST = 64  # if these have no more products: storing and reading them would take as long as making them
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
 SPREAD = 3  # cycles for a vector of gradients put in windows
 TOGETHER = 64 * 1024  # bytes of the results of images that are worked on together
+# Products of a sum whose window of WINDOW places has its maximum taken from registers, at most: to store and read fewer
+DEEPEST = 64  # takes as long as to make them
 
 
 class Product(NamedTuple):

@@ -12,7 +12,9 @@ import numpy as np
 
 from fastnn.native.conv_sparse import Canvas
 from fastnn.native.conv_staging import Scratch
-from fastnn.native.conv_tiling import OFFSETS, sums
+from fastnn.native.conv_tiling import sums
+
+LAID = 128 * 1024  # bytes of windows that stay in the second cache with the gradients
 
 
 class Windows(NamedTuple):
@@ -48,20 +50,21 @@ def _shapes(op):
 
 
 def fits(layout, op):
-    """Whether a tap of the kernel meets the numbers of a single vector, and 32-bit offsets reach all windows."""
+    """Whether there are instructions that pick, a tap of the kernel meets the numbers of a single vector, and the cache
+    holds all windows of an image."""
     geometry, pool = op.attributes["geometry"], op.attributes["pool"]
-    if pool is None or op.attributes["groups"] > 1 or geometry.dilation != (1, 1):
+    if not layout.picks or pool is None or op.attributes["groups"] > 1 or geometry.dilation != (1, 1):
         return False
     window, taps = _shapes(op)
-    within = prod(pool.output) * prod(window) * layout.columns(op.inputs[0]) <= OFFSETS
-    return len(taps) <= layout.lanes and taps[-1] < layout.lanes and within
+    laid = prod(pool.output) * prod(window) * layout.columns(op.inputs[0]) * layout.dtype.itemsize
+    return len(taps) <= layout.lanes and taps[-1] < layout.lanes and laid <= LAID
 
 
 def cycles(layout, op, rounded=False):
     """Cycles that a `conv_grad_weights` op takes for an image; rounded: on operands that are rounded to bfloat16."""
     x, dz = op.inputs[:2]
     geometry, pool, channels = op.attributes["geometry"], op.attributes["pool"], layout.columns(x)
-    if not (layout.picks and fits(layout, op)):
+    if not fits(layout, op):
         return np.inf
     (lines, _), _ = _shapes(op)
     windows, rows = prod(pool.output), prod(geometry.kernel) * channels

@@ -5,6 +5,9 @@ from libc.string cimport memset
 
 
 cdef extern from "fastnn.h" nogil:
+    enum:
+        FNN_WINDOW
+
     ctypedef enum fnn_finish:
         FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD
 
@@ -163,7 +166,6 @@ cdef extern from "fastnn.h" nogil:
         fnn_indexed_kernel pooled[5][5]
         fnn_sparse_kernel sparse[5][17]
         fnn_picked_kernel picked[5][17]
-        int picks
         fnn_masked_kernel masked[9]
         fnn_function_kernel function[64]
         fnn_activation_kernel activation[64]

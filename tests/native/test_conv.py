@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 
+from fastnn import passes
 from fastnn.native import Runner, _executor, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.ops.window import Geometry
@@ -197,6 +198,17 @@ def compare(case, kind, rows, dtype, isa, capacity=None):
         assert_close(actual[name], expected[name], dtype, f"{name} of {kind}, {rows} rows of {case}")
 
 
+def same_bits(case, kind, rows, isa):
+    """On any number of threads."""
+    op, before = case.op(kind), case.before(kind)
+    values = case.values(op, rows, np.float32)
+    expected = run_native(case, op, values, rows, np.float32, isa, before=before)
+    for threads in (2, 3, 4, PARTS + 2):
+        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads, before=before)
+        for name in op.outputs:
+            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+
+
 KINDS = ("conv", "conv_grad_input", "conv_grad_weights")
 
 
@@ -239,7 +251,7 @@ def narrow(rng):
 def few(rng):
     """A few filters of one channel, the places of whose outputs lie along the vectors."""
     while True:
-        padding = tuple(tuple(int(i) for i in rng.integers(0, 3, 2)) for _ in range(2))
+        padding = tuple(tuple(int(i) for i in rng.integers(0, rng.choice([3, 3, 9]), 2)) for _ in range(2))
         image, kernel, dilation = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(1, 40), (1, 6), (1, 3)])
         geometry = Geometry(image, kernel, dilation=dilation, padding=padding)
         if min(geometry.output) > 0:
@@ -298,6 +310,10 @@ def test_places_of_the_first_layer_of_lenet_lie_along_long_vectors(isa):
     assert (numbers[0] == 0) == (numbers[4] != 0) == (lanes >= 2 * 6)
 
 
+def test_passes_and_kernels_mean_the_same_small_windows():
+    assert passes.SMALL_WINDOW == _executor.WINDOW
+
+
 @pytest.fixture
 def always_sparse(monkeypatch):
     """The gradients behind a pool at the maxima only, however long the model says that this takes."""
@@ -347,14 +363,7 @@ def test_gradients_window_by_window(seed, draw, dtype, isa, always_windows):
 @pytest.mark.parametrize("seed", range(4))
 def test_bits_of_gradients_window_by_window_do_not_depend_on_threads(seed, isa, always_windows):
     rng = np.random.default_rng(700 + seed)
-    case, rows = windowed(rng), int(rng.integers(1, 34))
-    op = case.op("conv_grad_weights")
-    values = case.values(op, rows, np.float32)
-    expected = run_native(case, op, values, rows, np.float32, isa)
-    for threads in (2, 3, PARTS + 2):
-        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads)
-        for name in op.outputs:
-            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+    same_bits(windowed(rng), "conv_grad_weights", int(rng.integers(1, 34)), isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -7,7 +7,7 @@ import pytest
 from fastnn.native import _executor
 from fastnn.plan import Op
 from tests.native import test_conv
-from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native, windowed
+from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native, same_bits, windowed
 
 ROUNDED = {"precision": "bfloat16"}
 
@@ -84,15 +84,37 @@ def test_images_that_are_summed_over_together_do_not_touch_each_other(name, pool
     compare(case, "conv_grad_weights", 8 * PARTS + 1, np.float32, isa)
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("windows", [(2, 2), (1, 4)])
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [18, 19])
+def test_gradients_behind_windows_of_four_places(size, stride, windows, kind, isa):
+    geometry = Geometry((size, size), (3, 3), (1, stride))
+    pool = Geometry(geometry.output, windows, windows)
+    case = Rounded(
+        np.random.default_rng(3), geometry=geometry, channels=64, filters=32, pool=pool, layout="panels"
+    )
+    compare(case, kind, 5, np.float32, isa)
+
+
+def rounded_windows(rng):
+    case = windowed(rng)
+    return Rounded(
+        rng, geometry=case.geometry, channels=case.channels, filters=case.filters, pool=case.pool, layout=case.layout
+    )
+
+
 @pytest.mark.parametrize("seed", range(15))
 def test_gradients_window_by_window(seed, isa, always_windows):
     rng = np.random.default_rng(600 + seed)
-    case = windowed(rng)
-    case = Rounded(
-        rng, geometry=case.geometry, channels=case.channels, filters=case.filters, pool=case.pool, layout=case.layout
-    )
-    rows = int(rng.integers(1, 34))
+    case, rows = rounded_windows(rng), int(rng.integers(1, 34))
     compare(case, "conv_grad_weights", rows, np.float32, isa, capacity=int(rng.integers(1, rows + 1)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bits_of_gradients_window_by_window_do_not_depend_on_threads(seed, isa, always_windows):
+    rng = np.random.default_rng(700 + seed)
+    same_bits(rounded_windows(rng), "conv_grad_weights", int(rng.integers(1, 34)), isa)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,14 +127,7 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 @pytest.mark.parametrize("seed", range(8))
 def test_bits_do_not_depend_on_threads(seed, kind, isa):
     rng = np.random.default_rng(200 + seed)
-    case, rows = Rounded(rng), int(rng.integers(1, 34))
-    op, before = case.op(kind), case.before(kind)
-    values = case.values(op, rows, np.float32)
-    expected = run_native(case, op, values, rows, np.float32, isa, before=before)
-    for threads in (2, 3, 4, PARTS + 2):
-        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads, before=before)
-        for name in op.outputs:
-            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+    same_bits(Rounded(rng), kind, int(rng.integers(1, 34)), isa)
 
 
 def test_an_image_beyond_32_bit_offsets_names_the_way_out():
