@@ -198,13 +198,13 @@ def compare(case, kind, rows, dtype, isa, capacity=None):
         assert_close(actual[name], expected[name], dtype, f"{name} of {kind}, {rows} rows of {case}")
 
 
-def same_bits(case, kind, rows, isa):
+def same_bits(case, kind, rows, isa, dtype=np.float32, capacity=None):
     """On any number of threads."""
     op, before = case.op(kind), case.before(kind)
-    values = case.values(op, rows, np.float32)
-    expected = run_native(case, op, values, rows, np.float32, isa, before=before)
+    values = case.values(op, rows, dtype)
+    expected = run_native(case, op, values, rows, dtype, isa, capacity=capacity, before=before)
     for threads in (2, 3, 4, PARTS + 2):
-        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads, before=before)
+        actual = run_native(case, op, values, rows, dtype, isa, threads=threads, capacity=capacity, before=before)
         for name in op.outputs:
             assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
 
@@ -448,11 +448,5 @@ def test_chunks_of_a_batch_add_up(seed, kind, isa):
 def test_bits_do_not_depend_on_threads(seed, draw, kind, isa):
     rng = np.random.default_rng(200 + seed)
     case, rows = draw(rng), int(rng.integers(1, 34))
-    op = case.op(kind)
-    values = case.values(op, rows, np.float32)
     capacity = rows if seed % 2 else int(rng.integers(1, rows + 1))  # threads share each chunk anew
-    expected = run_native(case, op, values, rows, np.float32, isa, capacity=capacity)
-    for threads in (2, 3, 4, PARTS + 2):
-        actual = run_native(case, op, values, rows, np.float32, isa, threads=threads, capacity=capacity)
-        for name in op.outputs:
-            assert np.array_equal(actual[name], expected[name]), f"{name} of {case} on {threads} threads"
+    same_bits(case, kind, rows, isa, capacity=capacity)
