@@ -9,7 +9,9 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_planes cimport conv_by_planes
-from fastnn.native._conv_share cimport Images, Part, bias_gradient, images_at, next_images, next_part
+from fastnn.native._conv_share cimport (
+    Images, Part, bias_gradient, images_at, next_images, next_part, part_at,
+)
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL, HALVES
@@ -254,7 +256,7 @@ cdef void add_images(
         width = panel_width(k, p.columns, panel)
         offset = images_at(step, p.columns, panel, first, places)
         whole.b = at(k, op.buffer[1], offset)
-        whole.c = at(k, op.buffer[3], (parts * panel * k.panel + part * width) * p.b_rows)
+        whole.c = at(k, op.buffer[3], part_at(k, p.columns, panel, part, parts) * p.b_rows)
         whole.b_row = whole.c_width = whole.init_row = width
         for i in range(p.n_pieces):
             piece = &p.pieces[i]

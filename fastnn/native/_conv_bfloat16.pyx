@@ -7,7 +7,9 @@ strip, and pooled, activated and stored from there.
 from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.string cimport memcpy, memset
 
-from fastnn.native._conv_share cimport Images, Part, bias_gradient, images_at, next_images, next_part
+from fastnn.native._conv_share cimport (
+    Images, Part, bias_gradient, images_at, next_images, next_part, part_at,
+)
 from fastnn.native._conv_strip cimport Windows, finish_lines
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL
@@ -332,7 +334,7 @@ cdef void gradient_of_part(
         for panel in range(panels(k, q.columns)):
             width = panel_width(k, q.columns, panel)
             stage_gradient(op, step, q, panel, first, n)
-            dW = <float *> at(k, op.buffer[3], (parts * panel * k.panel + part * width) * q.b_rows)
+            dW = <float *> at(k, op.buffer[3], part_at(k, q.columns, panel, part, parts) * q.b_rows)
             g.c_row = g.init_row = width
             g.tiles = width // k.lanes
             g.c_part = q.rows * width

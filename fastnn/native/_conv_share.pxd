@@ -16,6 +16,13 @@ cdef inline int64_t images_at(
     return panel * panel_stride(step, places) + image * places * panel_width(step.kernels, columns, panel)
 
 
+cdef inline int64_t part_at(
+    const fnn_kernels *k, int64_t columns, int64_t panel, int64_t part, int64_t parts
+) noexcept nogil:
+    """Elements before a part's share of a panel in the parts of a gradient, for each row that it has."""
+    return parts * panel * k.panel + part * panel_width(k, columns, panel)
+
+
 # Some images that are worked on together; all zeros before the first ones.
 cdef struct Images:
     int64_t first, count
@@ -85,5 +92,5 @@ cdef inline void bias_gradient(const Op *op, const Step *step, int64_t part) noe
         width = panel_width(k, columns, panel)
         k.column_sum(
             (last - first) * places, width, at(k, op.buffer[1], images_at(step, columns, panel, first, places)), width,
-            step.chunk > 0, at(k, op.buffer[4], parts * panel * k.panel + part * width),
+            step.chunk > 0, at(k, op.buffer[4], part_at(k, columns, panel, part, parts)),
         )

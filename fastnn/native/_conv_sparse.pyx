@@ -8,9 +8,9 @@ on one by one in the scratch, surrounded by zeros, with nothing between their ch
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastnn.native._conv_share cimport Images, next_images
+from fastnn.native._conv_share cimport Images, images_at, next_images, part_at
 from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_sparse, padded, panel_stride, panel_width, panels, share,
+    Op, Step, at, fnn_kernels, fnn_sparse, padded, panel_width, panels, share,
 )
 
 
@@ -60,7 +60,7 @@ cdef void bring_image(const Step *step, const Sparse *s, const char *x, int64_t 
             columns = panel_width(k, s.channels, p)
             k.pad_lines(
                 s.width, min(k.panel, s.channels - p * k.panel),
-                at(k, x, p * panel_stride(step, places) + (image * places + i * s.width) * columns), columns,
+                at(k, x, images_at(step, s.channels, p, image, places) + i * s.width * columns), columns,
                 at(k, to, p * k.panel), s.channels,
             )
 
@@ -72,7 +72,7 @@ cdef void take_image(
     cdef int64_t places = s.height * s.width, i, p, columns, offset
     for p in range(panels(k, s.channels)):
         columns = panel_width(k, s.channels, p)
-        offset = p * panel_stride(step, places) + image * places * columns
+        offset = images_at(step, s.channels, p, image, places)
         for i in range(s.height):
             k.pad_lines(
                 s.width, min(k.panel, s.channels - p * k.panel),
@@ -116,7 +116,7 @@ cdef void sparse_grad_input(
         memset(step.scratch, 0, s.cleared * k.itemsize)
         for p in range(panels(k, s.filters)):
             columns = panel_width(k, s.filters, p)
-            offset = p * panel_stride(step, s.windows) + images.first * s.windows * columns
+            offset = images_at(step, s.filters, p, images.first, s.windows)
             g.depth = min(k.panel, s.filters - p * k.panel)
             g.at = s.filter + p * k.panel
             g.b = at(k, step.scratch, s.patches)
@@ -140,7 +140,7 @@ cdef void move_gradient(
         p = f // k.panel
         columns, n = panel_width(k, s.filters, p), min(last, (p + 1) * k.panel) - f
         for u in range(s.kernel[0]):
-            column = at(k, op.buffer[3], (op.number[1] * p * k.panel + part * columns) * rows)
+            column = at(k, op.buffer[3], part_at(k, s.filters, p, part, op.number[1]) * rows)
             column = at(k, column, u * line * columns + f - p * k.panel)
             sums = at(k, step.scratch, s.patches + f * s.patch + u * s.patch_line)
             if back:
@@ -168,7 +168,7 @@ cdef void sparse_grad_weights(
         for f in range(first, min(last, s.filters)):
             p = f // k.panel
             columns = panel_width(k, s.filters, p)
-            offset = p * panel_stride(step, s.windows) + image * s.windows * columns + f % k.panel
+            offset = images_at(step, s.filters, p, image, s.windows) + f % k.panel
             g.step = columns
             g.factor, g.index = at(k, op.buffer[1], offset), at(k, op.buffer[2], offset)
             g.b, g.c = step.scratch, at(k, step.scratch, s.patches + f * s.patch)

@@ -7,7 +7,7 @@ its own maximum. Images are worked on one by one in the scratch, window by windo
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastnn.native._conv_share cimport images_at
+from fastnn.native._conv_share cimport images_at, part_at
 from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_picked, panel_width, panels, share
 
 
@@ -58,13 +58,6 @@ cdef void lay_windows(const Step *step, const Windows *q) noexcept nogil:
             )
 
 
-cdef inline char *part_of(
-    const Op *op, const fnn_kernels *k, const Windows *q, int64_t part, int64_t panel
-) noexcept nogil:
-    """A panel of a part's gradient."""
-    return at(k, op.buffer[3], (op.number[1] * panel * k.panel + part * panel_width(k, q.filters, panel)) * q.rows)
-
-
 cdef void add_panel(
     const Op *op, const Step *step, const Windows *q, int64_t image, int64_t panel, char *dW, int64_t first,
     int64_t last,
@@ -101,16 +94,17 @@ cdef void windows_grad_weights(
     cdef const fnn_kernels *k = step.kernels
     cdef const Windows *q = <const Windows *> number
     cdef int64_t parts = op.number[1], first = share(q.rows, thread, threads), last = share(q.rows, thread + 1, threads)
-    cdef int64_t image, panel, row
+    cdef int64_t image, panel, width, row
+    cdef char *dW
     memset(step.scratch, 0, q.cleared * k.itemsize)
     for panel in range(panels(k, q.filters) if step.chunk == 0 else 0):
+        width = panel_width(k, q.filters, panel)
+        dW = at(k, op.buffer[3], part_at(k, q.filters, panel, part, parts) * q.rows)
         for row in range(first, last):
-            memset(
-                at(k, part_of(op, k, q, part, panel), q.c_row[row] * panel_width(k, q.filters, panel)), 0,
-                panel_width(k, q.filters, panel) * k.itemsize,
-            )
+            memset(at(k, dW, q.c_row[row] * width), 0, width * k.itemsize)
     for image in range(share(step.n, part, parts), share(step.n, part + 1, parts)):
         bring_image(op, step, q, image)
         lay_windows(step, q)
         for panel in range(panels(k, q.filters)):
-            add_panel(op, step, q, image, panel, part_of(op, k, q, part, panel), first, last)
+            dW = at(k, op.buffer[3], part_at(k, q.filters, panel, part, parts) * q.rows)
+            add_panel(op, step, q, image, panel, dW, first, last)

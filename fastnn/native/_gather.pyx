@@ -82,14 +82,16 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
     """
     cdef const fnn_kernels *k = step.kernels
     cdef bint rounded = op.number[5] != 0
-    cdef int64_t columns = op.number[0], stride = (1 if rounded else step.capacity) * k.panel, r, p, i, j, width, source
+    cdef int64_t columns = op.number[0], stride = (1 if rounded else step.capacity) * k.panel
+    cdef int64_t r, p, i, j, width, source, row
     cdef char *rows = step.scratch if rounded else op.buffer[0]
     cdef char *element
     cdef double value
     for r in range(part.first, part.first + part.rows):
+        row = 0 if rounded else r
         for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
             width = panel_width(k, columns, p)
-            memset(at(k, rows, p * stride + (0 if rounded else r * width)), 0, width * k.itemsize)
+            memset(at(k, rows, p * stride + row * width), 0, width * k.itemsize)
         find_rows(step, op.number[2], r, 1, &source)
         for i in range(step.X_start[source], step.X_start[source + 1]):
             j = step.X_column[i]
@@ -97,7 +99,7 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
                 continue
             p = j // k.panel
             width = panel_width(k, columns, p)
-            element = at(k, rows, p * stride + (0 if rounded else r * width) + j - p * k.panel)
+            element = at(k, rows, p * stride + row * width + j - p * k.panel)
             value = op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize)
             set_real(k, element, get_real(k.itemsize, element) + value)
         if rounded:

@@ -25,8 +25,11 @@ def any_work_deserves_threads(monkeypatch):
 @pytest.fixture
 def always_windows(monkeypatch):
     """The weights' gradient behind a pool window by window wherever vectors hold a window."""
-    cost = lambda layout, op, **_: -np.inf if conv_windows.fits(layout, op) else np.inf  # noqa: E731
-    monkeypatch.setattr(conv_windows, "cycles", cost)
+
+    def cycles(layout, op, rounded=False):
+        return -np.inf if conv_windows.fits(layout, op) else np.inf
+
+    monkeypatch.setattr(conv_windows, "cycles", cycles)
 
 
 def case_of(item):

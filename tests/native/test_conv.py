@@ -339,14 +339,14 @@ def test_the_narrow_layers_of_lenet_are_multiplied_at_maxima_only(kind, isa):
         assert numbers[0] == 0 and numbers[4] != 0, name
 
 
-def windowed(rng):
+def windowed(rng, make=Case):
     """A convolution behind a pool whose windows mostly fit a vector."""
     image, kernel, padding = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(6, 20), (1, 5), (0, 3)])
     stride = (int(rng.integers(1, 3)), 1)
     geometry = Geometry(image, kernel, stride, padding=tuple((n, int(rng.integers(0, 3))) for n in padding))
     pool = Geometry(geometry.output, tuple(min(2, n) for n in geometry.output), (2, int(rng.integers(2, 4))))
     channels, filters = int(rng.choice([1, 1, 2, 3, 17, 66])), int(rng.choice([1, 6, 16, 32, 40, 67]))
-    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
+    return make(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
 
 
 @pytest.mark.parametrize("isa", ISAS)

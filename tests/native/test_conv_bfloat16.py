@@ -26,7 +26,7 @@ class Rounded(Case):
     """A convolution without groups, on rounded copies of its weights."""
 
     def __init__(self, rng, **fields):
-        super().__init__(rng, groups=1, **fields)
+        super().__init__(rng, **fields | {"groups": 1})
 
     def shapes(self):
         shapes = super().shapes()
@@ -97,24 +97,17 @@ def test_gradients_behind_windows_of_four_places(size, stride, windows, kind, is
     compare(case, kind, 5, np.float32, isa)
 
 
-def rounded_windows(rng):
-    case = windowed(rng)
-    return Rounded(
-        rng, geometry=case.geometry, channels=case.channels, filters=case.filters, pool=case.pool, layout=case.layout
-    )
-
-
 @pytest.mark.parametrize("seed", range(15))
 def test_gradients_window_by_window(seed, isa, always_windows):
     rng = np.random.default_rng(600 + seed)
-    case, rows = rounded_windows(rng), int(rng.integers(1, 34))
+    case, rows = windowed(rng, Rounded), int(rng.integers(1, 34))
     compare(case, "conv_grad_weights", rows, np.float32, isa, capacity=int(rng.integers(1, rows + 1)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_bits_of_gradients_window_by_window_do_not_depend_on_threads(seed, isa, always_windows):
     rng = np.random.default_rng(700 + seed)
-    same_bits(rounded_windows(rng), "conv_grad_weights", int(rng.integers(1, 34)), isa)
+    same_bits(windowed(rng, Rounded), "conv_grad_weights", int(rng.integers(1, 34)), isa)
 
 
 @pytest.mark.parametrize("kind", KINDS)
