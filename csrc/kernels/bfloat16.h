@@ -5,8 +5,6 @@
 enum { FNN_DEPTH = 2 * FNN_LANES, FNN_WORDS = FNN_LANES * FNN_LANES };
 
 #ifndef FNN_BFLOAT16_VECTORS
-enum { FNN_DOT_ROWS = 4 };
-
 /* The nearest bfloat16, ties to even, in the upper half of the result; a NaN keeps its sign and its upper bits. */
 FNN_INLINE uint32_t fnn_round(float x)
 {
@@ -322,45 +320,73 @@ static void fnn_put_pairs(int64_t n, int64_t taps, int64_t width, const float *d
 FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_product *p, int64_t i, int64_t j)
 {
     const float *init = p->init ? p->init + i * p->init_row + j * FNN_LANES : NULL;
-    const uint16_t *b = p->b + j * p->b_tile;
-    float *out = p->c + i * p->c_row + j * FNN_LANES;
-    vec c[FNN_DOT_ROWS][FNN_MAX_VECTORS];
+    const int64_t a_row = p->a_row, b_tile = p->b_tile, c_row = p->c_row, init_row = p->init_row;
+    const uint16_t *b = p->b + j * b_tile;
+    float *out = p->c + i * c_row + j * FNN_LANES;
+    vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS];
     FNN_UNROLL
     for (int r = 0; r < rows; r++) {
         FNN_UNROLL
         for (int v = 0; v < vectors; v++)
-            c[r][v] = init ? NAME(load)(init + r * p->init_row + v * FNN_LANES) : NAME(zero)();
+            c[r][v] = init ? NAME(load)(init + r * init_row + v * FNN_LANES) : NAME(zero)();
     }
     for (int64_t block = 0; block < p->blocks; block++) {
-        const uint16_t *a = p->a + i * p->a_row + (p->offset ? p->offset[block] : block * p->a_block);
-        for (int64_t k = 0; k < FNN_DEPTH; k += 2, a += 2, b += 2 * FNN_LANES) {
+        const uint16_t *a = p->a + i * a_row + (p->offset ? p->offset[block] : block * p->a_block);
+        /* Three rows share a pointer, as in gemm.h. */
+        const uint16_t *base[(FNN_MAX_ROWS + 2) / 3];
+        FNN_UNROLL
+        for (int r = 0; r < rows; r += 3) base[r / 3] = a + r * a_row;
+        for (int64_t k = 0; k < FNN_DEPTH; k += 2, b += 2 * FNN_LANES) {
             FNN_UNROLL
             for (int r = 0; r < rows; r++) {
                 FNN_UNROLL
                 for (int v = 0; v < vectors; v++)
-                    c[r][v] = fnn_dot(c[r][v], a + r * p->a_row, (const uint32_t *)(b + v * p->b_tile));
+                    c[r][v] = fnn_dot(c[r][v], base[r / 3] + r % 3 * a_row, (const uint32_t *)(b + v * b_tile));
             }
+            FNN_UNROLL
+            for (int r = 0; r < rows; r += 3) base[r / 3] += 2;
         }
     }
     FNN_UNROLL
     for (int r = 0; r < rows; r++) {
         FNN_UNROLL
-        for (int v = 0; v < vectors; v++) NAME(store)(out + r * p->c_row + v * FNN_LANES, c[r][v]);
+        for (int v = 0; v < vectors; v++) NAME(store)(out + r * c_row + v * FNN_LANES, c[r][v]);
     }
 }
 
-FNN_INLINE void fnn_product_of_columns(int vectors, const fnn_bfloat16_product *p, int64_t j)
-{
-    int64_t i = 0;
-    for (; i + FNN_DOT_ROWS <= p->rows; i += FNN_DOT_ROWS) fnn_product_tile(FNN_DOT_ROWS, vectors, p, i, j);
-    for (; i < p->rows; i++) fnn_product_tile(1, vectors, p, i, j);
-}
+/* One function per tile shape, by vectors and rows; see gemm.h. */
+#define FNN_PRODUCT(vectors, rows) \
+    static void fnn_product_##rows##x##vectors(const fnn_bfloat16_product *p, int64_t i, int64_t j) \
+    { \
+        fnn_product_tile(rows, vectors, p, i, j); \
+    }
+#define FNN_PRODUCTS(vectors, rows) FNN_ROWS_##rows(FNN_PRODUCT, vectors)
+FNN_TILES(FNN_PRODUCTS)
+#undef FNN_PRODUCTS
+#undef FNN_PRODUCT
 
+#define FNN_PRODUCT(vectors, rows) [vectors][rows] = fnn_product_##rows##x##vectors,
+#define FNN_PRODUCTS(vectors, rows) FNN_ROWS_##rows(FNN_PRODUCT, vectors)
+#define FNN_TALLEST(vectors, rows) [vectors] = rows,
+static void (*const fnn_products[FNN_VECTORS + 1][FNN_MAX_ROWS + 1])(const fnn_bfloat16_product *, int64_t,
+                                                                     int64_t) = {FNN_TILES(FNN_PRODUCTS)};
+static const int64_t fnn_tallest[FNN_VECTORS + 1] = {FNN_TILES(FNN_TALLEST)};
+#undef FNN_TALLEST
+#undef FNN_PRODUCTS
+#undef FNN_PRODUCT
+
+/* Tiles of nearly equal height: sums of a single row would wait for each other. */
 static void fnn_multiply_part(const fnn_bfloat16_product *p)
 {
     for (int64_t j = 0; j < p->tiles; j += FNN_VECTORS) {
-        const int64_t width = (p->tiles - j < FNN_VECTORS ? p->tiles - j : FNN_VECTORS) * FNN_LANES;
-        FNN_BY_VECTORS(width, fnn_product_of_columns, p, j);
+        const int64_t vectors = p->tiles - j < FNN_VECTORS ? p->tiles - j : FNN_VECTORS;
+        const int64_t tiles = (p->rows + fnn_tallest[vectors] - 1) / fnn_tallest[vectors];
+        const int64_t lowest = p->rows / (tiles ? tiles : 1), higher = p->rows - lowest * tiles;
+        for (int64_t tile = 0, i = 0; tile < tiles; tile++) {
+            const int64_t rows = lowest + (tile < higher);
+            fnn_products[vectors][rows](p, i, j);
+            i += rows;
+        }
     }
 }
 
@@ -387,14 +413,14 @@ static void fnn_nothing(void) {}
 static double fnn_peak(int64_t repeats)
 {
     enum { BLOCKS = 8 };
-    static const uint16_t a[FNN_DOT_ROWS * FNN_DEPTH], b[FNN_VECTORS * FNN_DEPTH * FNN_LANES * BLOCKS];
-    float c[FNN_DOT_ROWS * FNN_PANEL];
+    static const uint16_t a[FNN_MAX_ROWS * FNN_DEPTH], b[FNN_VECTORS * FNN_DEPTH * FNN_LANES * BLOCKS];
+    float c[FNN_MAX_ROWS * FNN_PANEL];
     const fnn_bfloat16_product p = {
         .a = a, .a_row = FNN_DEPTH, .blocks = BLOCKS, .b = b, .b_tile = FNN_DEPTH * FNN_LANES * BLOCKS,
-        .c = c, .c_row = FNN_PANEL, .rows = FNN_DOT_ROWS, .tiles = FNN_VECTORS,
+        .c = c, .c_row = FNN_PANEL, .rows = fnn_tallest[FNN_VECTORS], .tiles = FNN_VECTORS,
     };
     for (int64_t repeat = 0; repeat < repeats; repeat++) fnn_multiply(&p);
-    return (double)repeats * 2 * FNN_DOT_ROWS * FNN_PANEL * FNN_DEPTH * BLOCKS;
+    return (double)repeats * 2 * p.rows * FNN_PANEL * FNN_DEPTH * BLOCKS;
 }
 #endif
 

@@ -5,7 +5,6 @@
 #include "compiler.h"
 
 #define FNN_BFLOAT16_VECTORS
-enum { FNN_DOT_ROWS = 6 };
 
 FNN_INLINE void fnn_round_row(const float *from, uint16_t *to)
 {
