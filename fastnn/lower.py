@@ -6,8 +6,9 @@ from typing import Any
 
 from fastnn import ops, passes
 from fastnn.activations import get_activation
+from fastnn.bfloat16 import use_bfloat16
 from fastnn.layers.stack import lower_stack
-from fastnn.plan import Builder
+from fastnn.plan import NUMBERS, PRODUCTS, TILES, Builder
 
 PURPOSES = ("train", "gradient", "predict", "evaluate")
 
@@ -78,6 +79,7 @@ def lower(
     whole_batch=False,
     rows=None,
     sparse=False,
+    products=TILES,
 ):
     """Lowers a network to a plan.
 
@@ -103,6 +105,8 @@ def lower(
         Rows of a batch, for the choice of how threads share a layer; None where one thread runs the plan.
     sparse : bool
         Whether X is mostly zeros, so that leaving out the products with them pays.
+    products : {"tiles", "pairs", "numbers"}
+        How the CPU multiplies numbers of bfloat16, for the choice of what such a network does in float32.
 
     Returns
     -------
@@ -110,6 +114,9 @@ def lower(
     """
     if purpose not in PURPOSES:
         raise ValueError(f"lower: purpose must be one of {PURPOSES}, got {purpose!r}")
+    if products not in PRODUCTS:
+        raise ValueError(f"lower: products must be one of {PRODUCTS}, got {products!r}")
+    rounded = network.precision == "bfloat16"
     builder = Builder(purpose)
     x, mixing = _gather(builder, network)
     z = lower_stack(builder, network.layers, x)
@@ -118,7 +125,7 @@ def lower(
         ops.gather.store(builder, output)
         builder.step = passes.pool_first(builder)
         plan = passes.fuse(passes.fold_norms(builder.plan(output=output)))
-        return passes.use_bfloat16(plan) if network.precision == "bfloat16" else plan
+        return use_bfloat16(plan, products) if rounded else plan
 
     t = _gather_target(builder, mixing, builder.shape(z), one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
@@ -132,11 +139,11 @@ def lower(
     update = whole_batch and purpose == "train" and clip_norm is None
     plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
-        plan = passes.split_wide_layers(plan, rows, turns=network.precision == "bfloat16")
-    if network.precision == "bfloat16":
-        plan = passes.use_bfloat16(plan)
-    elif sparse:
+        plan = passes.split_wide_layers(plan, rows, turns=rounded and products != NUMBERS)
+    if sparse and not (rounded and products == TILES):
         plan = passes.skip_zeros(plan)
+    if rounded:
+        plan = use_bfloat16(plan, products)
     return passes.place_barriers(plan)
 
 

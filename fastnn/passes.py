@@ -1,23 +1,20 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
 `pool_first`, `fold_norms` and `skip_zeros` leave out work; `fuse` joins ops whose intermediate buffer nobody else
-reads; `halve_long_rows` and `split_wide_layers` choose how threads share the forward products; `use_bfloat16` rounds
-the operands of products; `place_barriers` marks where threads must wait for each other, and what they do meanwhile
-for those that are late.
+reads; `halve_long_rows` and `split_wide_layers` choose how threads share the forward products; `place_barriers` marks
+where threads must wait for each other, and what they do meanwhile for those that are late. For products of bfloat16 see
+bfloat16.py.
 """
 
 from collections import Counter
 from dataclasses import replace
 from itertools import zip_longest
-from math import prod
 
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Buffer, Op
 
 RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
 UNCACHED = 1 << 20  # weights, with Adam's moments 12 MB
-FEW_FILTERS = 8  # half of a vector of AVX-512
-SMALL_WINDOW, FEW_PRODUCTS = 4, 16  # half the depth of a tile
 HELPED = {"conv_grad_input"}  # takes hundreds of microseconds, and is the last of the ops on rows
 
 
@@ -323,149 +320,6 @@ def skip_zeros(plan):
             step.append(Op("nonzero", op.outputs, (bits[op.outputs[0]].name,), cut, op.split))
     buffers = plan.buffers | {buffer.name: buffer for buffer in bits.values()}
     return plan.with_(step=tuple(step), update=tuple(map(reading, plan.update)), buffers=buffers)
-
-
-class _Bfloat16:
-    """The ops of a plan with the operands of their products rounded, and the copies of weights that they read."""
-
-    PRODUCTS = ("dense", "dense_grad_input", "dense_grad_weights", "dense_update")
-    RECURRENT = (*(f"{cell}_grad" for cell in CELLS), "recurrent_grad_input", "recurrent_grad_weights")
-    TRANSPOSES = ("transpose", "transpose_gates", "conv_transpose")
-    CONVOLUTIONS = ("conv", "conv_grad_input", "conv_grad_weights", "conv_transpose")
-    ATTRIBUTE = {"precision": "bfloat16"}
-
-    def __init__(self, plan):
-        self.plan, self.buffers = plan, dict(plan.buffers)
-        for x in self._operands():
-            self.buffers[x] = replace(self.buffers[x], layout="operand")
-        self.copies = {}  # (weights, op kind) -> the op that makes the copy
-
-    def section(self, ops):
-        """The ops of a section, each behind those that round what it reads in place."""
-        made, rounded = [], set()
-        for op in ops:
-            if op.kind in self.CONVOLUTIONS and (op.attributes["groups"] > 1 or self._is_small(op)):
-                op = self._in_float32(op, made, rounded)
-            elif op.kind in CELLS:
-                op = self._cell(op)
-            elif op.kind == "gather" and self.buffers[op.outputs[0]].layout == "operand":
-                op = op.with_(attributes=op.attributes | self.ATTRIBUTE)
-            elif op.kind in self.CONVOLUTIONS + self.PRODUCTS + self.RECURRENT + self.TRANSPOSES:
-                op = self._of_cell(op)
-                op = self._packed(op)
-            made.append(op)
-        return made
-
-    def _operands(self):
-        """Gathered rows that only dense layers read, for both products of which they are rounded once."""
-        for op in self.plan.step:
-            x = op.outputs[0]
-            readers = [reader for reader in self.plan.ops if x in reader.inputs]
-            if op.kind == "gather" and len(self.buffers[x].shape) == 1 and x != self.plan.output:
-                if readers and all(r.kind in self.PRODUCTS and x not in r.inputs[1:] for r in readers):
-                    yield x
-
-    def _packed(self, op):
-        """The op on packed weights."""
-        if op.kind in ("dense", "conv"):
-            attributes = {}
-            if op.kind == "conv":
-                in_rows = self.buffers[op.inputs[0]].layout == "rows"
-                attributes = {"geometry": op.attributes["geometry"], "in_rows": in_rows}
-            op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
-        elif op.kind == "conv_grad_input" and op.inputs[1] in self.plan.parameters:
-            attributes = {"geometry": op.attributes["geometry"], "groups": 1}
-            op = self._reading(op, "conv_transpose", attributes)  # one channel and one filter: W was its own
-        elif op.kind in self.TRANSPOSES:
-            WT = op.outputs[0]
-            self.buffers[WT] = replace(self.buffers[WT], layout="bfloat16")
-        return op.with_(attributes=op.attributes | self.ATTRIBUTE)
-
-    def _cell(self, op):
-        """The op on a packed copy of W above U: x and the state before it are one operand."""
-        if CELLS[op.kind].gates:
-            self._round(op.outputs[1:])
-        x, W, U, *rest = op.inputs
-        *gates, channels, units = self.buffers[W].shape
-        copy = f"{W}.bfloat16"
-        self.buffers[copy] = Buffer(copy, (*gates, channels + units, units), "transposed", "bfloat16")
-        self.copies[copy] = Op("pack_gates", (W, U), (copy,), self.ATTRIBUTE, "columns")
-        return op.with_(inputs=(x, copy, *rest), attributes=op.attributes | self.ATTRIBUTE)
-
-    def _of_cell(self, op):
-        """An op on the gradients of gates, which take half the room: twice as many rows stay in a cache."""
-        if op.kind in RECURRENT_GRADIENTS:
-            self._round(op.outputs)
-        elif op.kind == "recurrent_grad_weights":
-            op = op.with_(attributes=op.attributes | {"part_rows": 2 * op.attributes["part_rows"]})
-        return op
-
-    def _round(self, names):
-        """Batch buffers that hold numbers of bfloat16."""
-        self.buffers |= {name: replace(self.buffers[name], layout="rounded") for name in names}
-
-    def _reading(self, op, kind, attributes):
-        """The op with a copy of its weights that an op of some kind makes."""
-        W = op.inputs[1]
-        copy = f"{W}.{'T' if kind == 'conv_transpose' else 'bfloat16'}"
-        self.buffers[copy] = Buffer(copy, self.buffers[W].shape, "transposed", "bfloat16")
-        self.copies[copy] = Op(kind, (W,), (copy,), attributes | self.ATTRIBUTE, "columns")
-        return op.with_(inputs=(op.inputs[0], copy, *op.inputs[2:]))
-
-    def _is_small(self, op):
-        """Whether tiles of bfloat16 would be mostly zeros: in a convolution of one channel by a few filters, or one of
-        a few products where windows of a pool are small enough to take their maximum from registers."""
-        if op.kind != "conv":
-            return False
-        geometry, pool = op.attributes["geometry"], op.attributes["pool"]
-        *_, channels, filters = self.buffers[op.inputs[1]].shape
-        if pool is not None and prod(pool.kernel) == SMALL_WINDOW and prod(geometry.kernel) * channels <= FEW_PRODUCTS:
-            return True
-        return geometry.stride == (1, 1) and channels == 1 and filters <= FEW_FILTERS
-
-    def _in_float32(self, op, made, rounded):
-        """The op in float32, on operands that are rounded before; so where channels are in groups, a bias's gradient
-        sums rounded numbers, too."""
-        operands = {"conv_transpose": op.inputs[:1]}.get(op.kind, op.inputs[:2])
-        for name in operands:
-            source, copy = self.buffers[name], f"{name}.rounded"
-            if source.role == "transposed" and f"{name.removesuffix('.T')}.rounded" in self.buffers:
-                continue  # made from rounded weights
-            if copy not in rounded and (source.role == "batch" or op.kind == "conv_transpose"):
-                split = "rows" if source.role == "batch" else "columns"
-                made.append(Op("round", (name,), (copy,), self.ATTRIBUTE, split))
-                rounded.add(copy)
-            if source.role != "batch":
-                self.copies[copy] = Op("round", (name,), (copy,), self.ATTRIBUTE, "columns")
-            role = "batch" if source.role == "batch" else "transposed"
-            self.buffers[copy] = replace(source, name=copy, role=role)
-            op = op.with_(inputs=tuple(copy if name == other else other for other in op.inputs))
-        return op
-
-    def renewed(self, update):
-        """The update with the copies renewed whose weights it changes: by a layer's own update where it has one."""
-        made = {name for op in update for name in op.outputs}
-        for copy, op in self.copies.items():
-            own = [i for i, u in enumerate(update) if u.kind == "dense_update" and u.inputs[2] in op.inputs]
-            for i in own:
-                update[i] = update[i].with_(outputs=(*update[i].outputs, copy))
-            if not own and made.intersection(op.inputs) and copy not in made:
-                update.append(op)
-        return update
-
-    def prepared(self, prepare):
-        """The preparation with all copies made."""
-        made = {name for op in prepare for name in op.outputs}
-        return prepare + [op for copy, op in self.copies.items() if copy not in made]
-
-
-def use_bfloat16(plan):
-    """Rounds the operands of the products to bfloat16: the ops get precision="bfloat16" and read rounded copies of
-    weights, which are made before the first step and again by each update."""
-    made = _Bfloat16(plan)
-    prepare, step, update = (made.section(section) for section in (plan.prepare, plan.step, plan.update))
-    prepare, update = made.prepared(prepare), made.renewed(update)
-    return plan.with_(prepare=tuple(prepare), step=tuple(step), update=tuple(update), buffers=made.buffers)
 
 
 def place_barriers(plan):

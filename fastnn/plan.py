@@ -38,6 +38,8 @@ from functools import cached_property
 from math import prod
 
 LAYOUTS = ("panels", "rows", "rounded", "operand", "bfloat16", "bits")
+# How a CPU multiplies numbers of bfloat16: tiles of them at once, pairs of them, or as numbers of float32.
+PRODUCTS = TILES, PAIRS, NUMBERS = "tiles", "pairs", "numbers"
 # Into how many parts a chunk's rows are cut where threads sum over rows: a fixed number, so that bits do not depend on
 # that of the threads.
 PARTS = 8

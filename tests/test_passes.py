@@ -152,10 +152,37 @@ def test_small_convolutions_are_multiplied_in_float32_on_rounded_operands(filter
     network = Network((9, 8, channels), layers, LogLoss(), "softmax", precision="bfloat16")
     plan = lower(network, "train", one_hot=True, optimizer=Adam())
     (conv,) = [op for op in plan.step if op.kind == "conv"]
-    assert (conv.inputs[:2] == ("x.rounded", "conv0.W.rounded")) == rounded
+    assert conv.inputs[:2] == ("x", "conv0.W.rounded" if rounded else "conv0.W.bfloat16")
     assert ("precision" in conv.attributes) == (not rounded)
+    assert plan.step[0].kind == "gather" and plan.step[0].attributes["precision"] == "bfloat16"
     gradient = next(op for op in plan.step + plan.update if op.kind == "conv_grad_weights")
     assert gradient.inputs[0] == "x" and gradient.attributes["precision"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("products", "expected"),
+    [
+        ("tiles", ["conv", "conv_grad_input", "conv_grad_weights", "dense", "dense_grad_input", "dense_update"]),
+        ("pairs", ["conv", "dense", "dense_grad_input", "dense_update"]),
+        ("numbers", []),
+    ],
+)
+def test_what_multiplies_bfloat16_decides_which_ops_do(products, expected):
+    layers = (Conv2D(6, 3, activation="relu"), MaxPool2D(), Conv2D(9, 3, activation="relu"), MaxPool2D(), Dense(3))
+    network = Network((14, 14, 2), layers, LogLoss(), "softmax", precision="bfloat16")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), whole_batch=True, products=products)
+    kinds = {"conv", "conv_grad_input", "conv_grad_weights", "dense", "dense_grad_input", "dense_update"}
+    rounded = {op.kind for op in plan.ops if op.kind in kinds and op.attributes.get("precision") == "bfloat16"}
+    assert sorted(rounded) == expected
+    for op in plan.ops:
+        if op.kind in kinds - rounded:
+            assert all(name == "x" or name.endswith((".rounded", ".T")) for name in op.inputs[:2]), op
+
+
+def test_unknown_ways_to_multiply_are_refused():
+    network = Network(4, (Dense(3),), LogLoss(), "softmax", precision="bfloat16")
+    with pytest.raises(ValueError, match="products must be one of"):
+        lower(network, "predict", products="dots")
 
 
 @pytest.mark.parametrize(

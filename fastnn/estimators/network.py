@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastnn import memory, optimizers
+from fastnn import memory, optimizers, training
 from fastnn.activations import RReLU, get_activation
 from fastnn.initializers import INITIALIZERS
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
@@ -24,6 +24,11 @@ ENOUGH_ROWS = 16  # but so many rows, for statistics that mean something
 
 # Lowering costs as much as a small prediction, and specs are hashable.
 plan = functools.lru_cache(maxsize=256)(lower)
+
+
+def ways(network, backend):
+    """The arguments of `plan` that depend on the CPU."""
+    return {"products": training.runner_class(backend).products()} if network.precision == "bfloat16" else {}
 
 
 def row_bytes(lowered, dtype):

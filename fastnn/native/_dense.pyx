@@ -304,25 +304,34 @@ cdef inline void update_block(
         first += rows
 
 
+cdef inline void write_copies(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
+    """A block of the weights in the copies that there are: rounded to bfloat16, transposed."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
+    cdef int64_t height = height_of(k, inputs, block), offset = block_offset(k, inputs, outputs, block, p)
+    cdef const char *W = at(k, op.buffer[2], offset)
+    if op.buffer[11] != NULL:
+        step.bfloat16.round(height * width, <const float *> W, <float *> at(k, op.buffer[11], offset))
+        W = at(k, op.buffer[11], offset)
+    if op.buffer[9] != NULL:
+        k.transpose(
+            height, min(k.panel, outputs - p * k.panel), W, width,
+            at(k, op.buffer[9], block_offset(k, outputs, inputs, p, block)), panel_width(k, inputs, block),
+        )
+
+
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p, height, masked = -1
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p, masked = -1
     cdef uint64_t *masks = NULL
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
-        height = height_of(k, inputs, block)
         if op.buffer[10] != NULL and block != masked:
             masks, masked = column_masks(op, step, block, op.buffer[10]), block
         update_block(op, step, block, p, masks)
         update_bias(op, step, block, p)
-        if op.buffer[9] != NULL:
-            k.transpose(
-                height, min(k.panel, outputs - p * k.panel),
-                at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), panel_width(k, outputs, p),
-                at(k, op.buffer[9], block_offset(k, outputs, inputs, p, block)), panel_width(k, inputs, block),
-            )
+        write_copies(op, step, block, p)
 
 
 cdef void transpose(const Op *op, const Step *step) noexcept nogil:
@@ -399,9 +408,10 @@ def bind_dense_update(op, layout):
     if penalty is not None:
         layout.partials(penalty, layout.tasks(W))
     pad = [None] * (2 - n)
+    rounded = extra.pop() if attributes.get("rounded") else None
     transposed = extra[0] if attributes["transposed"] and not turned else None
     buffers = [*_turned(op, turned), W, b, *states[:n], *pad, *states[n:], *pad, penalty, transposed]
-    buffers.append(_masked(op, layout, turned))
+    buffers += [_masked(op, layout, turned), rounded]
     optimizer, *constants = attributes["optimizer"]
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]

@@ -438,8 +438,7 @@ def bind_dense_update(op, layout):
     _gradients_scratch(layout, op.inputs[2], positions)
     if numbers[3] == TURNS:
         layout.common((numbers[0] + layout.panel) * layout.deep(layout.rows * positions) // 2)
-    buffers.pop()  # the bits, which only products of float32 read
-    return [*buffers, packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
+    return [*buffers[:-2], packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 
 def bind_pack(op, layout):
@@ -456,7 +455,8 @@ def bind_transpose(op, layout):
 
 def bind_round(op, layout):
     x, y = op.inputs + op.outputs
-    numbers = [layout.has_rows(x), layout.in_rows(x), layout.columns(x), layout.positions(x)]
+    rows, columns = (layout.positions(x), layout.columns(x)) if layout.has_rows(x) else layout.shape(x)
+    numbers = [layout.has_rows(x), layout.in_rows(x), columns, rows]
     return [x, y], [*numbers, layout.plan.buffers[y].layout == "rounded"], []
 
 

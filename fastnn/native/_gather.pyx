@@ -27,6 +27,12 @@ cdef inline double get_real(int64_t itemsize, const char *source) noexcept nogil
 cdef enum:
     BLOCK = 64  # rows whose places are found at a time
 
+# What becomes of gathered rows.
+cdef enum:
+    FULL     # they keep their precision
+    OPERAND  # of products of bfloat16
+    ROUNDED  # to bfloat16, in place
+
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
     """Places in the caller's arrays of rows first ... of the chunk; with a stream `partner`, drawn from all rows of
@@ -49,7 +55,7 @@ cdef void gather_rows(
     const Op *op, const Step *step, const Half *part, const char *source, int64_t row, int64_t itemsize
 ) noexcept nogil:
     """Some columns of rows of `row` elements into a buffer of number[1] positions (0: in one piece), or as an operand
-    of products of bfloat16 (number[5])."""
+    of products of bfloat16."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = part.columns, positions = op.number[1], start = part.first, i, n
     cdef int64_t stop = start + part.rows, stride = panel_stride(step, positions)
@@ -57,7 +63,7 @@ cdef void gather_rows(
     while start < stop:
         n = min(BLOCK, stop - start)
         find_rows(step, op.number[2], start, n, index)
-        if op.number[5]:
+        if op.number[5] == OPERAND:
             step.bfloat16.gather(
                 n, columns, index, source + part.column * itemsize, row, itemsize, <float> op.scalar[0],
                 operand_at(step, op.buffer[0], part.column, start), 2 * k.lanes, 2 * k.lanes * step.capacity,
@@ -81,14 +87,14 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
     Repeated entries add up, so that a row is whole before it is rounded.
     """
     cdef const fnn_kernels *k = step.kernels
-    cdef bint rounded = op.number[5] != 0
-    cdef int64_t columns = op.number[0], stride = (1 if rounded else step.capacity) * k.panel
+    cdef bint operand = op.number[5] == OPERAND
+    cdef int64_t columns = op.number[0], stride = (1 if operand else step.capacity) * k.panel
     cdef int64_t r, p, i, j, width, source, row
-    cdef char *rows = step.scratch if rounded else op.buffer[0]
+    cdef char *rows = step.scratch if operand else op.buffer[0]
     cdef char *element
     cdef double value
     for r in range(part.first, part.first + part.rows):
-        row = 0 if rounded else r
+        row = 0 if operand else r
         for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
             width = panel_width(k, columns, p)
             memset(at(k, rows, p * stride + row * width), 0, width * k.itemsize)
@@ -102,14 +108,29 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
             element = at(k, rows, p * stride + row * width + j - p * k.panel)
             value = op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize)
             set_real(k, element, get_real(k.itemsize, element) + value)
-        if rounded:
+        if operand:
             step.bfloat16.pack_rows(
                 1, padded(k, part.columns), <const float *> at(k, rows, part.column), 0,
                 operand_at(step, op.buffer[0], part.column, r), 0, 2 * k.lanes * step.capacity,
             )
 
 
+cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t columns = op.number[0], positions = op.number[1], p, width
+    cdef char *x
+    if positions == 0:
+        x = at(k, op.buffer[0], part.first * columns)
+        step.bfloat16.round(part.rows * columns, <const float *> x, <float *> x)
+        return
+    for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
+        width = panel_width(k, columns, p) * positions
+        x = at(k, op.buffer[0], p * panel_stride(step, positions) + part.first * width)
+        step.bfloat16.round(part.rows * width, <const float *> x, <float *> x)
+
+
 cdef void gather(const Op *op, const Step *step) noexcept nogil:
+    """Numbers: those of gather_rows, what becomes of the rows."""
     cdef int half
     cdef Half part
     for half in range(2 if op.number[4] else 1):
@@ -118,6 +139,8 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
             gather_csr(op, step, &part)
         else:
             gather_rows(op, step, &part, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
+        if op.number[5] == ROUNDED:
+            round_rows(op, step, &part)
 
 
 cdef void gather_classes(const Op *op, const Step *step) noexcept nogil:
@@ -188,10 +211,11 @@ def bind_rows(op, layout):
 
 def bind_gather(op, layout):
     buffers, numbers, scalars = bind_rows(op, layout)
-    operand = layout.is_operand(op.outputs[0])
-    if operand:
+    form = ROUNDED if op.attributes.get("precision") == "bfloat16" else FULL
+    if layout.is_operand(op.outputs[0]):
+        form = OPERAND
         layout.scratch(layout.padded(numbers[0]))  # a row of a CSR matrix
-    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0), operand], scalars
+    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0), form], scalars
 
 
 def bind_gather_target(op, layout):

@@ -35,6 +35,7 @@ from fastnn.native import (
 )
 from fastnn.native.cache import Cache
 from fastnn.native.threads import Pace, threads_for
+from fastnn.plan import NUMBERS, PAIRS, TILES
 
 OPS = {
     **_activation.OPS,
@@ -88,7 +89,8 @@ class Layout:
         self.scratch_size, self.common_size = self.panel * self.panel, 0
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
         self.offsets, self.fixed_size = {}, 0
-        copies = {op.outputs[0]: op.inputs[0] for op in plan.prepare if op.inputs[0] in self.turned}
+        transposes = (op for op in plan.prepare if op.kind == "transpose" and op.inputs[0] in self.turned)
+        copies = {op.outputs[0]: op.inputs[0] for op in transposes}
         batch = {}
         for buffer in plan.buffers.values():
             if buffer.role in ("batch", "row"):
@@ -105,16 +107,18 @@ class Layout:
 
     def _turned(self):
         """Weights (in, out) of dense layers with few outputs, which are kept as (out, in), with their gradients and the
-        optimiser's states.
+        optimiser's states, and the rounded copies that such layers may read.
 
         No lane of a vector is then a pad, and the copy that backward needs is the weights themselves.
         """
         plan, turned = self.plan, set()
         for op in plan.step:
-            rounded = op.attributes.get("precision") == "bfloat16"
-            W = op.inputs[1] if op.kind == "dense" and not rounded else None
+            packed = op.attributes.get("precision") == "bfloat16"
+            read = op.inputs[1] if op.kind == "dense" and not packed else ""
+            W = read.removesuffix(".rounded")
             if W in (*plan.parameters, *plan.statistics) and self.columns(W) <= self.narrow:
-                turned |= {W, plan.gradients.get(W), *(name for name in plan.states if name.startswith(f"{W}."))}
+                states = (name for name in plan.states if name.startswith(f"{W}."))
+                turned |= {W, read, plan.gradients.get(W), *states}
         return turned
 
     def _bind(self, op):
@@ -280,6 +284,11 @@ class Runner:
     """
 
     shares_buffers = True  # that are never alive together
+
+    @staticmethod
+    def products():
+        """How the instruction set in use multiplies numbers of bfloat16."""
+        return {"amx": TILES, "avx512_bf16": PAIRS}.get(_executor.best_isa(), NUMBERS)
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
         self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep

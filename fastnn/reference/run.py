@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.plan import NUMBERS
 from fastnn.reference import (
     activation,
     augment,
@@ -116,6 +117,11 @@ class Runner:
     """
 
     shares_buffers = False  # each stays until the next chunk overwrites it
+
+    @staticmethod
+    def products():
+        """How numbers of bfloat16 are multiplied: as any others."""
+        return NUMBERS
 
     @staticmethod
     def all_finite(array, n_threads):

@@ -105,12 +105,13 @@ def _dense_update(op, buffers, step):
     optimizer, half = op.attributes["optimizer"], len(states) // 2
     W, states_W = optimise(W, dW, states[:half], step, optimizer, op.attributes["decay"])
     b, states_b = optimise(b, db, states[half:], step, optimizer, 0.0)
+    rounded = op.attributes.get("rounded") or op.attributes.get("precision") == "bfloat16"
     results = [W, b, *states_W, *states_b]
     if op.attributes["penalty"]:
         results.append(penalty)
     if op.attributes["transposed"]:
-        results.append(np.ascontiguousarray(*operands(op, W.T)))
-    if op.attributes.get("precision") == "bfloat16":
+        results.append(np.ascontiguousarray(bfloat16(W.T) if rounded else W.T))
+    if rounded:
         results.append(bfloat16(W))
     for name, value in zip(op.outputs, results, strict=True):
         buffers[name] = value

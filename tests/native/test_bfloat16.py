@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fastnn import bfloat16 as rounding
 from fastnn import passes
+from fastnn.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
+from fastnn.losses import LogLoss
+from fastnn.lower import Network
 from fastnn.native import Runner, _executor, _peak
 from fastnn.native import run as native_run
 from fastnn.optimizers import SGD
-from fastnn.plan import Op
+from fastnn.plan import PAIRS, PRODUCTS, TILES, Op
 from fastnn.reference.bfloat16 import bfloat16
 from tests.native.networks import (
     OPTIMIZERS,
@@ -120,9 +124,98 @@ def test_random_networks(draw_network, seed, isa):
     rng = np.random.default_rng(seed)
     net, rows = replace(draw_network(rng), precision="bfloat16"), int(rng.integers(1, 71))
     options = {"weighted": bool(rng.integers(2)), "l2": 0.01, "whole_batch": bool(rng.integers(2)), "rows": rows}
-    plan = lowered(net, optimizer=OPTIMIZERS[rng.integers(3)], **options)
+    options |= {"optimizer": OPTIMIZERS[rng.integers(3)], "products": PRODUCTS[seed % 3], "sparse": seed % 2 > 0}
+    plan = lowered(net, **options)
     X, y, w = data(rng, net, rows, np.float32, weighted=options["weighted"])
     compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, close=close_on_average)
+
+
+@pytest.mark.parametrize("products", PRODUCTS)
+@pytest.mark.parametrize("whole_batch", [False, True])
+@pytest.mark.parametrize("features", [70, 300])  # those are cut into halves
+def test_rows_with_many_zeros(features, whole_batch, products, isa, any_work_deserves_threads):
+    rng = np.random.default_rng(features)
+    net = replace(network(features, (70, 9), 3), precision="bfloat16")
+    options = {"rows": 40, "sparse": True, "whole_batch": whole_batch, "optimizer": SGD(), "l2": 0.1}
+    plan = lowered(net, one_hot=True, products=products, **options)
+    assert any(op.attributes.get("nonzero") for op in plan.step) == (products != TILES)
+    X, y, w = data(rng, net, 90, np.float32, one_hot=True)
+    X[rng.random(X.shape) < 0.8] = 0
+    values = draw(rng, plan)
+    compare_one_batch(plan, X[:40], y[:40], w, values, np.float32, isa, close=close_on_average)
+    losses, expected = train(plan, 40, X, y, w, values, np.float32, 1, isa)
+    other_losses, actual = train(plan, 40, X, y, w, values, np.float32, 3, isa)
+    assert other_losses == losses
+    for name, value in expected.items():
+        assert np.array_equal(actual[name], value), name
+
+
+WHOLE = [
+    ((9, 8, 1), (Conv2D(8, 3, activation="relu"), MaxPool2D(), Conv2D(5, 2, activation="relu"), MaxPool2D(1, 2))),
+    ((9, 8, 2), (Conv2D(32, 3, padding="same", activation="relu"), MaxPool2D(), Conv2D(20, 3), MaxPool2D(2, 1))),
+    ((8, 8, 3), (Conv2D(6, 2, stride=2), MaxPool2D(), Conv2D(70, 2, padding=1, activation="relu"), MaxPool2D(3))),
+    ((9, 11, 1), (Conv2D(32, 3, activation="relu"), MaxPool2D(), Conv2D(33, 2, activation="relu"), AvgPool2D())),
+    ((7, 9, 4), (Conv2D(4, 3, groups=2, padding=1), MaxPool2D(3, 2, "same"), Conv2D(18, 3, dilation=2, padding=2))),
+]
+
+
+@pytest.mark.parametrize("products", PRODUCTS)
+@pytest.mark.parametrize(("shape", "layers"), WHOLE)
+def test_pooled_networks_of_whole_numbers(shape, layers, products, isa, any_work_deserves_threads):
+    """Whose sums are exact, so that all ways find the same maxima."""
+    rng = np.random.default_rng(len(layers))
+    net = Network(shape, (*layers, Dense(3, "identity")), LogLoss(), "softmax", precision="bfloat16")
+    X, y, w = data(rng, net, 21, np.float32, one_hot=True)
+    plan = lowered(net, one_hot=True, rows=21, whole_batch=True, optimizer=SGD(), products=products)
+    values = {name: rng.integers(-2, 3, plan.buffers[name].shape) for name in plan.parameters}
+    values["dense2.W"] = values["dense2.W"] / 64
+    compare_one_batch(plan, np.round(X), y, w, values, np.float32, isa, close=close_on_average)
+
+
+@pytest.mark.parametrize("products", PRODUCTS[1:])
+@pytest.mark.parametrize("whole_batch", [False, True])
+def test_rounded_copies_follow_their_weights(whole_batch, products, isa):
+    rng = np.random.default_rng(4)
+    layers = (Conv2D(5, 3), MaxPool2D(), Conv2D(6, 2), Dense(70, "relu"), Dense(3))
+    for net in (network(300, (70, 9), 3), Network((9, 8, 1), layers, LogLoss(), "softmax")):
+        net = replace(net, precision="bfloat16")
+        options = {"one_hot": True, "rows": 20, "sparse": True, "whole_batch": whole_batch, "products": products}
+        plan = lowered(net, optimizer=SGD(), **options)
+        X, y, _ = data(rng, net, 60, np.float32, one_hot=True)
+        runner = Runner(plan, dtype=np.float32, rows=20, n_threads=2, isa=isa)
+        runner.bind(X, y)
+        for name, value in draw(rng, plan).items():
+            runner.set(name, value)
+        runner.train(20, 0, 3, 0, np.full(3, 0.1), 1e9)
+        copies = {op.outputs[0]: op.inputs[0] for op in plan.prepare if op.kind == "round"}
+        assert copies
+        for copy, W in copies.items():
+            np.testing.assert_array_equal(runner.get(copy), bfloat16(runner.get(W)), copy)
+        transposed = [op for op in plan.prepare if op.kind == "transpose" and op.inputs[0] in copies]
+        assert len(transposed) == {"pairs": 0, "numbers": 2}[products] or isinstance(net.input_shape, tuple)
+        for op in transposed:
+            np.testing.assert_array_equal(runner.get(op.outputs[0]), runner.get(op.inputs[0]).T, op.outputs[0])
+
+
+def test_ways_agree():
+    """Whatever multiplies rounded numbers, a step is the same within the rounding of its sums."""
+    rng = np.random.default_rng(1)
+    net = replace(network(100, (70, 20), 3), precision="bfloat16")
+    X, y, w = data(rng, net, 40, np.float32, one_hot=True)
+    results = []
+    for products in PRODUCTS:
+        plan = lowered(net, one_hot=True, rows=40, whole_batch=True, sparse=True, optimizer=SGD(), products=products)
+        values = draw(np.random.default_rng(2), plan)
+        results.append(train(plan, 40, X, y, w, values, np.float32, 1, _executor.best_isa())[1])
+    for name, value in results[0].items():
+        for other in results[1:]:
+            close_on_average(other[name], value, np.float32, name, 1.0)
+
+
+def test_the_instruction_set_in_use_decides_between_the_ways(monkeypatch):
+    for isa in _executor.isa_names(bfloat16=True):
+        monkeypatch.setenv("FASTNN_ISA", isa)
+        assert Runner.products() == {"amx": TILES, "avx512_bf16": PAIRS}.get(isa, "numbers")
 
 
 def test_chunks_of_a_batch_add_up(isa):
@@ -162,7 +255,7 @@ def test_rows_that_are_rounded_once_give_the_bits_of_rows_rounded_by_each_produc
     results = []
     for once in (True, False):
         if not once:
-            monkeypatch.setattr(passes._Bfloat16, "_operands", lambda made: ())
+            monkeypatch.setattr(rounding._Rounding, "_gathered", lambda made: ())
         plan = lowered(net, one_hot=True, rows=rows, whole_batch=whole_batch)
         assert (plan.buffers["x"].layout == "operand") == once
         values = draw(np.random.default_rng(0), plan)

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from fastnn import passes
+from fastnn import bfloat16
 from fastnn.native import Runner, _executor, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.ops.window import Geometry
@@ -310,8 +310,8 @@ def test_places_of_the_first_layer_of_lenet_lie_along_long_vectors(isa):
     assert (numbers[0] == 0) == (numbers[4] != 0) == (lanes >= 2 * 6)
 
 
-def test_passes_and_kernels_mean_the_same_small_windows():
-    assert passes.SMALL_WINDOW == _executor.WINDOW
+def test_plans_and_kernels_mean_the_same_small_windows():
+    assert bfloat16.SMALL_WINDOW == _executor.WINDOW
 
 
 @pytest.fixture

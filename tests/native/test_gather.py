@@ -78,12 +78,13 @@ def test_partners_of_sparse_rows(dtype, isa):
 @pytest.mark.parametrize("isa", _executor.isa_names(bfloat16=True))
 @pytest.mark.parametrize("source", [np.uint8, np.float32, np.float64, "csr"])
 @pytest.mark.parametrize("columns", [1, 8, 15, 16, 17, 31, 32, 33, 64, 130, 300])
-def test_operands_of_products_are_rounded_rows(columns, source, isa):
+@pytest.mark.parametrize("layout", ["operand", "panels"])
+def test_rows_are_rounded(layout, columns, source, isa):
     rng = np.random.default_rng(8)
     X = rng.integers(0, 256, (100, columns)).astype(np.uint8) if source == np.uint8 else rng.normal(size=(100, columns))
     X = sparse.csr_array(X * (rng.random(X.shape) < 0.3)) if source == "csr" else X.astype(source)
     buffers = [Buffer("X", (columns,), "source")]
-    buffers += [Buffer(name, (columns,), "batch", "operand") for name in ("x", "halved", "partner")]
+    buffers += [Buffer(name, (columns,), "batch", layout) for name in ("x", "halved", "partner")]
     attributes = {"scale": 1 / 255, "precision": "bfloat16"}
     step = (
         Op("gather", ("X",), ("x",), attributes),
@@ -93,6 +94,17 @@ def test_operands_of_products_are_rounded_rows(columns, source, isa):
     plan = Plan("gradient", {buffer.name: buffer for buffer in buffers}, step=step)
     for name, (actual, expected) in gathered(plan, X, None, np.float32, isa).items():
         np.testing.assert_array_equal(actual, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("layout", ["panels", "rows"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_images_are_rounded(shape, layout):
+    X = np.random.default_rng(9).normal(size=(100, *shape)).astype(np.float32)
+    buffers = {"X": Buffer("X", shape, "source"), "x": Buffer("x", shape, "batch", layout)}
+    step = (Op("gather", ("X",), ("x",), {"scale": 0.3, "precision": "bfloat16"}),)
+    for isa in _executor.isa_names(bfloat16=True):
+        actual, expected = gathered(Plan("gradient", buffers, step=step), X, None, np.float32, isa)["x"]
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("n_positive", [0, 1, 5, 99, 100])
