@@ -487,6 +487,7 @@ typedef struct {
  * filled up with zeros. */
 typedef struct {
     const char *isa;
+    int64_t panels; /* of a product's B that stay in the second cache at a depth of 2048, beside rows of A */
     /* n numbers as bfloat16; and rounded but still float32, where `to` may be `from`. Any n. */
     void (*narrow)(int64_t n, const float *from, uint16_t *to);
     void (*round)(int64_t n, const float *from, float *to);

@@ -316,7 +316,12 @@ static void fnn_put_pairs(int64_t n, int64_t taps, int64_t width, const float *d
 
 #include "rounded.h"
 
-#ifndef FNN_BFLOAT16_PRODUCT
+/* Panels of 256 KB: CPUs with tiles have second caches of 2 MB, others of 1 MB or less. */
+#ifdef FNN_BFLOAT16_PRODUCT
+enum { FNN_KEPT_PANELS = 4 };
+#else
+enum { FNN_KEPT_PANELS = 2 };
+
 FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_product *p, int64_t i, int64_t j)
 {
     const float *init = p->init ? p->init + i * p->init_row + j * FNN_LANES : NULL;
@@ -355,25 +360,25 @@ FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_produ
 }
 
 /* One function per tile shape, by vectors and rows; see gemm.h. */
-#define FNN_PRODUCT(vectors, rows) \
+#define FNN_DOT_KERNEL(vectors, rows) \
     static void fnn_product_##rows##x##vectors(const fnn_bfloat16_product *p, int64_t i, int64_t j) \
     { \
         fnn_product_tile(rows, vectors, p, i, j); \
     }
-#define FNN_PRODUCTS(vectors, rows) FNN_ROWS_##rows(FNN_PRODUCT, vectors)
-FNN_TILES(FNN_PRODUCTS)
-#undef FNN_PRODUCTS
-#undef FNN_PRODUCT
+#define FNN_DOT_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_DOT_KERNEL, vectors)
+FNN_TILES(FNN_DOT_KERNELS)
+#undef FNN_DOT_KERNELS
+#undef FNN_DOT_KERNEL
 
-#define FNN_PRODUCT(vectors, rows) [vectors][rows] = fnn_product_##rows##x##vectors,
-#define FNN_PRODUCTS(vectors, rows) FNN_ROWS_##rows(FNN_PRODUCT, vectors)
+#define FNN_DOT_KERNEL(vectors, rows) [vectors][rows] = fnn_product_##rows##x##vectors,
+#define FNN_DOT_KERNELS(vectors, rows) FNN_ROWS_##rows(FNN_DOT_KERNEL, vectors)
 #define FNN_TALLEST(vectors, rows) [vectors] = rows,
 static void (*const fnn_products[FNN_VECTORS + 1][FNN_MAX_ROWS + 1])(const fnn_bfloat16_product *, int64_t,
-                                                                     int64_t) = {FNN_TILES(FNN_PRODUCTS)};
+                                                                     int64_t) = {FNN_TILES(FNN_DOT_KERNELS)};
 static const int64_t fnn_tallest[FNN_VECTORS + 1] = {FNN_TILES(FNN_TALLEST)};
 #undef FNN_TALLEST
-#undef FNN_PRODUCTS
-#undef FNN_PRODUCT
+#undef FNN_DOT_KERNELS
+#undef FNN_DOT_KERNEL
 
 /* Tiles of nearly equal height: sums of a single row would wait for each other. */
 static void fnn_multiply_part(const fnn_bfloat16_product *p)
@@ -426,6 +431,7 @@ static double fnn_peak(int64_t repeats)
 
 const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .isa = FNN_STRING(FNN_ISA),
+    .panels = FNN_KEPT_PANELS,
     .narrow = fnn_narrow,
     .round = fnn_round_all,
     .pack_rows = fnn_pack_rows,

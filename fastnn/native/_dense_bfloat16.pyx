@@ -22,8 +22,7 @@ from fastnn.native import _dense
 
 cdef enum:
     STRIP = 64       # rows packed side by side: their outputs (16 KB a panel) are in L1 when the activation reads them
-    GROUP = 4        # panels that stay in L2 (1 MB at a depth of 2048) while all strips go by
-    UPDATE_GROUP = 2  # the same of an update, which also needs room for weights and moments
+    UPDATE_GROUP = 2  # panels that stay in L2 while all blocks go by, beside weights and moments
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -94,7 +93,7 @@ cdef inline void product(
     g.blocks = blocks_of(k, part.columns)
     g.b_tile = blocks_of(k, depth) * square(k)
     while group < portion.last_panel:
-        last = min(group + GROUP, portion.last_panel)
+        last = min(group + step.bfloat16.panels, portion.last_panel)
         for strip in range((rows + STRIP - 1) // STRIP):
             r = strip * STRIP
             g.a = a + strip * packed_strip(k, part.columns)
@@ -134,7 +133,7 @@ cdef inline void products(
             step, op.buffer[0], depth, panel_stride(step, positions), step.n * positions, <uint16_t *> step.common
         )
     step.bfloat16.enter()
-    while next_portion(step, rows, n, split, rows, GROUP if common else n, &portion):
+    while next_portion(step, rows, n, split, rows, step.bfloat16.panels if common else n, &portion):
         for half in range(2 if cut else 1):
             part = half_between(step, depth, cut, half, portion.first, portion.last)
             product(

@@ -361,6 +361,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_bfloat16:
         const char *isa
+        int64_t panels
         void (*narrow)(int64_t n, const float *source, uint16_t *to) noexcept nogil
         void (*round)(int64_t n, const float *source, float *to) noexcept nogil
         void (*pack_rows)(
