@@ -465,13 +465,14 @@ typedef struct {
  * both bfloat16, D = 2 * lanes; c and init are float32, with rows c_row and init_row apart. Each sum has the same
  * order for any rows and tiles. init NULL means zeros, init_row 0 repeats one row (a bias), init may be c
  * (accumulate). Rows up to the next multiple of 16 are read of A; what they hold does not matter. Subnormal numbers
- * count as zero. With `parts` it is that for each part p < parts of a taller product: from a + a_part[p] to c +
- * p*c_part, and from init + p*c_part where init_row is not 0. a_part NULL means a single part. */
+ * count as zero. The last `spare` numbers of the depth, fewer than D, must be zeros in A or B: they may be left out.
+ * With `parts` it is that for each part p < parts of a taller product: from a + a_part[p] to c + p*c_part, and from
+ * init + p*c_part where init_row is not 0. a_part NULL means a single part. */
 typedef struct {
     const uint16_t *a;
     int64_t a_row, a_block;
     const int32_t *offset;
-    int64_t blocks;
+    int64_t blocks, spare;
     const uint16_t *b;
     int64_t b_tile;
     const float *init;

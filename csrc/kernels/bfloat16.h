@@ -341,7 +341,8 @@ FNN_INLINE void fnn_product_tile(int rows, int vectors, const fnn_bfloat16_produ
         const uint16_t *base[(FNN_MAX_ROWS + 2) / 3];
         FNN_UNROLL
         for (int r = 0; r < rows; r += 3) base[r / 3] = a + r * a_row;
-        for (int64_t k = 0; k < FNN_DEPTH; k += 2, b += 2 * FNN_LANES) {
+        const int64_t depth = block + 1 < p->blocks ? FNN_DEPTH : FNN_DEPTH - p->spare;
+        for (int64_t k = 0; k < depth; k += 2, b += 2 * FNN_LANES) {
             FNN_UNROLL
             for (int r = 0; r < rows; r++) {
                 FNN_UNROLL

@@ -91,6 +91,7 @@ cdef inline void product(
     memset(&g, 0, sizeof(fnn_bfloat16_product))
     g.a_row, g.a_block = 2 * k.lanes, (step.capacity if operand else STRIP) * 2 * k.lanes
     g.blocks = blocks_of(k, part.columns)
+    g.spare = 2 * k.lanes * g.blocks - part.columns
     g.b_tile = blocks_of(k, depth) * square(k)
     while group < portion.last_panel:
         last = min(group + step.bfloat16.panels, portion.last_panel)
@@ -240,6 +241,7 @@ cdef inline void weight_gradient(
         g.block = block
     q.a = g.x + (block * packed_block(k, g.rows) if g.common else 0)
     q.blocks = blocks_of(k, g.rows)
+    q.spare = 2 * k.lanes * q.blocks - g.rows
     q.b = packed_at(k, g.dz, g.rows, 0, (p - g.first_panel) * k.panel)
     q.b_tile = q.blocks * square(k)
     q.c = <float *> dW

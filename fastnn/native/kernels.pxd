@@ -349,7 +349,7 @@ cdef extern from "fastnn.h" nogil:
         const uint16_t *a
         int64_t a_row, a_block
         const int32_t *offset
-        int64_t blocks
+        int64_t blocks, spare
         const uint16_t *b
         int64_t b_tile
         const float *init
