@@ -107,7 +107,7 @@ class _Rounding:
                 in_rows = self.buffers[op.inputs[0]].layout == "rows"
                 attributes = {"geometry": op.attributes["geometry"], "in_rows": in_rows}
             op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
-        elif op.kind == "conv_grad_input" and op.inputs[1] in self.plan.parameters:
+        elif op.kind == "conv_grad_input" and op.inputs[1] in (*self.plan.parameters, *self.plan.statistics):
             attributes = {"geometry": op.attributes["geometry"], "groups": 1}
             op = self._reading(op, "conv_transpose", attributes)  # one channel and one filter: W was its own
         elif op.kind in TRANSPOSES:

@@ -172,6 +172,18 @@ def test_pooled_networks_of_whole_numbers(shape, layers, products, isa, any_work
     compare_one_batch(plan, np.round(X), y, w, values, np.float32, isa, close=close_on_average)
 
 
+@pytest.mark.parametrize("products", PRODUCTS)
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_kernel_that_is_its_own_transpose(trainable, products, isa):
+    rng = np.random.default_rng(6)
+    layers = (Conv2D(1, 3, activation="tanh"), Conv2D(1, 3, trainable=trainable), Dense(3, "identity"))
+    net = Network((9, 8, 1), layers, LogLoss(), "softmax", precision="bfloat16")
+    plan = lowered(net, one_hot=True, optimizer=SGD(), products=products)
+    X, y, w = data(rng, net, 20, np.float32, one_hot=True)
+    values = draw(rng, plan) | {name: rng.standard_normal(plan.buffers[name].shape) for name in plan.statistics}
+    compare_one_batch(plan, X, y, w, values, np.float32, isa, close=close_on_average)
+
+
 @pytest.mark.parametrize("products", PRODUCTS[1:])
 @pytest.mark.parametrize("whole_batch", [False, True])
 def test_rounded_copies_follow_their_weights(whole_batch, products, isa):
