@@ -243,7 +243,8 @@ def test_chunks_of_a_batch_add_up(isa):
 def test_training_has_the_same_bits_for_any_number_of_threads(seed, draw_network, isa, any_work_deserves_threads):
     rng = np.random.default_rng(seed)
     net = replace(draw_network(rng), precision="bfloat16")
-    plan = lowered(net, l2=0.01, weighted=True, whole_batch=bool(seed % 2), rows=24)
+    options = {"products": PRODUCTS[seed % 3], "sparse": seed % 4 > 1, "whole_batch": bool(seed % 2)}
+    plan = lowered(net, l2=0.01, weighted=True, rows=24, **options)
     batch = 24 if plan.needs_whole_batch or seed % 2 else 60
     X, y, w = data(rng, net, 130, np.float32, weighted=True)
     values = draw(rng, plan)
@@ -296,11 +297,12 @@ def test_threads_that_take_turns_pack_operands_together(rows, isa, any_work_dese
             assert np.array_equal(actual[name], value), f"{name} differs with {threads} threads"
 
 
+@pytest.mark.parametrize("products", PRODUCTS)
 @pytest.mark.parametrize("draw_network", DRAWN)
-def test_predictions_have_the_same_bits_for_any_chunks(draw_network, isa, any_work_deserves_threads):
+def test_predictions_have_the_same_bits_for_any_chunks(draw_network, products, isa, any_work_deserves_threads):
     rng = np.random.default_rng(1)
     net = replace(draw_network(rng), precision="bfloat16")
-    plan = lowered(net, "predict")
+    plan = lowered(net, "predict", products=products)
     X, _, _ = data(rng, net, 333, np.float32)
     values, outputs = draw(rng, plan), []
     for threads, rows in ((1, 333), (2, 32), (3, 17), (4, 1)):

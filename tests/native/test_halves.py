@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastnn.native import Runner, _executor
+from fastnn.plan import PRODUCTS
 from tests.native.networks import data, draw, lowered, network
 from tests.native.test_equals_reference import compare_one_batch
 from tests.native.test_nonzero import some_zeros, train
@@ -41,11 +42,12 @@ def test_bits_do_not_depend_on_threads(features, units, rows, form, dtype, isa):
             np.testing.assert_array_equal(value, expected[name], err_msg=f"{name}, {threads} threads")
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_bits_of_bfloat16_do_not_depend_on_threads(threads):
+@pytest.mark.parametrize("products", PRODUCTS)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_bits_of_bfloat16_do_not_depend_on_threads(threads, products):
     for isa in _executor.isa_names(bfloat16=True):
         rng = np.random.default_rng(0)
-        net, plan = plan_of(330, 100, precision="bfloat16", whole_batch=True)
+        net, plan = plan_of(330, 100, precision="bfloat16", whole_batch=True, products=products)
         X, y, _ = data(rng, net, 70, np.float32, one_hot=True)
         values = {name: W.astype(np.float32) for name, W in draw(rng, plan).items()}
         expected = train(plan, X, y, values, isa)
@@ -63,10 +65,11 @@ def test_equals_the_reference(activation, form, dtype, isa):
     compare_one_batch(plan, some_zeros(rng, X, 0.6), y, w, draw(rng, plan), dtype, isa)
 
 
-def test_bfloat16_equals_the_reference():
+@pytest.mark.parametrize("products", PRODUCTS)
+def test_bfloat16_equals_the_reference(products):
     for isa in _executor.isa_names(bfloat16=True):
         rng = np.random.default_rng(2)
-        net, plan = plan_of(300, 100, precision="bfloat16", whole_batch=True)
+        net, plan = plan_of(300, 100, precision="bfloat16", whole_batch=True, products=products)
         compare_one_batch(plan, *data(rng, net, 33, np.float32, one_hot=True), draw(rng, plan), np.float32, isa)
 
 
