@@ -37,7 +37,7 @@ class _Rounding:
 
     def __init__(self, plan, products):
         self.plan, self.products, self.buffers = plan, products, dict(plan.buffers)
-        self.rounded = set()  # batch buffers that hold rounded numbers
+        self.rounded = set()  # buffers that hold rounded numbers
         self.copies = {}  # copy of weights -> the op that makes it
         for x, readers in self._gathered():
             self.rounded.add(x)
@@ -154,17 +154,18 @@ class _Rounding:
     def _on_rounded(self, op, made):
         """The op in float32, on operands that are rounded before; the gradient of a bias then sums rounded numbers,
         too."""
-        operands = op.inputs[: 1 if op.kind in TRANSPOSES else 2]
-        copies = {name: self._rounded_copy(name, made, op.kind in TRANSPOSES) for name in operands}
+        transposes = op.kind in TRANSPOSES
+        copies = {name: self._rounded_copy(name, made, transposes) for name in op.inputs[: 1 if transposes else 2]}
+        self.rounded |= set(op.outputs if transposes else ())
         attributes = op.attributes | ({"rounded": True} if op.kind == "dense_update" else {})
         return op.with_(inputs=tuple(copies.get(name, name) for name in op.inputs), attributes=attributes)
 
     def _rounded_copy(self, name, made, again):
-        """The name of a rounded copy of an operand, or of the operand itself if it holds rounded numbers."""
-        source, copy = self.buffers[name], f"{name}.rounded"
-        transposed = name.endswith(".T") and f"{name.removesuffix('.T')}.rounded" in self.copies
-        if transposed or name in self.rounded:
+        """The name of a rounded copy of an operand, or of the operand itself if it holds rounded numbers. With `again`
+        an op in `made` rounds it anew, for one that follows."""
+        if name in self.rounded:
             return name
+        source, copy = self.buffers[name], f"{name}.rounded"
         batch = source.role == "batch"
         op = Op("round", (name,), (copy,), ROUNDED, "rows" if batch else "columns")
         if again or (batch and copy not in self.rounded):
