@@ -26,6 +26,15 @@ FNN_INLINE gate CELL(biased)(const real *sum, const real *b)
     return sizeof(saved) < sizeof(real) ? z + NAME(take)(b) : z;
 }
 
+/* One or two side by side: two take little more than one to round to bfloat16. */
+FNN_INLINE void CELL(put_two)(int n, saved *to, const gate *x)
+{
+    if (n == 2)
+        CELL(put_both)(to, x[0], x[1]);
+    else
+        CELL(put)(to, x[0]);
+}
+
 /* Gates of both kinds are computed side by side, those of two vectors at most, then tanh c for all vectors. */
 FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
 {
@@ -48,15 +57,16 @@ FNN_INLINE void CELL(lstm_units)(int n, int64_t first, const CELL(cell_row) *s)
         for (int i = 0; i < m; i++) {
             const int64_t j = first + (v + i) * LANES;
             const gate cell = x[m + i] * NAME(take)(s->state + j) + x[i] * x[3 * m + i];
-            CELL(put)(s->gates + j, x[i]);
-            CELL(put)(s->gates + s->line + j, x[m + i]);
-            CELL(put)(s->gates + 2 * s->line + j, x[3 * m + i]);
-            CELL(put)(s->gates + 3 * s->line + j, x[2 * m + i]);
             NAME(put)(s->state + j, cell);
-            CELL(put)(s->c + j, cell);
             output[v + i] = x[2 * m + i];
             y[v + i] = cell;
         }
+        saved *gates = s->gates + first + v * LANES;
+        CELL(put_two)(m, gates, x);
+        CELL(put_two)(m, gates + s->line, x + m);
+        CELL(put_two)(m, gates + 2 * s->line, x + 3 * m);
+        CELL(put_two)(m, gates + 3 * s->line, x + 2 * m);
+        CELL(put_two)(m, s->c + first + v * LANES, y + v);
     }
     CELL(gates_of)(0, n, y);
     FNN_UNROLL
@@ -153,36 +163,43 @@ typedef struct {
 } CELL(grad_row);
 
 /* Of a gate, on its line of dgates and, where that is for products of bfloat16, as their operand. */
-FNN_INLINE void CELL(put_gradient)(const CELL(grad_row) *s, int64_t line, int64_t operand, int64_t j, gate x)
+FNN_INLINE void CELL(put_gradient)(int n, const CELL(grad_row) *s, int64_t line, int64_t operand, int64_t j,
+                                   const gate *x)
 {
-    CELL(put)(s->dgates + line * s->line + j, x);
-    if (sizeof(saved) < sizeof(real)) CELL(put)(s->packed + operand * s->packed_line + j, x);
+    CELL(put_two)(n, s->dgates + line * s->line + j, x);
+    if (sizeof(saved) < sizeof(real)) CELL(put_two)(n, s->packed + operand * s->packed_line + j, x);
 }
 
 FNN_INLINE void CELL(lstm_units_grad)(int n, int64_t first, const CELL(grad_row) *s)
 {
-    enum { LANES = NAME(gate_lanes) };
+    enum { PAIR = 2, LANES = NAME(gate_lanes) };
     static const real zeros[FNN_LANES];
     gate y[FNN_VECTORS];
     FNN_UNROLL
     for (int v = 0; v < n; v++) y[v] = CELL(take)(s->c + first + v * LANES);
     CELL(gates_of)(0, n, y);
     FNN_UNROLL
-    for (int v = 0; v < n; v++) {
-        const int64_t j = first + v * LANES;
-        const gate input = CELL(take)(s->gates + j), forget = CELL(take)(s->gates + s->line + j);
-        const gate change = CELL(take)(s->gates + 2 * s->line + j), output = CELL(take)(s->gates + 3 * s->line + j);
-        const gate dy = NAME(take)(s->dh + j);
-        const gate cell = NAME(take)(s->dc + j) + dy * output * (1 - y[v] * y[v]);
-        const gate di = cell * change * input * (1 - input);
-        const gate df = cell * CELL(take)((const saved *)s->before + j) * forget * (1 - forget);
-        const gate dg = cell * input * (1 - change * change), d_o = dy * y[v] * output * (1 - output);
-        CELL(put_gradient)(s, 0, 0, j, di);
-        CELL(put_gradient)(s, 1, 1, j, df);
-        CELL(put_gradient)(s, 2, 2, j, dg);
-        CELL(put_gradient)(s, 3, 3, j, d_o);
-        NAME(put)(s->dc + j, cell * forget);
-        NAME(put)(s->dh + j, NAME(take)(zeros));
+    for (int v = 0; v < n; v += PAIR) {
+        const int m = n - v < PAIR ? n - v : PAIR;
+        gate di[PAIR], df[PAIR], dg[PAIR], d_o[PAIR];
+        FNN_UNROLL
+        for (int i = 0; i < m; i++) {
+            const int64_t j = first + (v + i) * LANES;
+            const gate input = CELL(take)(s->gates + j), forget = CELL(take)(s->gates + s->line + j);
+            const gate change = CELL(take)(s->gates + 2 * s->line + j), output = CELL(take)(s->gates + 3 * s->line + j);
+            const gate dy = NAME(take)(s->dh + j), tanh = y[v + i];
+            const gate cell = NAME(take)(s->dc + j) + dy * output * (1 - tanh * tanh);
+            di[i] = cell * change * input * (1 - input);
+            df[i] = cell * CELL(take)((const saved *)s->before + j) * forget * (1 - forget);
+            dg[i] = cell * input * (1 - change * change);
+            d_o[i] = dy * tanh * output * (1 - output);
+            NAME(put)(s->dc + j, cell * forget);
+            NAME(put)(s->dh + j, NAME(take)(zeros));
+        }
+        CELL(put_gradient)(m, s, 0, 0, first + v * LANES, di);
+        CELL(put_gradient)(m, s, 1, 1, first + v * LANES, df);
+        CELL(put_gradient)(m, s, 2, 2, first + v * LANES, dg);
+        CELL(put_gradient)(m, s, 3, 3, first + v * LANES, d_o);
     }
 }
 
@@ -210,10 +227,11 @@ FNN_INLINE void CELL(gru_units_grad)(int n, int64_t first, const CELL(grad_row) 
         const gate change = CELL(take)(s->gates + 2 * s->line + j), a = CELL(take)(s->gates + 3 * s->line + j);
         const gate dh = NAME(take)(s->dh + j), before = NAME(take)((const real *)s->before + j);
         const gate dn = dh * (1 - keep) * (1 - change * change);
-        CELL(put_gradient)(s, 0, 0, j, dn * a * reset * (1 - reset));
-        CELL(put_gradient)(s, 1, 1, j, dh * (before - change) * keep * (1 - keep));
+        const gate dr = dn * a * reset * (1 - reset), dz = dh * (before - change) * keep * (1 - keep), da = dn * reset;
+        CELL(put_gradient)(1, s, 0, 0, j, &dr);
+        CELL(put_gradient)(1, s, 1, 1, j, &dz);
         CELL(put)(s->dgates + 2 * s->line + j, dn);
-        CELL(put_gradient)(s, 3, 2, j, dn * reset);
+        CELL(put_gradient)(1, s, 3, 2, j, &da);
         NAME(put)(s->dh + j, dh * keep);
     }
 }

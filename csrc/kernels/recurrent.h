@@ -1,4 +1,9 @@
 /* Recurrent cells (see cell.h), and lines on their way to and from the batch. */
+FNN_INLINE void NAME(put_both)(real *to, gate x, gate y)
+{
+    NAME(put)(to, x);
+    NAME(put)(to + NAME(gate_lanes), y);
+}
 #define CELL(name) NAME(name)
 #define saved real
 #include "cell.h"

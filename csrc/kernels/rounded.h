@@ -20,6 +20,19 @@ FNN_INLINE void fnn_cell_put(uint16_t *to, gate x)
     *to = (uint16_t)(fnn_round(x) >> 16);
 #endif
 }
+/* Two gates side by side. */
+FNN_INLINE void fnn_cell_put_both(uint16_t *to, gate x, gate y)
+{
+#ifdef FNN_UPPER_HALVES
+    float first[FNN_LANES], second[FNN_LANES];
+    NAME(store)(first, x);
+    NAME(store)(second, y);
+    fnn_round_two(first, second, to);
+#else
+    fnn_cell_put(to, x);
+    fnn_cell_put(to + 1, y);
+#endif
+}
 
 /* Gates that are kept as bfloat16, whose last place is 4e-3 to 8e-3 of them: a logistic within 1e-3 of itself and of
  * what it lacks to 1, a tanh within 7e-4 of itself, as far as +-7.7 and +-3.9. Further out they are off by 7e-4 at

@@ -37,9 +37,19 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 /* The second one where either is not a number. */
 #define FNN_LESSER(a, b) (vec)_mm512_min_ps((__m512)(a), (__m512)(b))
 #define FNN_GREATER(a, b) (vec)_mm512_max_ps((__m512)(a), (__m512)(b))
-/* 16 halves of words as the lower ones, or as the upper ones, which makes floats of bfloat16; and words of both. */
-#define FNN_LOWER_HALVES(from) _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(from)))
-#define FNN_UPPER_HALVES(from) _mm512_slli_epi32(FNN_LOWER_HALVES(from), 16)
+/* 16 halves of words as the lower ones, or as the upper ones, which makes floats of bfloat16; and words of both. One
+ * instruction moves upper ones to their places: widened first and shifted, they keep the unit that does so twice as
+ * long. */
+static const uint32_t fnn_place_of_half[] = {
+    0 << 16, 1 << 16, 2 << 16, 3 << 16, 4 << 16, 5 << 16, 6 << 16, 7 << 16,
+    8 << 16, 9 << 16, 10 << 16, 11 << 16, 12 << 16, 13 << 16, 14 << 16, 15 << 16,
+};
+#define FNN_HALVES(from) _mm256_loadu_si256((const void *)(from))
+#define FNN_LOWER_HALVES(from) _mm512_cvtepu16_epi32(FNN_HALVES(from))
+#define FNN_UPPER_HALVES_OVER(lower, from) \
+    _mm512_mask_permutexvar_epi16(lower, 0xaaaaaaaau, _mm512_loadu_si512(fnn_place_of_half), \
+                                  _mm512_castsi256_si512(FNN_HALVES(from)))
+#define FNN_UPPER_HALVES(from) FNN_UPPER_HALVES_OVER(_mm512_setzero_si512(), from)
 #define FNN_STORE_HALVES(to, lower, upper) \
-    _mm512_storeu_si512(to, _mm512_or_si512(FNN_LOWER_HALVES(lower), FNN_UPPER_HALVES(upper)))
+    _mm512_storeu_si512(to, FNN_UPPER_HALVES_OVER(FNN_LOWER_HALVES(lower), upper))
 #endif
