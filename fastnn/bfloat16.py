@@ -26,10 +26,10 @@ ROUNDED = {"precision": "bfloat16"}
 def use_bfloat16(plan, products):
     """Rounds the operands of the products to bfloat16: ops read rounded copies of weights, which are made before the
     first step and again by each update. products: see ``fastnn.plan.PRODUCTS``."""
-    made = _Rounding(plan, products)
-    prepare, step, update = (made.section(section) for section in (plan.prepare, plan.step, plan.update))
-    prepare, update = made.prepared(prepare), made.renewed(update)
-    return plan.with_(prepare=tuple(prepare), step=tuple(step), update=tuple(update), buffers=made.buffers)
+    rounding = _Rounding(plan, products)
+    prepare, step, update = (rounding.section(section) for section in (plan.prepare, plan.step, plan.update))
+    prepare, update = rounding.prepared(prepare), rounding.renewed(update)
+    return plan.with_(prepare=tuple(prepare), step=tuple(step), update=tuple(update), buffers=rounding.buffers)
 
 
 class _Rounding:
@@ -61,7 +61,8 @@ class _Rounding:
         return made
 
     def _gathered(self):
-        """Gathered rows that only products read, for all of which they are rounded once, with these ops."""
+        """(x, its readers) for gathered rows that nothing but products reads: they are rounded once, as they are
+        gathered."""
         for op in self.plan.step:
             x = op.outputs[0]
             readers = [reader for reader in self.plan.ops if x in reader.inputs and reader.kind != "nonzero"]
@@ -91,9 +92,9 @@ class _Rounding:
 
     def _leaves_out(self, op):
         """Whether float32 saves more of a convolution's gradient, which is zero but for the maxima of a pool, than
-        products of pairs do (gradients of the weights 1138 instead of 1766 microseconds in a network of 32 and 64
-        filters, 218 instead of 596 in LeNet-5; of an input of 6 channels 379 instead of 1034, of 32 channels 2400
-        instead of 1764)."""
+        products of pairs do (on Zen 4, gradients of the weights 1138 instead of 1766 microseconds in a network of 32
+        and 64 filters, 218 instead of 596 in LeNet-5; of an input of 6 channels 379 instead of 1034, of 32 channels
+        2400 instead of 1764)."""
         if self.products != PAIRS or op.attributes.get("pool") is None:
             return False
         few = op.kind == "conv_grad_input" and self.buffers[op.outputs[0]].columns <= FEW_FILTERS
@@ -109,7 +110,7 @@ class _Rounding:
             op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
         elif op.kind == "conv_grad_input" and op.inputs[1] in (*self.plan.parameters, *self.plan.statistics):
             attributes = {"geometry": op.attributes["geometry"], "groups": 1}
-            op = self._reading(op, "conv_transpose", attributes)  # one channel and one filter: W was its own
+            op = self._reading(op, "conv_transpose", attributes)  # of one channel and one filter: float32 reads W itself
         elif op.kind in TRANSPOSES:
             self._pack_transposed(op)
         return op.with_(attributes=op.attributes | ROUNDED)

@@ -154,7 +154,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32).
         "bfloat16" is float32 but for matrix products, whose operands are rounded to 8 significant bits, in training and
-        prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU has instructions for it.
+        prediction; L-BFGS and :func:`check_gradient` do not round. Faster than float32 where the CPU has AMX or
+        AVX512-BF16, elsewhere a little slower.
 
     backend : {"native", "numpy"}, default="native"
         Compiled kernels, or the same plan in NumPy.

@@ -47,8 +47,8 @@ class BaseConvNet(BaseNetwork):
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float32 for float32 and uint8, else
         float64). "bfloat16" is float32 but for products of matrices and convolutions, whose operands are rounded to 8
-        significant bits, in training and prediction; L-BFGS and :func:`check_gradient` do not round. Fast where the CPU
-        has instructions for it.
+        significant bits, in training and prediction; L-BFGS and :func:`check_gradient` do not round. Faster
+        than float32 where the CPU has AMX or AVX512-BF16, elsewhere a little slower.
 
     Attributes
     ----------

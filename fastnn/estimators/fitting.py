@@ -126,7 +126,7 @@ class Fit:
             whole_batch=purpose == "train" and whole_batch,
             rows=rows,
             sparse=self.sparse,
-            **networks.ways(network, self.estimator.backend),
+            **networks.cpu_options(network, self.estimator.backend),
             **self.target_options,
             **self._penalty(),
             **options,

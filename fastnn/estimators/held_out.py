@@ -34,15 +34,15 @@ class HeldOut:
                 "The sample weights of the validation rows are all zero; no score can be computed from them"
             )
         weighted = rows.loss_weight is not None
-        ways = networks.ways(network, estimator.backend)
-        self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options, **ways)
+        options = networks.cpu_options(network, estimator.backend)
+        self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options, **options)
         self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(self.loss_plan, n, dtype))
         self.loss_runner.bind(*rows.bound)
         self.scorer = None
         if estimator.scoring is not None:
             self.scorer = check_scoring(estimator, scoring=estimator.scoring)
         else:
-            self.plan = networks.plan(network, "predict", **ways)
+            self.plan = networks.plan(network, "predict", **options)
             self.runner = runner(self.plan, networks.prediction_capacity(self.plan, n, dtype))
 
     def __call__(self, weights):

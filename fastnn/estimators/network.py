@@ -26,8 +26,8 @@ ENOUGH_ROWS = 16  # but so many rows, for statistics that mean something
 plan = functools.lru_cache(maxsize=256)(lower)
 
 
-def ways(network, backend):
-    """The arguments of `plan` that depend on the CPU."""
+def cpu_options(network, backend):
+    """The arguments of `plan` by which a plan suits the CPU."""
     return {"products": training.runner_class(backend).products()} if network.precision == "bfloat16" else {}
 
 

@@ -34,7 +34,7 @@ class Ready:
     def __init__(self, estimator, network):
         self.network = network
         known, names = vars(estimator), networks.attribute_names(network)
-        lowered = networks.plan(network, "predict", **networks.ways(network, estimator.backend))
+        lowered = networks.plan(network, "predict", **networks.cpu_options(network, estimator.backend))
         dtype = np.dtype(np.float32) if network.precision == "bfloat16" else real_type(estimator.coefs_)
         self.runner = training.runner_class(estimator.backend)(
             lowered,

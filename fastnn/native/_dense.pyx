@@ -304,7 +304,7 @@ cdef inline void update_block(
         first += rows
 
 
-cdef inline void write_copies(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
+cdef inline void copy_block(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
     """A block of the weights in the copies that there are: rounded to bfloat16, transposed."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
@@ -331,7 +331,7 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
             masks, masked = column_masks(op, step, block, op.buffer[10]), block
         update_block(op, step, block, p, masks)
         update_bias(op, step, block, p)
-        write_copies(op, step, block, p)
+        copy_block(op, step, block, p)
 
 
 cdef void transpose(const Op *op, const Step *step) noexcept nogil:

@@ -27,11 +27,9 @@ cdef inline double get_real(int64_t itemsize, const char *source) noexcept nogil
 cdef enum:
     BLOCK = 64  # rows whose places are found at a time
 
-# What becomes of gathered rows.
+# How gathered rows are kept: in full precision, as operands of products of bfloat16, or rounded where they lie.
 cdef enum:
-    FULL     # they keep their precision
-    OPERAND  # of products of bfloat16
-    ROUNDED  # to bfloat16, in place
+    FULL, OPERAND, ROUNDED
 
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
@@ -116,6 +114,7 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
 
 
 cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept nogil:
+    """Rounds the rows just gathered, where they lie."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], positions = op.number[1], p, width
     cdef char *x

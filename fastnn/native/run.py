@@ -113,8 +113,9 @@ class Layout:
         """
         plan, turned = self.plan, set()
         for op in plan.step:
-            packed = op.attributes.get("precision") == "bfloat16"
-            read = op.inputs[1] if op.kind == "dense" and not packed else ""
+            if op.kind != "dense" or op.attributes.get("precision") == "bfloat16":
+                continue
+            read = op.inputs[1]
             W = read.removesuffix(".rounded")
             if W in (*plan.parameters, *plan.statistics) and self.columns(W) <= self.narrow:
                 states = (name for name in plan.states if name.startswith(f"{W}."))
