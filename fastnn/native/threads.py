@@ -58,9 +58,11 @@ class Pace:
     Threads that wait for each other at every step lose by far more than they gain as soon as another process wants
     one of their cores (digits, 64-32-10, both cores busy: 24 ms a fit on one thread, 318 ms on two). As bits do not
     depend on the number of threads, a fit may change it at any time: both are tried on a few batches, and again
-    every half second. Times are means over 2 ms at least, so that neither one call that something else has held up nor
-    the first one of a trial, which wakes the threads, decides for the next half second (784-256-128-10, predictions of
-    32 rows: 80 microseconds on two threads, 130 on one, on which half of the runs had stayed).
+    every half second. Times are means over 2 ms at least, the better of the last two where they are of less than 20 ms,
+    and the first call on several threads of a trial, which wakes them, does not count: so one call that something else
+    has held up decides nothing.
+    (On two threads a call may wait 4 milliseconds for the system to give the second one a core of its own. Predictions
+    of 10 000 rows of 30-100-2 had then stayed on one thread, 870 microseconds instead of 447.)
 
     Parameters
     ----------
@@ -73,15 +75,17 @@ class Pace:
     """
 
     TRIAL = 2e-3
+    SURE = 20e-3
     PERIOD = 0.5
     SHARE = 0.02
 
     def __init__(self, threads, operations=0, clock=perf_counter):
         self.threads, self.clock = threads, clock
         self.seconds = dict.fromkeys((threads, 1), math.inf)  # of a batch, by number of threads
+        self.last = dict.fromkeys((threads, 1), math.inf)  # the latest mean
         self.recent = dict.fromkeys((threads, 1), (0, 0.0))  # batches and their seconds that are not in there yet
-        # the first only wakes the threads
-        self.trials = [threads, 1, threads] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
+        self.trials = [threads, 1] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
+        self.waking = bool(self.trials)  # the next call on several threads only wakes them
         self.since, self._lock = clock(), Lock()
 
     def next(self, n_batches):
@@ -91,9 +95,11 @@ class Pace:
         with self._lock:
             if not self.trials and self.clock() >= self.since + self._pause:
                 self.trials = [1 if self.best > 1 else self.threads]
+                self.waking = self.best == 1
             if not self.trials:
                 return self.best, n_batches
-            return self.trials[0], max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
+            n = max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
+            return self.threads if self.waking else self.trials[0], n
 
     @property
     def _pause(self):
@@ -109,12 +115,17 @@ class Pace:
         if self.threads == 1 or not batches:
             return
         with self._lock:
+            if self.waking and threads > 1:
+                self.waking = False
+                self.seconds[threads] = min(self.seconds[threads], seconds / batches)
+                return
             batches, seconds = batches + self.recent[threads][0], seconds + self.recent[threads][1]
             self.recent[threads] = batches, seconds
-            waking = len(self.trials) == 3
-            if seconds < self.TRIAL and not waking:
+            if seconds < self.TRIAL:
                 return
-            self.seconds[threads], self.recent[threads] = seconds / batches, (0, 0.0)
+            mean, self.recent[threads] = seconds / batches, (0, 0.0)
+            self.seconds[threads] = mean if seconds >= self.SURE else min(mean, self.last[threads])
+            self.last[threads] = mean
             if self.trials:
                 self.trials.pop(0)
                 self.since = self.clock()

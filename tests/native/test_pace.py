@@ -54,6 +54,29 @@ def test_one_slow_call_changes_nothing():
         assert machine.run(100)[2] == 100
 
 
+def test_one_call_that_waits_for_long_changes_nothing():
+    machine = Machine(one=1e-4, two=0.6e-4)
+    machine.run(1000)
+    for _ in range(20):
+        machine.batch[2] = 4e-3
+        machine.run(1)
+        machine.batch[2] = 0.6e-4
+        assert machine.run(100)[2] == 100
+
+
+def test_threads_that_a_trial_has_to_wake_for_long():
+    machine = Machine(one=1e-4, two=5e-4)
+    machine.run(1000)
+    assert machine.pace.best == 1
+    machine.batch[2] = 0.6e-4
+    machine.now += Pace.PERIOD
+    for seconds in [4e-3] + 100 * [0.6e-4]:
+        threads, _ = machine.pace.next(1)
+        machine.now += seconds
+        machine.pace.record(threads, 1, seconds)
+    assert machine.pace.best == 2
+
+
 def test_threads_that_a_trial_has_to_wake():
     machine = Machine(one=1e-4, two=5e-4)
     machine.run(1000)
