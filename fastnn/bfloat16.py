@@ -110,7 +110,7 @@ class _Rounding:
             op = self._reading(op, "conv_pack" if op.kind == "conv" else "pack", attributes)
         elif op.kind == "conv_grad_input" and op.inputs[1] in (*self.plan.parameters, *self.plan.statistics):
             attributes = {"geometry": op.attributes["geometry"], "groups": 1}
-            op = self._reading(op, "conv_transpose", attributes)  # of one channel and one filter: float32 reads W itself
+            op = self._reading(op, "conv_transpose", attributes)  # of one channel and filter: float32 reads W
         elif op.kind in TRANSPOSES:
             self._pack_transposed(op)
         return op.with_(attributes=op.attributes | ROUNDED)

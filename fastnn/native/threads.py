@@ -1,6 +1,7 @@
 """How many threads a call gets: as its work deserves, within what the user, the environment and the machine allow."""
 
 import math
+from collections import deque
 from functools import cache
 from threading import Lock
 from time import perf_counter
@@ -52,17 +53,36 @@ def threads_for(operations, limit):
     return int(max(1, min(limit, operations // OPERATIONS_PER_THREAD)))
 
 
+class Recent:
+    """Batches and seconds of the last calls."""
+
+    def __init__(self):
+        self.calls, self.batches, self.seconds = deque(), 0, 0.0
+
+    def add(self, batches, seconds, window):
+        """Adds a call, and forgets those before the last `window` seconds of calls."""
+        self.calls.append((batches, seconds))
+        self.batches, self.seconds = self.batches + batches, self.seconds + seconds
+        while self.seconds - self.calls[0][1] >= window:
+            batches, seconds = self.calls.popleft()
+            self.batches, self.seconds = self.batches - batches, self.seconds - seconds
+
+    @property
+    def mean(self):
+        return self.seconds / self.batches
+
+
 class Pace:
     """Whether a step is faster on one thread or on several, found out by running it.
 
     Threads that wait for each other at every step lose by far more than they gain as soon as another process wants
     one of their cores (digits, 64-32-10, both cores busy: 24 ms a fit on one thread, 318 ms on two). As bits do not
     depend on the number of threads, a fit may change it at any time: both are tried on a few batches, and again
-    every half second. Times are means over 2 ms at least, the better of the last two where they are of less than 20 ms,
-    and the first call on several threads of a trial, which wakes them, does not count: so one call that something else
-    has held up decides nothing.
-    (On two threads a call may wait 4 milliseconds for the system to give the second one a core of its own. Predictions
-    of 10 000 rows of 30-100-2 had then stayed on one thread, 870 microseconds instead of 447.)
+    every half second. Times are means over the last 20 ms, in trials over 2 ms, so that one call that something else
+    has held up does not decide for the next half second: on two threads a call may wait 4 ms for the system to give the
+    second one a core of its own. (Predictions of 10 000 rows of 30-100-2 had then stayed on one thread, for 870 instead
+    of 447 microseconds.) The first call of a trial on several threads, which wakes them, does not count; what speaks
+    against them has to be seen twice.
 
     Parameters
     ----------
@@ -75,17 +95,17 @@ class Pace:
     """
 
     TRIAL = 2e-3
-    SURE = 20e-3
+    WINDOW = 20e-3
     PERIOD = 0.5
     SHARE = 0.02
 
     def __init__(self, threads, operations=0, clock=perf_counter):
         self.threads, self.clock = threads, clock
         self.seconds = dict.fromkeys((threads, 1), math.inf)  # of a batch, by number of threads
-        self.last = dict.fromkeys((threads, 1), math.inf)  # the latest mean
-        self.recent = dict.fromkeys((threads, 1), (0, 0.0))  # batches and their seconds that are not in there yet
-        self.trials = [threads, 1] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
-        self.waking = bool(self.trials)  # the next call on several threads only wakes them
+        self.recent = {threads: Recent(), 1: Recent()}
+        self.trials = [1, threads] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
+        self.waking = bool(self.trials)  # the next call, on several threads, only wakes them
+        self.doubt = math.inf  # what a trial has said against several threads
         self.since, self._lock = clock(), Lock()
 
     def next(self, n_batches):
@@ -96,6 +116,7 @@ class Pace:
             if not self.trials and self.clock() >= self.since + self._pause:
                 self.trials = [1 if self.best > 1 else self.threads]
                 self.waking = self.best == 1
+                self.recent[self.trials[0]] = Recent()
             if not self.trials:
                 return self.best, n_batches
             n = max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
@@ -119,13 +140,21 @@ class Pace:
                 self.waking = False
                 self.seconds[threads] = min(self.seconds[threads], seconds / batches)
                 return
-            batches, seconds = batches + self.recent[threads][0], seconds + self.recent[threads][1]
-            self.recent[threads] = batches, seconds
-            if seconds < self.TRIAL:
-                return
-            mean, self.recent[threads] = seconds / batches, (0, 0.0)
-            self.seconds[threads] = mean if seconds >= self.SURE else min(mean, self.last[threads])
-            self.last[threads] = mean
+            recent = self.recent[threads]
+            recent.add(batches, seconds, self.WINDOW)
             if self.trials:
-                self.trials.pop(0)
-                self.since = self.clock()
+                if recent.seconds >= self.TRIAL:
+                    self._judge(threads, recent.mean)
+            elif recent.seconds >= self.WINDOW:
+                self.seconds[threads] = recent.mean
+
+    def _judge(self, threads, mean):
+        """Ends a trial with what it has seen, or begins it anew."""
+        self.recent[threads] = Recent()
+        if threads > 1 and self.doubt == math.inf and mean > self.seconds[1]:
+            self.doubt = mean
+            return
+        self.seconds[threads] = min(mean, self.doubt) if threads > 1 else mean
+        self.trials.pop(0)
+        self.waking, self.doubt = bool(self.trials) and self.trials[0] > 1, math.inf
+        self.since = self.clock()

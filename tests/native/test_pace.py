@@ -64,6 +64,16 @@ def test_one_call_that_waits_for_long_changes_nothing():
         assert machine.run(100)[2] == 100
 
 
+def test_calls_that_often_wait_for_long_go_to_one_thread():
+    machine = Machine(one=1e-3, two=0.5e-3)
+    machine.run(1000)
+    used = 0
+    for call in range(300):
+        machine.batch[2] = 5e-3 if call % 3 == 0 else 0.5e-3
+        used += machine.run(1)[1]
+    assert used > 250
+
+
 def test_threads_that_a_trial_has_to_wake_for_long():
     machine = Machine(one=1e-4, two=5e-4)
     machine.run(1000)
