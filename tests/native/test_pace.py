@@ -1,5 +1,7 @@
 """The number of threads follows what has proved fastest."""
 
+import pytest
+
 from fastnn.native.threads import Pace
 
 
@@ -44,21 +46,12 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     assert machine.run(400)[2] > 390
 
 
-def test_one_slow_call_changes_nothing():
+@pytest.mark.parametrize("seconds", [5e-4, 4e-3])
+def test_one_slow_call_changes_nothing(seconds):
     machine = Machine(one=1e-4, two=0.6e-4)
     machine.run(1000)
     for _ in range(20):
-        machine.batch[2] = 5e-4
-        machine.run(1)
-        machine.batch[2] = 0.6e-4
-        assert machine.run(100)[2] == 100
-
-
-def test_one_call_that_waits_for_long_changes_nothing():
-    machine = Machine(one=1e-4, two=0.6e-4)
-    machine.run(1000)
-    for _ in range(20):
-        machine.batch[2] = 4e-3
+        machine.batch[2] = seconds
         machine.run(1)
         machine.batch[2] = 0.6e-4
         assert machine.run(100)[2] == 100
@@ -74,26 +67,14 @@ def test_calls_that_often_wait_for_long_go_to_one_thread():
     assert used > 250
 
 
-def test_threads_that_a_trial_has_to_wake_for_long():
+@pytest.mark.parametrize("first", [2e-4, 4e-3])
+def test_threads_that_a_trial_has_to_wake(first):
     machine = Machine(one=1e-4, two=5e-4)
     machine.run(1000)
     assert machine.pace.best == 1
     machine.batch[2] = 0.6e-4
     machine.now += Pace.PERIOD
-    for seconds in [4e-3] + 100 * [0.6e-4]:
-        threads, _ = machine.pace.next(1)
-        machine.now += seconds
-        machine.pace.record(threads, 1, seconds)
-    assert machine.pace.best == 2
-
-
-def test_threads_that_a_trial_has_to_wake():
-    machine = Machine(one=1e-4, two=5e-4)
-    machine.run(1000)
-    assert machine.pace.best == 1
-    machine.batch[2] = 0.6e-4
-    machine.now += Pace.PERIOD
-    for seconds in [2e-4] + 100 * [0.6e-4]:
+    for seconds in [first] + 100 * [0.6e-4]:
         threads, _ = machine.pace.next(1)
         machine.now += seconds
         machine.pace.record(threads, 1, seconds)
