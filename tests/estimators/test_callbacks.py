@@ -44,15 +44,16 @@ class Recorder:
 @pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
 def test_hooks_and_their_order(Estimator, solver, backend):
     recorder = Recorder()
-    model = Estimator(hidden_layer_sizes=(5,), solver=solver, max_iter=3, backend=backend).set_callbacks(recorder)
-    model.fit(X, Y)
+    model = Estimator(hidden_layer_sizes=(5,), solver=solver, max_iter=3, random_state=0, backend=backend)
+    model.set_callbacks(recorder).fit(X, Y)
     epochs = ["begin epoch", "end epoch"] * 3
     assert recorder.events == ["setup", "begin fit", *epochs, "end fit", "teardown"]
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_callback_can_stop(solver, backend):
-    model = MLPClassifier((5,), solver=solver, max_iter=50, backend=backend).set_callbacks(Recorder(stop_after=4))
+    model = MLPClassifier((5,), solver=solver, max_iter=50, random_state=0, backend=backend)
+    model.set_callbacks(Recorder(stop_after=4))
     model.fit(X, Y)
     assert model.n_iter_ == len(model.loss_curve_) == 4
 
