@@ -233,9 +233,7 @@ cdef void run_thread(Run *run, int thread, int threads) noexcept nogil:
         rows = min(run.batch_size, run.total - start)
         step.t = run.base.t + b + 1
         step.rate = run.rates[b] if run.rates != NULL else 0.0
-        step.corrected_rate = step.rate
-        if run.beta_2 > 0.0:
-            step.corrected_rate *= sqrt(1.0 - pow(run.beta_2, step.t)) / (1.0 - pow(run.beta_1, step.t))
+        step.corrected_rate = step.rate * sqrt(1.0 - pow(run.beta_2, step.t)) / (1.0 - pow(run.beta_1, step.t))
         step.inverse_weight = inverse_weight(&step, start, rows)
         if not run_chunks(run, &step, start, rows, &count):
             break
