@@ -4,9 +4,8 @@ from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, fnn_kernels_for, panel_stride, panels, row_span, rows_of,
-)
+from fastnn.native.kernels cimport fnn_kernels, fnn_kernels_for
+from fastnn.native.op cimport Op, Step, at, first_row, panel_stride, panels, row_span, rows_of
 
 cdef extern from *:
     """

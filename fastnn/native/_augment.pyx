@@ -4,7 +4,8 @@ import numpy as np
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_augment, fnn_kernels, rows_of
+from fastnn.native.kernels cimport fnn_augment, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, first_row, rows_of
 
 cdef extern from *:
     """

@@ -15,9 +15,8 @@ from fastnn.native._conv_share cimport (
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL, HALVES
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_index, fnn_indexed, fnn_kernels, panel_width, panels, share,
-)
+from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import conv_products
 from fastnn.native._activation import activation_id

@@ -13,9 +13,8 @@ from fastnn.native._conv_share cimport (
 from fastnn.native._conv_strip cimport Windows, finish_lines
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_bfloat16_product, fnn_kernels, panel_width, panels, share,
-)
+from fastnn.native.kernels cimport fnn_bfloat16_product, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import _conv, conv_bfloat16
 

@@ -2,6 +2,6 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step
+from fastnn.native.op cimport Op, Step
 
 cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcept nogil

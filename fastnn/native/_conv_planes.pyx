@@ -7,7 +7,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_strip cimport Windows, finish_lines
-from fastnn.native.kernels cimport Op, Step, at, first_row, fnn_index, fnn_indexed, fnn_kernels, real_at, rows_of
+from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, first_row, real_at, rows_of
 
 
 # conv_planes.Planes in C. Offsets and sizes are in elements.

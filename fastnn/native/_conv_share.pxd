@@ -4,9 +4,8 @@ what all ways to this gradient have in common."""
 from libc.stdint cimport int64_t
 
 from fastnn.native._dense cimport COLUMNS, HALVES, Portion, next_portion
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_wait_for_first, panel_stride, panel_width, panels, share,
-)
+from fastnn.native.kernels cimport fnn_kernels, fnn_wait_for_first
+from fastnn.native.op cimport Op, Step, at, panel_stride, panel_width, panels, share
 
 
 cdef inline int64_t images_at(

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step
+from fastnn.native.op cimport Op, Step
 
 
 # What follows the products of an op: `rows` results of `width` columns, at `offset` of the op's buffers.

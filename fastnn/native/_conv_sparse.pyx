@@ -9,9 +9,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_share cimport Images, images_at, next_images, part_at
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_sparse, padded, panel_width, panels, share,
-)
+from fastnn.native.kernels cimport fnn_kernels, fnn_sparse
+from fastnn.native.op cimport Op, Step, at, padded, panel_width, panels, share
 
 
 # conv_sparse.Sparse in C. Offsets and sizes are in elements.

@@ -3,7 +3,8 @@ _conv_bfloat16.pyx."""
 
 from libc.stdint cimport int32_t, int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport Op, Step, at
 
 
 cdef struct Windows:

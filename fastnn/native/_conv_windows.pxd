@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step
+from fastnn.native.op cimport Op, Step
 
 cdef void windows_grad_weights(
     const Op *op, const Step *step, int64_t number, int64_t part, int64_t thread, int64_t threads

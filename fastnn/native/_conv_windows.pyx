@@ -8,7 +8,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from fastnn.native._conv_share cimport images_at, part_at
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_picked, panel_width, panels, share
+from fastnn.native.kernels cimport fnn_kernels, fnn_picked
+from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 
 # conv_windows.Windows in C. Offsets and sizes are in elements.

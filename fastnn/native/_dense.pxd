@@ -3,10 +3,8 @@ threads share, and what follows the gradient of a block."""
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, fnn_kernels, fnn_step, fnn_take, fnn_take_of, height_of, padded, panel_stride, panel_width, panels,
-    share,
-)
+from fastnn.native.kernels cimport fnn_kernels, fnn_step, fnn_take, fnn_take_of
+from fastnn.native.op cimport Op, Step, at, height_of, padded, panel_stride, panel_width, panels, share
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
 

@@ -19,8 +19,10 @@ from fastnn.native._dense cimport (
     locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
 from fastnn.native.kernels cimport (
-    FNN_ACTIVATION_relu, FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, Half, Op, Step, at, first_row, fnn_finish, fnn_gemm,
-    fnn_kernels, fnn_masked, half_between, height_of, multiply, panel_stride, panel_width, panels, rows_of,
+    FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, FNN_ACTIVATION_relu, fnn_finish, fnn_gemm, fnn_kernels, fnn_masked,
+)
+from fastnn.native.op cimport (
+    Half, Op, Step, at, first_row, half_between, height_of, multiply, panel_stride, panel_width, panels, rows_of,
     rows_of_panels,
 )
 

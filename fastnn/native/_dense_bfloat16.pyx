@@ -13,9 +13,10 @@ from fastnn.native._dense cimport (
     ALL, TURNS, Finish, Portion, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative,
     next_portion, next_task, share_tasks, update_bias, update_rows,
 )
-from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, half_between,
-    height_of, operand_at, panel_stride, panel_width, panels, row_span, rows_of, share,
+from fastnn.native.kernels cimport fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take
+from fastnn.native.op cimport (
+    Half, Op, Step, at, first_row, half_between, height_of, operand_at, panel_stride, panel_width, panels, row_span,
+    rows_of, share,
 )
 
 from fastnn.native import _dense

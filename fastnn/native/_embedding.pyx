@@ -4,8 +4,9 @@ them (vectors of columns are)."""
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, padded, panel_stride, panel_width, panels, real_at, rows_of, share,
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport (
+    Op, Step, at, first_row, padded, panel_stride, panel_width, panels, real_at, rows_of, share,
 )
 
 

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from fastnn.native.kernels cimport Op, Step, fnn_bfloat16, fnn_kernels
+from fastnn.native.kernels cimport fnn_bfloat16, fnn_kernels
+from fastnn.native.op cimport Op, Step
 
 
 cdef struct Place:             # of one thread

@@ -8,11 +8,11 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    BUFFERS, FNN_WINDOW, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for,
-    fnn_compiler, fnn_flush_denormals, fnn_has_openmp, fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels,
-    fnn_kernels_for, fnn_max_threads, fnn_must_run_serially, fnn_register_fork_handlers, fnn_restore_float_mode,
-    fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number, share,
+    FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_compiler, fnn_flush_denormals, fnn_has_openmp,
+    fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels, fnn_kernels_for, fnn_max_threads, fnn_must_run_serially,
+    fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number,
 )
+from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, share
 
 cdef extern from * nogil:
     """

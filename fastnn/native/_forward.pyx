@@ -14,7 +14,8 @@ from numpy import ndarray
 from fastnn.native.threads import OPERATIONS_PER_THREAD, OPERATIONS_WITHOUT_TRIAL, Pace, threads_for
 
 from fastnn.native._executor cimport Job, Place, Program, Source, run_forward
-from fastnn.native.kernels cimport Op, Step, fnn_kernels, panel_width, panels
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport Op, Step, panel_width, panels
 
 cdef int64_t PER_THREAD = OPERATIONS_PER_THREAD
 cdef int64_t WITHOUT_TRIAL = OPERATIONS_WITHOUT_TRIAL

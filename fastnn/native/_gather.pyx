@@ -3,9 +3,9 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from fastnn.native.kernels cimport (
-    Half, Op, Step, at, first_row, fnn_kernels, fnn_philox, half_of, operand_at, padded, panel_stride, panel_width,
-    panels, rows_of,
+from fastnn.native.kernels cimport fnn_kernels, fnn_philox
+from fastnn.native.op cimport (
+    Half, Op, Step, at, first_row, half_of, operand_at, padded, panel_stride, panel_width, panels, rows_of,
 )
 
 

@@ -3,9 +3,8 @@ summing over all rows in order. The tiles are what threads share."""
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport (
-    FNN_SUM, Op, Step, at, fnn_gemm, fnn_kernels, multiply, panel_width, panels, share,
-)
+from fastnn.native.kernels cimport FNN_SUM, fnn_gemm, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, multiply, panel_width, panels, share
 
 
 cdef void add_products(

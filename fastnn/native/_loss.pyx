@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, clear_steps, first_row, fnn_kernels, fnn_loss, length_of, panel_stride, panel_width, panels, real_at,
-    rows_of,
+from fastnn.native.kernels cimport fnn_kernels, fnn_loss
+from fastnn.native.op cimport (
+    Op, Step, at, clear_steps, first_row, length_of, panel_stride, panel_width, panels, real_at, rows_of,
 )
 
 cdef extern from *:

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from fastnn.native.kernels cimport Half, Op, Step, at, fnn_kernels, half_of, panel_stride, panel_width, panels
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport Half, Op, Step, at, half_of, panel_stride, panel_width, panels
 
 
 cdef void nonzero(const Op *op, const Step *step) noexcept nogil:

@@ -3,9 +3,8 @@ threads)."""
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, panel_stride, panel_width, panels, row_span, rows_of, share,
-)
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport Op, Step, at, first_row, panel_stride, panel_width, panels, row_span, rows_of, share
 
 
 cdef void batch_norm_sums(const Op *op, const Step *step) noexcept nogil:

@@ -6,8 +6,9 @@ from libc.stdint cimport int64_t, uintptr_t
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    fnn_bfloat16, fnn_bfloat16_for, fnn_kernels, fnn_kernels_for, fnn_team_size, fnn_thread_number, share,
+    fnn_bfloat16, fnn_bfloat16_for, fnn_kernels, fnn_kernels_for, fnn_team_size, fnn_thread_number,
 )
+from fastnn.native.op cimport share
 
 
 cdef double multiply_and_add(const fnn_kernels *k, int64_t repeats) noexcept nogil:

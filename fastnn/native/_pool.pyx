@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uintptr_t
 
 import numpy as np
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_window, panels, row_span, rows_of
+from fastnn.native.kernels cimport fnn_kernels, fnn_window
+from fastnn.native.op cimport Op, Step, at, panels, row_span, rows_of
 
 
 cdef inline const fnn_window *window_of(const Op *op) noexcept nogil:

@@ -7,9 +7,8 @@ except where whole channels are dropped.
 from libc.math cimport pow
 from libc.stdint cimport int64_t, uint32_t
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, fnn_philox, panel_width, panels, row_span, rows_of,
-)
+from fastnn.native.kernels cimport fnn_kernels, fnn_philox
+from fastnn.native.op cimport Op, Step, at, first_row, panel_width, panels, row_span, rows_of
 
 
 cdef void dropout(const Op *op, const Step *step) noexcept nogil:

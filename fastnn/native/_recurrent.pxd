@@ -4,9 +4,9 @@ happens at a step between the products, and which gates the lines of dgates belo
 from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, clear_steps, first_row, fnn_cell, fnn_cell_grad, fnn_kernels, length_of, padded, panel_stride,
-    panel_width, panels, rows_of, share,
+from fastnn.native.kernels cimport fnn_cell, fnn_cell_grad, fnn_kernels
+from fastnn.native.op cimport (
+    Op, Step, at, clear_steps, first_row, length_of, padded, panel_stride, panel_width, panels, rows_of, share,
 )
 
 cdef enum:

@@ -14,9 +14,10 @@ from fastnn.native._recurrent cimport (
     Backward, Forward, Line, Rows, Tasks, add_sums, all_gradients, all_rows, all_rows_grad, dgates_of, gate_of,
     gradient_of, line_at, line_of, lines_of,
 )
-from fastnn.native.kernels cimport (
-    FNN_SUM, Op, Step, at, first_row, fnn_gemm, fnn_kernels, height_of, multiply, padded, panel_stride, panel_width,
-    panels, row_span, rows_of, rows_of_panels, share,
+from fastnn.native.kernels cimport FNN_SUM, fnn_gemm, fnn_kernels
+from fastnn.native.op cimport (
+    Op, Step, at, first_row, height_of, multiply, padded, panel_stride, panel_width, panels, row_span, rows_of,
+    rows_of_panels, share,
 )
 
 from fastnn.native._activation import activation_id

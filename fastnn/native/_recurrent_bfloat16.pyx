@@ -15,9 +15,9 @@ from fastnn.native._recurrent cimport (
     Backward, Forward, Line, Rows, Tasks, all_gradients, all_rows, all_rows_grad, blocks_of, gate_of, gradient_of,
     line_at, packed_of, packed_row, sums_of,
 )
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_bfloat16_product, fnn_kernels, height_of, padded, panel_stride, panel_width, panels,
-    rows_of, share,
+from fastnn.native.kernels cimport fnn_bfloat16_product, fnn_kernels
+from fastnn.native.op cimport (
+    Op, Step, at, first_row, height_of, padded, panel_stride, panel_width, panels, rows_of, share,
 )
 
 from fastnn.native import _recurrent

@@ -11,9 +11,8 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from fastnn.native.kernels cimport (
-    FNN_SUM, Op, Step, at, first_row, fnn_gemm, fnn_kernels, multiply, padded, panel_width, panels, rows_of,
-)
+from fastnn.native.kernels cimport FNN_SUM, fnn_gemm, fnn_kernels
+from fastnn.native.op cimport Op, Step, at, first_row, multiply, padded, panel_width, panels, rows_of
 
 from fastnn.native._activation import activation_id
 

@@ -2,9 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, first_row, fnn_kernels, panel_stride, panels, row_span, rows_of,
-)
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport Op, Step, at, first_row, panel_stride, panels, row_span, rows_of
 
 
 cdef void reshape(const Op *op, const Step *step) noexcept nogil:

@@ -4,8 +4,9 @@ threads."""
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from fastnn.native.kernels cimport (
-    Op, Step, at, clear_steps, first_row, fnn_kernels, length_of, panel_stride, panel_width, panels, rows_of,
+from fastnn.native.kernels cimport fnn_kernels
+from fastnn.native.op cimport (
+    Op, Step, at, clear_steps, first_row, length_of, panel_stride, panel_width, panels, rows_of,
 )
 
 

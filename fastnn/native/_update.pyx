@@ -6,7 +6,8 @@ A parameter is cut into the same blocks everywhere, (panel rows) x (one column p
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport Op, Step, at, fnn_kernels, fnn_step, panel_width, panels, share
+from fastnn.native.kernels cimport fnn_kernels, fnn_step
+from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 cdef extern from *:
     """
