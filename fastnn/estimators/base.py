@@ -518,6 +518,21 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """
         return self._outputs(X, self._part(layer))
 
+    def set_output(self, *, transform=None):
+        """Changes nothing, since `transform` returns arrays; a pipeline calls it on each of its steps.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        return self
+
     def _part(self, layer):
         """The part of the network (see `_network_of`) that ends with a layer."""
         if type(layer) is int and layer == -1:

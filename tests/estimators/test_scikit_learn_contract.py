@@ -3,6 +3,9 @@
 from unittest import SkipTest
 
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastnn import (
@@ -39,3 +42,11 @@ def test_check(estimator, check):
         check(estimator)
     except SkipTest as reason:
         pytest.fail(f"skipped: {reason}")
+
+
+def test_a_pipeline_that_ends_with_a_network_gives_its_other_steps_data_frames():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(solver="lbfgs", random_state=0))
+    pipeline.set_output(transform="pandas").fit(X, y)
+    assert list(pipeline[-1].feature_names_in_) == list(X.columns)
+    assert pipeline.score(X, y) > 0.95
