@@ -7,7 +7,7 @@ from scipy.special import log_expit, log_softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -40,6 +40,11 @@ def _places(classes, y):
     if whole and classes[0] == 0 and classes[-1] == len(classes) - 1:
         return y.astype(np.int64)
     return np.searchsorted(classes, y).astype(np.int64)
+
+
+def _of_classes(class_weight, classes):
+    """The factor of each of all classes."""
+    return compute_class_weight(class_weight, classes=classes, y=classes)
 
 
 class ClassifierTargets(ClassifierMixin):
@@ -290,8 +295,17 @@ class ClassifierTargets(ClassifierMixin):
                 "partial_fit; compute the weights with sklearn.utils.class_weight.compute_class_weight and pass them "
                 "as a dict"
             )
-        factors = compute_sample_weight(self.class_weight, y)
+        factors = self._class_factors(y)
         return factors if weight is None else factors * weight
+
+    def _class_factors(self, y):
+        """The factor of each row, also where `class_weight` names classes that these rows do not hold."""
+        given = self.class_weight
+        if isinstance(given, dict) and not self._is_multilabel:
+            return _of_classes(given, self.classes_)[_places(self.classes_, y)]
+        if isinstance(given, list) and self._is_multilabel:
+            given = [dict(enumerate(_of_classes(w, np.arange(2)))) if isinstance(w, dict) else w for w in given]
+        return compute_sample_weight(given, y)
 
     def _stratify(self, target):
         if self._is_multilabel:

@@ -200,6 +200,21 @@ def test_class_weights_of_labels(backend):
     assert same(a, MLPClassifier(**SMALL, backend=backend).fit(X_labels, labels, sample_weight=weight))
 
 
+def test_class_weights_of_classes_that_are_not_among_the_rows(backend):
+    classes, two = np.array(["a", "b", "c"]), Y[:100]
+    weighted = MLPClassifier(**SMALL, class_weight={"a": 2.0, "c": 5.0}, backend=backend)
+    weighted.partial_fit(X[:100], classes[two], classes=classes)
+    plain = MLPClassifier(**SMALL, backend=backend)
+    assert same(weighted, plain.partial_fit(X[:100], two, np.where(two, 1.0, 2.0), classes=[0, 1, 2]))
+    weighted.fit(X, classes[Y], X_val=X[:50], y_val=classes[Y[:50]])
+    plain.fit(X, Y, np.array([2.0, 1.0, 5.0])[Y], X_val=X[:50], y_val=Y[:50], sample_weight_val=np.full(50, 2.0))
+    assert weighted.history_["validation_loss"] == pytest.approx(plain.history_["validation_loss"])
+    labels = MLPClassifier(**SMALL, class_weight=[{1: 2.0}, {1: 3.0}], backend=backend)
+    labels.partial_fit(X[:9], np.zeros((9, 2), int), classes=[0, 1])
+    with pytest.raises(ValueError, match="not in class_weight"):
+        MLPClassifier(**SMALL, class_weight={"d": 2.0}, backend=backend).fit(X, classes[Y])
+
+
 def test_label_smoothing_bounds_confidence(backend):
     exact = {"solver": "lbfgs", "alpha": 0.0, "max_iter": 3000, "tol": 1e-7, "random_state": 0, "backend": backend}
     zeros = np.zeros((20, 1))
