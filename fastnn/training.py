@@ -81,6 +81,8 @@ class Progress:
         Epochs begun, optimiser steps done and rows seen.
     rate : float or None
         What adaptive learning rates have come down to; None before the first reduction.
+    rated : (schedule spec, float) or None
+        The schedule and the base rate that `rate` belongs to.
     stalled : int
         Epochs in a row without improvement.
     best_loss, best_score : float
@@ -104,6 +106,7 @@ class Progress:
     step: int = 0
     samples: int = 0
     rate: float | None = None
+    rated: tuple | None = None
     stalled: int = 0
     best_loss: float = math.inf
     best_score: float = -math.inf
@@ -179,6 +182,8 @@ class Rates:
 
     def __init__(self, schedule, base, control, progress):
         self.schedule, self.base, self.control, self.progress = schedule, float(base), control, progress
+        if progress.rated != (schedule, self.base):
+            progress.rate, progress.rated = None, (schedule, self.base)
         # A schedule with an end spans this fit; one without goes on with the life of the model.
         self.origin = progress.step if schedule.needs_total and not control.incremental else 0
         self.by_rows = schedule.name == "invscaling"

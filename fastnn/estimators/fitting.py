@@ -191,7 +191,7 @@ class Fit:
         )
         self._load(lowered, rows)
         if progress.states is None or progress.optimizer != optimizer:
-            progress.optimizer, progress.step = optimizer, 0
+            progress.optimizer, progress.step, progress.rate = optimizer, 0, None
         else:
             for name, state in progress.states.items():
                 self.runner.set(name, state)

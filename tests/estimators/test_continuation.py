@@ -144,6 +144,25 @@ def test_another_optimiser_starts_with_its_own_state(backend):
     assert set(model._progress.states) == {f"dense{i}.{p}.state0" for i in (0, 1) for p in "Wb"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({}, 8e-7),
+        ({"learning_rate_init": 0.05}, 0.05),
+        ({"learning_rate": "constant"}, 1e-4),
+        ({"solver": "adam"}, 1e-4),
+        ({"momentum": 0.8}, 1e-4),
+    ],
+)
+def test_a_rate_that_came_down_stays_down_until_something_about_it_is_changed(changes, rate, backend):
+    parameters = {"learning_rate": "adaptive", "learning_rate_init": 1e-4, "n_iter_no_change": 1, "tol": 10.0}
+    model = MLPClassifier((5,), solver="sgd", warm_start=True, random_state=0, backend=backend, **parameters).fit(X, Y)
+    assert model.history_["learning_rate"][-1] == pytest.approx(8e-7)
+    before = model.n_iter_
+    model.set_params(**changes).fit(X, Y)
+    assert model.history_["learning_rate"][before] == pytest.approx(rate)
+
+
 def test_the_seed_is_drawn_after_the_weights_and_kept(backend):
     state = np.random.RandomState(0)
     model = MLPClassifier((5,), max_iter=2, warm_start=True, random_state=state, backend=backend).fit(X, Y)
