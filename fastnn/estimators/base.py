@@ -75,7 +75,9 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "constant"; "invscaling": learning_rate_init / (rows seen by the last epoch's end + 1) ** power_t; "adaptive":
         divided by 5 whenever n_iter_no_change epochs pass without progress, until it is 1e-6 or less; "step",
         "exponential", "cosine", "one_cycle", "warm_up", or a spec from ``fastnn.schedules``. Works with every solver
-        but "lbfgs". Schedules with an end ("cosine", "one_cycle") span max_iter epochs and start anew with each fit.
+        but "lbfgs"; in MLPClassifier and MLPRegressor solver="adam" ignores "invscaling" and "adaptive", as in
+        scikit-learn, and takes the specs ``InverseScaling()`` and ``Adaptive()``. Schedules with an end ("cosine",
+        "one_cycle") span max_iter epochs and start anew with each fit.
 
     learning_rate_init : float, default=0.001
         The rate the schedule scales.
@@ -278,6 +280,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     }
 
     _usual_clip_norm = None  # which solvers that do not clip may ignore
+    _not_with_adam = ()  # names of learning rates that "adam" ignores
 
     # Read off the constructor's signature once for each class: every fit asks for them, and an eighth of a fit of a few
     # hundred rows went by with it.

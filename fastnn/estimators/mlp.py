@@ -54,6 +54,7 @@ class BaseMLP(BaseNetwork):
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "normalization": [StrOptions({"batch", "layer"}), None],
     }
+    _not_with_adam = ("invscaling", "adaptive")  # as in scikit-learn, where "invscaling" would hardly let it learn
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

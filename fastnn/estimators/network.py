@@ -11,7 +11,7 @@ from fastnn.initializers import INITIALIZERS
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
 from fastnn.ops.recurrent import CELLS
-from fastnn.schedules import InverseScaling, get_schedule
+from fastnn.schedules import Constant, InverseScaling, get_schedule
 
 CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few enough for the cache
 TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
@@ -235,6 +235,8 @@ def optimizer(estimator):
 
 def schedule(estimator):
     """The schedule spec; "invscaling" takes its power from `power_t`."""
+    if estimator.solver == "adam" and estimator.learning_rate in estimator._not_with_adam:
+        return Constant()
     if estimator.learning_rate == "invscaling":
         return InverseScaling(estimator.power_t)
     return get_schedule(estimator.learning_rate, where=f"{type(estimator).__name__}: learning_rate")

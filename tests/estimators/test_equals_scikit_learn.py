@@ -72,6 +72,8 @@ def test_initial_weights(data, activation, backend):
         {"solver": "adam"},
         {"solver": "adam", "beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-3, "activation": "tanh"},
         {"solver": "adam", "beta_2": 0.0, "epsilon": 0.1, "activation": "tanh"},
+        {"solver": "adam", "learning_rate": "invscaling"},
+        {"solver": "adam", "learning_rate": "adaptive", "tol": 10.0, "n_iter_no_change": 1},
         {"solver": "sgd"},
         {"solver": "sgd", "momentum": 0.0, "activation": "logistic"},
         {"solver": "sgd", "nesterovs_momentum": False, "activation": "identity"},
