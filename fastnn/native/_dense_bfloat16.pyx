@@ -440,8 +440,8 @@ def bind_dense_update(op, layout):
     _gradients_scratch(layout, op.inputs[2], positions)
     if numbers[3] == TURNS:
         layout.common((numbers[0] + layout.panel) * layout.deep(layout.rows * positions) // 2)
-    # Without bits and a rounded copy, which only products of float32 read.
-    return [*buffers[:-2], packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
+    *buffers, _bits, _rounded = buffers  # which only products of float32 read
+    return [*buffers, packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 
 def bind_pack(op, layout):
