@@ -8,6 +8,7 @@ from sklearn.utils import check_random_state
 
 from fastnn.activations import Sign, UnitStep
 from fastnn.estimators import network as networks
+from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
@@ -39,7 +40,7 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
 
     Parameters
     ----------
-    estimator : estimator of fastnn
+    estimator : estimator of fastnn that trains by gradients
         Fitted: its weights are checked. Unfitted: those training would start from. Never changed.
     X : array-like of shape (n_samples, ...)
         A few dozen rows are enough.
@@ -86,6 +87,8 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
 
 def _as_if_fitting(estimator, X, y, sample_weight):
     """The Fit that `estimator.fit` would run, or that a warm start would."""
+    if not isinstance(estimator, BaseNetwork):
+        raise TypeError(f"check_gradient: expected an estimator of fastnn that trains by gradients, got {estimator!r}")
     fitted = hasattr(estimator, "coefs_")
     twin = copy.copy(estimator) if fitted else clone(estimator)
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)

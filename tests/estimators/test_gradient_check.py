@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris, make_multilabel_classification
 
-from fastnn import MLPClassifier, MLPRegressor, check_gradient
+from fastnn import ESNRegressor, MLPClassifier, MLPRegressor, check_gradient
 from fastnn.gradient_check import GradientCheck
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 
@@ -85,6 +85,12 @@ def test_a_large_net_is_sampled(backend):
 def test_straight_through_derivatives_are_refused(backend):
     with pytest.raises(ValueError, match="'sign' is flat and trains with a straight-through derivative"):
         check_gradient(MLPClassifier(**SMALL | {"activation": "sign"}, backend=backend), X, Y)
+
+
+@pytest.mark.parametrize("other", [ESNRegressor(), 3])
+def test_what_does_not_train_by_gradients_is_refused(other):
+    with pytest.raises(TypeError, match="expected an estimator of fastnn that trains by gradients"):
+        check_gradient(other, X, Y)
 
 
 def test_repr():

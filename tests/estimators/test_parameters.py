@@ -200,6 +200,15 @@ def test_class_weights_of_labels(backend):
     assert same(a, MLPClassifier(**SMALL, backend=backend).fit(X_labels, labels, sample_weight=weight))
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "hinge", "perceptron"])
+def test_probabilities_are_those_of_the_loss_that_was_fitted(loss, backend):
+    model = MLPClassifier(**SMALL, backend=backend).fit(X, Y)
+    expected = model.predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(loss=loss).predict_proba(X), expected)
+    model.fit(X, Y).set_params(loss="log_loss")
+    assert not hasattr(model, "predict_proba") and not hasattr(model, "predict_log_proba")
+
+
 def test_class_weights_of_classes_that_are_not_among_the_rows(backend):
     classes, two = np.array(["a", "b", "c"]), Y[:100]
     weighted = MLPClassifier(**SMALL, class_weight={"a": 2.0, "c": 5.0}, backend=backend)
