@@ -194,13 +194,12 @@ class ESNRegressor(RegressorMixin, BaseESN):
         n = len(states)
         if feedback:
             future = check_array(X_future, dtype=self._dtype, allow_nd=True, input_name="X_future")
-            try:
-                future = np.broadcast_to(future, (n, n_steps, self.n_channels_))
-            except ValueError:
+            expected = (n_steps, self.n_channels_)
+            if future.shape not in (expected, (n, *expected)):
                 raise ValueError(
-                    f"{self._name}.forecast: X_future has shape {future.shape}, expected {(n_steps, self.n_channels_)} "
-                    f"or {(n, n_steps, self.n_channels_)}"
-                ) from None
+                    f"{self._name}.forecast: X_future has shape {future.shape}, expected {expected} or {(n, *expected)}"
+                )
+            future = np.broadcast_to(future, (n, *expected))
             future = np.stack(self._inputs(list(future)))
         forecasts = np.empty((n, n_steps, self.n_outputs_), self._dtype)
         for k in range(n_steps):

@@ -241,6 +241,15 @@ def test_feedback_generates_a_wave_and_sees_inputs(backend):
     assert np.array_equal(alone[0], among[1])
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (4, 1), (1, 1), (1, 4, 1), (2, 4, 2), (5, 2)])
+def test_inputs_of_the_steps_to_come_have_as_many_steps_and_channels(shape, backend):
+    u = np.random.default_rng(0).standard_normal((50, 2))
+    esn = ESNRegressor(20, feedback=True, random_state=0, backend=backend).fit([u], [u[:, 0]])
+    assert esn.forecast(4, X_future=u[:4]).shape == (4, 1)
+    with pytest.raises(ValueError, match=r"expected \(4, 2\) or \(1, 4, 2\)"):
+        esn.forecast(4, X_future=np.zeros(shape))
+
+
 def test_forms_of_one_series():
     u = np.random.default_rng(9).standard_normal((50, 2))
     y = np.cumsum(u[:, 0])
