@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from fastnn.estimators.fitting import unchanged_on_failure
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 
 COUNTED = 1024  # classes at most that are found by counting where there are fewer rows
@@ -135,8 +136,9 @@ class ClassifierTargets(ClassifierMixin):
         self : object
             The fitted estimator.
         """
-        _check_partial_fit_first_call(self, classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        with unchanged_on_failure(self):
+            _check_partial_fit_first_call(self, classes)
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """Predict classes.

@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.utils import assert_all_finite
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import ConvNet, ESNClassifier, MLPClassifier, MLPRegressor, RecurrentClassifier
 from fastnn.activations import LeakyReLU
 from fastnn.losses import Huber
 
@@ -261,6 +261,16 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(Estimator, backend):
             model.fit(rows, y)
         assert pickle.dumps(model) == before
     np.testing.assert_array_equal(model.predict(X), predicted)
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, ConvNet, RecurrentClassifier, ESNClassifier])
+def test_a_first_partial_fit_that_fails_leaves_nothing(Estimator, backend):
+    model = Estimator(backend=backend)
+    for rows, y, classes in ((with_value(np.nan), Y, [0, 1]), (X, Y, [0, 1]), (X, Y[:9], [0, 1, 2])):
+        with pytest.raises(ValueError):
+            model.partial_fit(rows, y, classes=classes)
+        assert vars(model) == vars(Estimator(backend=backend))
+    assert model.partial_fit(X, Y, classes=[0, 1, 2]).predict(X).shape == Y.shape
 
 
 def test_validation_rows_without_weight(backend):
