@@ -144,6 +144,7 @@ class Control:
     ----------
     rows, batch_size : int
     max_iter : int
+        Most epochs; schedules with an end span them.
     shuffle : bool
     tol : float
         Improvements by less do not count.
@@ -152,7 +153,7 @@ class Control:
     early_stopping : bool
         Whether improvement is that of the validation score and the best weights are kept, not of the training loss.
     incremental : bool
-        One epoch of a training that goes on elsewhere: reaching `max_iter` is no event.
+        A single epoch of a training that goes on elsewhere: its end is no event.
     """
 
     rows: int
@@ -167,6 +168,11 @@ class Control:
     @property
     def n_batches(self):
         return -(-self.rows // self.batch_size)
+
+    @property
+    def epochs(self):
+        """The epochs to train, at most."""
+        return 1 if self.incremental else self.max_iter
 
 
 class Rates:
@@ -184,7 +190,7 @@ class Rates:
         self.schedule, self.base, self.control, self.progress = schedule, float(base), control, progress
         if progress.rated != (schedule, self.base):
             progress.rate, progress.rated = None, (schedule, self.base)
-        # A schedule with an end spans this fit; one without goes on with the life of the model.
+        # A schedule with an end spans this fit, or as many calls of partial_fit; one without goes on with the model.
         self.origin = progress.step if schedule.needs_total and not control.incremental else 0
         self.by_rows = schedule.name == "invscaling"
         self.fixed = schedule.name in ("constant", "adaptive")
@@ -264,11 +270,11 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
     watched = any(hook is not None for hook in (validate, before, after, say))
     n_batches, iteration, stop = control.n_batches, 0, False
     try:
-        while iteration < control.max_iter and not stop:
+        while iteration < control.epochs and not stop:
             if before is not None:
                 before()
             start = perf_counter()
-            left = control.max_iter - iteration
+            left = control.epochs - iteration
             epochs = 1 if watched or not iteration else _unwatched(progress, control, left, seconds[-1])
             batch_rates = rates.upcoming(epochs)
             for totals in _run_batches(runner, progress, control, batch_rates, epochs):

@@ -79,7 +79,7 @@ class Fit:
         try:
             # A diverging fit overflows; the loss is looked at, so NumPy need not say it too.
             with np.errstate(over="ignore", invalid="ignore"):
-                (self._run_lbfgs if self.lbfgs else self._run_epochs)(total)
+                (self._run_lbfgs if self.lbfgs else self._run_epochs)()
             weights = self._final_weights()
             if not all(training.all_finite(array, e.backend, e.n_jobs) for array in weights.values()):
                 rates = self.progress.history.get("learning_rate")
@@ -175,14 +175,14 @@ class Fit:
             "say": print if talkative else None,
         }
 
-    def _run_epochs(self, max_iter):
+    def _run_epochs(self):
         e, progress = self.estimator, self.progress
         optimizer = networks.optimizer(e)
         batch_size, lowered, rows = self._batches(optimizer)
         control = training.Control(
             rows=self.rows.X.shape[0],
             batch_size=batch_size,
-            max_iter=max_iter,
+            max_iter=e.max_iter,
             shuffle=e.shuffle,
             tol=e.tol,
             patience=e.n_iter_no_change,
@@ -223,9 +223,9 @@ class Fit:
             )
         return min(int(given), n)
 
-    def _run_lbfgs(self, max_iter):
+    def _run_lbfgs(self):
         e, n = self.estimator, self.rows.X.shape[0]
-        control = training.Control(rows=n, batch_size=n, max_iter=max_iter, tol=e.tol)
+        control = training.Control(rows=n, batch_size=n, max_iter=e.max_iter, tol=e.tol)
         self.gradient_runner()
         self.n_iter = training.run_lbfgs(self.runner, self.plan, self.progress, control, e.max_fun, **self._hooks())
 

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 
 from fastnn import MLPClassifier, MLPRegressor
+from fastnn.schedules import WarmUp
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -67,6 +68,17 @@ def test_partial_fit_equals_fit(setting, backend):
     for _ in range(5):
         parts.partial_fit(X, Y)
     assert parts.n_iter_ == 1
+    assert_same(parts, whole)
+
+
+@pytest.mark.parametrize("learning_rate", ["cosine", "one_cycle", WarmUp(epochs=2, then="cosine")])
+def test_a_schedule_with_an_end_spans_max_iter_calls_of_partial_fit(learning_rate, backend):
+    parameters = {"hidden_layer_sizes": 7, "batch_size": 32, "random_state": 5, "max_iter": 10, "backend": backend}
+    whole = MLPClassifier(**parameters, learning_rate=learning_rate).fit(X, Y)
+    parts = MLPClassifier(**parameters, learning_rate=learning_rate)
+    for _ in range(10):
+        parts.partial_fit(X, Y, classes=[0, 1, 2])
+    assert parts.history_["learning_rate"] == whole.history_["learning_rate"]
     assert_same(parts, whole)
 
 
