@@ -1,4 +1,4 @@
-"""All benchmarks of speed one after another: ``python benchmarks``, or ``python benchmarks --tiny`` within a minute."""
+"""All benchmarks of speed one after another: ``python benchmarks``, or ``python benchmarks --tiny`` within minutes."""
 
 import sys
 
