@@ -262,9 +262,9 @@ class Fit:
     def attributes(self, weights=None):
         """The fitted attributes, for these weights or those of this moment."""
         progress, network = self.progress, self.network
+        if weights is None:  # and training goes on
+            weights, progress = training.weights_of(self.runner, self.plan), progress.copy()
         history = progress.history
-        if weights is None:
-            weights = training.weights_of(self.runner, self.plan)
         curve = history.get("loss", [])
         return {
             **networks.to_attributes(network, weights, self.dtype),

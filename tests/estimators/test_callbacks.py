@@ -156,6 +156,16 @@ def test_epoch_callback_gets_a_fitted_copy(backend):
     assert scores[-1] == model.score(X, Y)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_copy_that_is_kept_stays_as_it_was(solver, backend):
+    kept = []
+    model = MLPClassifier((5,), max_iter=3, solver=solver, early_stopping=True, random_state=0, backend=backend)
+    model.set_params(epoch_callback=lambda epoch: kept.append(epoch.estimator)).fit(X, Y)
+    for number, copy in enumerate(kept, 1):
+        assert copy.n_iter_ == len(copy.loss_curve_) == len(copy.history_["seconds"]) == number
+        assert copy.loss_ == copy.loss_curve_[-1] == model.loss_curve_[number - 1]
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
