@@ -389,6 +389,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             dtype = real_type(self.coefs_)
         kept = getattr(self, "_progress", None)
         progress = kept.copy() if kept else self._new_progress(random_state)
+        if network.loss != self._network.loss:  # whose values no other loss can be held against
+            progress.best_loss, progress.stalled = np.inf, 0
         if self.early_stopping and progress.best_score > -np.inf:
             if progress.last is None or digest(weights) == progress.shown:
                 progress.best, weights = weights, progress.last or weights

@@ -175,6 +175,16 @@ def test_a_rate_that_came_down_stays_down_until_something_about_it_is_changed(ch
     assert model.history_["learning_rate"][before] == pytest.approx(rate)
 
 
+def test_another_loss_begins_with_patience_of_its_own(backend):
+    parameters = {"max_iter": 30, "learning_rate_init": 0.005, "warm_start": True, "random_state": 0}
+    model = MLPClassifier((8,), **parameters, backend=backend).fit(X, Y)
+    model.set_params(loss="hinge").fit(X, Y)
+    hinge = model.loss_curve_[30:]
+    assert hinge[0] > model.loss_curve_[29]
+    assert len(hinge) == model.n_iter_ == 30
+    assert model.best_loss_ == min(hinge)
+
+
 def test_the_seed_is_drawn_after_the_weights_and_kept(backend):
     state = np.random.RandomState(0)
     model = MLPClassifier((5,), max_iter=2, warm_start=True, random_state=state, backend=backend).fit(X, Y)
