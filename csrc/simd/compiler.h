@@ -70,10 +70,14 @@ FNN_INLINE int fnn_lowest_bit(uint64_t word)
 #define FNN_LOWEST_BIT(word) fnn_lowest_bit(word)
 #endif
 
-/* gcc 12 and every clang in use */
 #if defined(FNN_GNU_VECTORS) && defined(__has_builtin)
+/* gcc 12 and every clang in use */
 #if __has_builtin(__builtin_shufflevector)
 #define FNN_SHUFFLES
+#endif
+/* clang 17, which leaves a loop over lanes in memory */
+#if __has_builtin(__builtin_elementwise_sqrt)
+#define FNN_ROOTS(x) __builtin_elementwise_sqrt(x)
 #endif
 #endif
 
