@@ -18,7 +18,7 @@ import report
 from kernels import Always, arithmetic_probe
 
 from fastnn import training
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from fastnn.native.threads import threads_for
 
 END = "end of the batch"
@@ -68,7 +68,7 @@ def measure(row, precision, options):
     with mock.patch.object(training, "runner_class", lambda backend: Timed):
         fit, _ = peers.PEERS["fastnn"].build(row, X, y, precision)
         threads = len(Timed.trained.times)
-        probe = arithmetic_probe(_executor.best_isa(), threads, options.tiny, precision == "bfloat16")
+        probe = arithmetic_probe(_machine.best_isa(), threads, options.tiny, precision == "bfloat16")
         for _ in range(options.rounds):
             probe()
             fit()

@@ -24,11 +24,11 @@ import pytest
 import report
 from machine import CORES
 
-from fastnn.native import Runner, _executor, _peak
+from fastnn.native import Runner, _executor, _machine, _peak
 from fastnn.plan import Buffer, Op, Plan
 
-ISAS = _executor.isa_names()
-ALL_ISAS = _executor.isa_names(bfloat16=True)
+ISAS = _machine.isa_names()
+ALL_ISAS = _machine.isa_names(bfloat16=True)
 HAS_TORCH = find_spec("torch") is not None  # PyTorch's kernels are timed beside ours where it is installed
 REPEATS = 8, 1000  # least and most executions of the op in one call, enough for OPERATIONS or BYTES
 OPERATIONS, BYTES = 2e8, 4e7

@@ -33,17 +33,17 @@ def show_config(mode="stdout"):
 
 def _core():
     try:
-        from fastnn.native import _executor, effective_threads
+        from fastnn.native import _machine, effective_threads
     except ImportError as cause:
         return {"backend": f"numpy: the compiled core cannot be loaded ({cause})"}
-    in_use = _executor.best_isa() or "none: FASTNN_ISA names an instruction set that is not available here"
-    openmp = _executor.has_openmp()
+    in_use = _machine.best_isa() or "none: FASTNN_ISA names an instruction set that is not available here"
+    openmp = _machine.has_openmp()
     return {
         "backend": "native",
-        "compiler": _executor.compiler(),
-        "Cython": _cython_of(_executor),
+        "compiler": _machine.compiler(),
+        "Cython": _cython_of(_machine),
         "instruction set": in_use,
-        "available": ", ".join(_executor.isa_names(bfloat16=True)),
+        "available": ", ".join(_machine.isa_names(bfloat16=True)),
         "FASTNN_ISA": os.environ.get("FASTNN_ISA") or "not set",
         "OpenMP": "yes" if openmp else "no: built without it, everything runs on one thread",
         "threads": str(effective_threads()),

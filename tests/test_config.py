@@ -40,11 +40,11 @@ def test_unknown_mode_is_an_error():
 
 
 def test_instruction_sets_are_shown_and_can_be_forced():
-    from fastnn.native import _executor as executor
+    from fastnn.native import _machine
 
-    assert show_config("dicts")["available"] == ", ".join(executor.isa_names(bfloat16=True))
+    assert show_config("dicts")["available"] == ", ".join(_machine.isa_names(bfloat16=True))
     assert show_config("dicts")["Cython"][0].isdigit()
-    slowest = executor.isa_names()[0]
+    slowest = _machine.isa_names()[0]
     code = "from fastnn import show_config; c = show_config('dicts'); print(c['instruction set'], c['FASTNN_ISA'])"
     assert _fresh(code, FASTNN_ISA=slowest).split() == [slowest, slowest]
     assert "not available here" in _fresh(code, FASTNN_ISA="abacus")

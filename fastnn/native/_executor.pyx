@@ -8,11 +8,13 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_compiler, fnn_flush_denormals, fnn_has_openmp,
-    fnn_in_parallel, fnn_isa_in_use, fnn_isa_name, fnn_kernels, fnn_kernels_for, fnn_max_threads, fnn_must_run_serially,
-    fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number,
+    FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_flush_denormals, fnn_isa_in_use, fnn_kernels,
+    fnn_kernels_for, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size,
+    fnn_thread_number,
 )
 from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, share
+
+from fastnn.native._machine import isa_names
 
 cdef extern from * nogil:
     """
@@ -529,14 +531,6 @@ cdef class Program:
         step.threads = 1
 
 
-def geometry(isa, int64_t itemsize):
-    """(lanes, panel, narrow, picks) of an instruction set's kernels."""
-    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), itemsize)
-    if k == NULL:
-        raise ValueError(f"isa {isa!r} is not available here; choose one of {isa_names(bfloat16=True)}")
-    return k.lanes, k.panel, k.narrow, k.picked[1][1] != NULL
-
-
 def pack(isa, matrix, panels):
     """Writes a C-contiguous (rows, columns) matrix of float32 or float64 into a panel matrix, a flat array of either.
 
@@ -567,33 +561,3 @@ def shuffle(uint64_t seed, epoch, int64_t[::1] order):
     """Fills `order` with the permutation of an epoch."""
     if order.shape[0]:
         fnn_shuffle(order.shape[0], seed, epoch & 0xFFFFFFFF, &order[0])
-
-
-def isa_names(bint bfloat16=False):
-    """Instruction sets this build has and this CPU runs, slowest first; with `bfloat16` also those that differ from the
-    one before them in nothing else."""
-    names, i = [], 0
-    while fnn_isa_name(i, bfloat16) != NULL:
-        names.append(fnn_isa_name(i, bfloat16).decode())
-        i += 1
-    return names
-
-
-def best_isa():
-    """The instruction set in use: the best one, or the one FASTNN_ISA names."""
-    cdef const char *isa = fnn_isa_in_use()
-    return None if isa == NULL else isa.decode()
-
-
-def has_openmp():
-    return bool(fnn_has_openmp())
-
-
-def max_threads():
-    """How many threads a parallel region may have now: 1 inside another region, or in a forked child that cannot use
-    OpenMP."""
-    return 1 if fnn_in_parallel() or fnn_must_run_serially() else fnn_max_threads()
-
-
-def compiler():
-    return fnn_compiler().decode()

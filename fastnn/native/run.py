@@ -22,6 +22,7 @@ from fastnn.native import (
     _gather,
     _gram,
     _loss,
+    _machine,
     _nonzero,
     _norm,
     _pool,
@@ -83,7 +84,7 @@ class Layout:
 
     def __init__(self, plan, isa, dtype, rows, reuse):
         self.plan, self.dtype, self.rows = plan, dtype, rows
-        self.lanes, self.panel, self.narrow, self.picks = _executor.geometry(isa, dtype.itemsize)
+        self.lanes, self.panel, self.narrow, self.picks = _machine.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
         self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size, self.common_size = self.panel * self.panel, 0
@@ -289,14 +290,14 @@ class Runner:
     @staticmethod
     def products():
         """How the instruction set in use multiplies numbers of bfloat16."""
-        return {"amx": TILES, "avx512_bf16": PAIRS}.get(_executor.best_isa(), NUMBERS)
+        return {"amx": TILES, "avx512_bf16": PAIRS}.get(_machine.best_isa(), NUMBERS)
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
         self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
         self._multiply_adds = plan.multiply_adds
-        self.isa = isa or _executor.best_isa()
+        self.isa = isa or _machine.best_isa()
         if self.isa is None:
-            names = _executor.isa_names(bfloat16=True)
+            names = _machine.isa_names(bfloat16=True)
             raise ValueError(f"FASTNN_ISA names an instruction set that is not here; choose one of {names}")
         self.seed, self.n_threads = seed, n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None

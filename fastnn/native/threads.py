@@ -8,7 +8,7 @@ from time import perf_counter
 
 import joblib
 
-from fastnn.native import _executor
+from fastnn.native import _machine
 
 # A second thread pays once a step takes some 100 microseconds alone: digits, 64-32-10 in batches of 200 (70
 # microseconds) gain nothing from it on an idle machine and lose on a busy one, 784-100-10 gains 1.7 times.
@@ -40,8 +40,8 @@ def effective_threads(n_jobs=None):
     """
     if n_jobs == 0:
         raise ValueError("n_jobs must not be 0; use None for all CPUs or a positive number")
-    allowed = _executor.max_threads()
-    if allowed == 1 or not _executor.has_openmp():
+    allowed = _machine.max_threads()
+    if allowed == 1 or not _machine.has_openmp():
         return 1
     if n_jobs is None:
         return max(1, min(allowed, cpu_count()))

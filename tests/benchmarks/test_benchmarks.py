@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.native import _executor
+from fastnn.native import _machine
 
 ROOT = Path(__file__).parents[2]
-ISA = _executor.isa_names()[0]
+ISA = _machine.isa_names()[0]
 ALONE = "--peers", "fastnn", "scikit-learn"
 
 

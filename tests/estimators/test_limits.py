@@ -36,7 +36,7 @@ def test_batches_of_the_default_layers_are_bounded(shape, dtype):
     if 16 < rows:
         assert network.batch_bytes(lowered, rows, np.dtype(dtype)) <= network.BATCH_BYTES
     assert (rows == 200) == (shape[0] != 224)
-    layout = native_run.compiled(lowered, native_run._executor.best_isa(), np.dtype(dtype), rows, False).layout
+    layout = native_run.compiled(lowered, native_run._machine.best_isa(), np.dtype(dtype), rows, False).layout
     assert layout.batch_size == pytest.approx(network.batch_bytes(lowered, rows, np.dtype(dtype)), rel=0.05)
 
 

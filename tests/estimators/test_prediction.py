@@ -229,9 +229,9 @@ def test_arrays_that_do_not_fit_are_an_error(attribute, backend):
 
 @pytest.mark.skipif("FASTNN_ISA" in os.environ, reason="an instruction set is forced for all tests")
 def test_another_instruction_set_is_respected(monkeypatch):
-    _executor = pytest.importorskip("fastnn.native._executor", reason="the compiled core is not built")
+    _machine = pytest.importorskip("fastnn.native._machine", reason="the compiled core is not built")
     model = MLPClassifier(**SMALL).fit(X, np.arange(90) % 2)
-    for isa in _executor.isa_names():
+    for isa in _machine.isa_names():
         model.predict(X)
         monkeypatch.setenv("FASTNN_ISA", isa)
         model.predict(X)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from fastnn.native import _executor, conv_windows
+from fastnn.native import _machine, conv_windows
 from fastnn.native import run as native_run
 from tests.native import once
 
 
-@pytest.fixture(params=_executor.isa_names())
+@pytest.fixture(params=_machine.isa_names())
 def isa(request):
     return request.param
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn.native import Runner as Native
-from fastnn.native import _executor
+from fastnn.native import _machine
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
 from fastnn.reference.run import trace
@@ -63,7 +63,7 @@ def rows(n, shape, dtype):
     return np.random.default_rng(n).uniform(-1, 1, (n, *shape)).astype(dtype)
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape, transforms", CASES, ids=str)
 def test_changed_rows_are_the_references(shape, transforms, dtype, isa):
@@ -73,7 +73,7 @@ def test_changed_rows_are_the_references(shape, transforms, dtype, isa):
     np.testing.assert_allclose(native(plan, X, isa), reference(plan, X), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("transforms", WHOLE, ids=str)
 def test_whole_pixels_keep_their_bits(transforms, dtype, isa):
@@ -81,7 +81,7 @@ def test_whole_pixels_keep_their_bits(transforms, dtype, isa):
     assert np.array_equal(native(plan, X, isa), reference(plan, X))
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape, transforms", [((9, 13, 3), FOR_IMAGES[-1]), ((33, 2), FOR_SIGNALS[-1])], ids=str)
 def test_threads_and_chunks_have_the_same_bits(shape, transforms, dtype, isa):
@@ -94,7 +94,7 @@ def test_threads_and_chunks_have_the_same_bits(shape, transforms, dtype, isa):
         assert np.array_equal(last, whole[-len(last) :])
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("times", [3, 300])
 def test_places_far_outside_give_zeros(times, dtype, isa):

@@ -13,7 +13,7 @@ from fastnn import passes
 from fastnn.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
-from fastnn.native import Runner, _executor, _peak
+from fastnn.native import Runner, _machine, _peak
 from fastnn.native import run as native_run
 from fastnn.optimizers import SGD
 from fastnn.plan import PAIRS, PRODUCTS, TILES, Op
@@ -36,7 +36,7 @@ ROUNDED = {"precision": "bfloat16"}
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65, 130)
 
 
-@pytest.fixture(params=_executor.isa_names(bfloat16=True))
+@pytest.fixture(params=_machine.isa_names(bfloat16=True))
 def isa(request):
     return request.param
 
@@ -218,14 +218,14 @@ def test_ways_agree():
     for products in PRODUCTS:
         plan = lowered(net, one_hot=True, rows=40, whole_batch=True, sparse=True, optimizer=SGD(), products=products)
         values = draw(np.random.default_rng(2), plan)
-        results.append(train(plan, 40, X, y, w, values, np.float32, 1, _executor.best_isa())[1])
+        results.append(train(plan, 40, X, y, w, values, np.float32, 1, _machine.best_isa())[1])
     for name, value in results[0].items():
         for other in results[1:]:
             close_on_average(other[name], value, np.float32, name, 1.0)
 
 
 def test_the_instruction_set_in_use_decides_between_the_ways(monkeypatch):
-    for isa in _executor.isa_names(bfloat16=True):
+    for isa in _machine.isa_names(bfloat16=True):
         monkeypatch.setenv("FASTNN_ISA", isa)
         assert Runner.products() == {"amx": TILES, "avx512_bf16": PAIRS}.get(isa, "numbers")
 
@@ -321,12 +321,12 @@ def test_float64_is_refused(isa):
 
 
 def test_the_peak_probe_counts_its_work():
-    for isa in _executor.isa_names(bfloat16=True):
-        lanes, *_ = _executor.geometry(isa, 4)
+    for isa in _machine.isa_names(bfloat16=True):
+        lanes, *_ = _machine.geometry(isa, 4)
         assert _peak.bfloat16_peak(isa, 10) % (2 * 10 * 2 * lanes) == 0
 
 
-@pytest.mark.skipif("amx" not in _executor.isa_names(bfloat16=True), reason="this CPU or system has no tiles to deny")
+@pytest.mark.skipif("amx" not in _machine.isa_names(bfloat16=True), reason="this CPU or system has no tiles to deny")
 def test_where_the_system_denies_tiles_the_next_set_is_taken():
     # A signal stack without room for the tiles is what makes Linux deny them.
     code = """
@@ -338,8 +338,8 @@ def test_where_the_system_denies_tiles_the_next_set_is_taken():
         assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 6144)), None) == 0
         import numpy as np
         from fastnn import MLPClassifier
-        from fastnn.native import _executor
-        assert _executor.best_isa() == "avx512_bf16", _executor.best_isa()
+        from fastnn.native import _machine
+        assert _machine.best_isa() == "avx512_bf16", _machine.best_isa()
         X = np.random.default_rng(0).standard_normal((50, 9)).astype(np.float32)
         MLPClassifier((8,), precision="bfloat16", max_iter=3, tol=0.0).fit(X, X[:, 0] > 0)
     """

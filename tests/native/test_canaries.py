@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import memory
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from fastnn.native import run as native_run
 from fastnn.plan import PRODUCTS
 from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
@@ -52,8 +52,8 @@ def free_bytes(layout, arena, size):
     return free
 
 
-CASES = [(isa, dtype, "full") for isa in _executor.isa_names() for dtype in (np.float32, np.float64)]
-CASES += [(isa, np.float32, "bfloat16") for isa in _executor.isa_names(bfloat16=True)]
+CASES = [(isa, dtype, "full") for isa in _machine.isa_names() for dtype in (np.float32, np.float64)]
+CASES += [(isa, np.float32, "bfloat16") for isa in _machine.isa_names(bfloat16=True)]
 
 
 @pytest.mark.parametrize(("isa", "dtype", "precision"), CASES)
@@ -82,7 +82,7 @@ def test_gaps_are_untouched(canaries, seed, draw_network, isa, dtype, precision)
         assert free[arena].sum() >= GAP
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("links", [None, 3])
 @pytest.mark.parametrize("rows", [1, 5, 17])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import bfloat16
-from fastnn.native import Runner, _executor, conv_sparse
+from fastnn.native import Runner, _executor, _machine, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.ops.window import Geometry
 from fastnn.passes import place_barriers
@@ -16,7 +16,7 @@ from fastnn.reference.run import Step
 from tests.native.once import once
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-11}
-ISAS = _executor.isa_names()
+ISAS = _machine.isa_names()
 PARTS = 4
 GAP, CANARY = 256, 0xA5
 

@@ -4,7 +4,7 @@ of threads."""
 import numpy as np
 import pytest
 
-from fastnn.native import _executor
+from fastnn.native import _machine
 from fastnn.plan import Op
 from tests.native import test_conv
 from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compare, run_native, same_bits, windowed
@@ -12,7 +12,7 @@ from tests.native.test_conv import KINDS, NETWORKS, PARTS, Case, Geometry, compa
 ROUNDED = {"precision": "bfloat16"}
 
 
-@pytest.fixture(params=_executor.isa_names(bfloat16=True))
+@pytest.fixture(params=_machine.isa_names(bfloat16=True))
 def isa(request):
     return request.param
 

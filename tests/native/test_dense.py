@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from fastnn.optimizers import SGD, Adam
 from fastnn.plan import Op
 from tests.native.networks import data, draw, lowered, network
@@ -14,7 +14,7 @@ DEPTHS = (1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 130)
 ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 33)
 
 
-@pytest.fixture(params=_executor.isa_names())
+@pytest.fixture(params=_machine.isa_names())
 def isa(request):
     return request.param
 

@@ -6,7 +6,7 @@ import pytest
 from fastnn.activations import ACTIVATIONS
 from fastnn.layers import BatchNorm, Dropout, LayerNorm
 from fastnn.native import Runner as Native
-from fastnn.native import _executor
+from fastnn.native import _machine
 from fastnn.reference.run import Runner as Reference
 from tests.native.networks import (
     LOSSES,
@@ -24,7 +24,7 @@ from tests.native.once import once
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-11}
 
 
-@pytest.fixture(params=_executor.isa_names())
+@pytest.fixture(params=_machine.isa_names())
 def isa(request):
     return request.param
 

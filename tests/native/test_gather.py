@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastnn.native import Runner as Native
-from fastnn.native import _executor
+from fastnn.native import _executor, _machine
 from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
@@ -75,7 +75,7 @@ def test_partners_of_sparse_rows(dtype, isa):
     assert_close(actual, expected, TOLERANCE[dtype], "x")
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names(bfloat16=True))
+@pytest.mark.parametrize("isa", _machine.isa_names(bfloat16=True))
 @pytest.mark.parametrize("source", [np.uint8, np.float32, np.float64, "csr"])
 @pytest.mark.parametrize("columns", [1, 8, 15, 16, 17, 31, 32, 33, 64, 130, 300])
 @pytest.mark.parametrize("layout", ["operand", "panels"])
@@ -102,7 +102,7 @@ def test_images_are_rounded(shape, layout):
     X = np.random.default_rng(9).normal(size=(100, *shape)).astype(np.float32)
     buffers = {"X": Buffer("X", shape, "source"), "x": Buffer("x", shape, "batch", layout)}
     step = (Op("gather", ("X",), ("x",), {"scale": 0.3, "precision": "bfloat16"}),)
-    for isa in _executor.isa_names(bfloat16=True):
+    for isa in _machine.isa_names(bfloat16=True):
         actual, expected = gathered(Plan("gradient", buffers, step=step), X, None, np.float32, isa)["x"]
         np.testing.assert_array_equal(actual, expected)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from fastnn.plan import PRODUCTS
 from tests.native.networks import data, draw, lowered, network
 from tests.native.test_equals_reference import compare_one_batch
@@ -45,7 +45,7 @@ def test_bits_do_not_depend_on_threads(features, units, rows, form, dtype, isa):
 @pytest.mark.parametrize("products", PRODUCTS)
 @pytest.mark.parametrize("threads", [2, 3])
 def test_bits_of_bfloat16_do_not_depend_on_threads(threads, products):
-    for isa in _executor.isa_names(bfloat16=True):
+    for isa in _machine.isa_names(bfloat16=True):
         rng = np.random.default_rng(0)
         net, plan = plan_of(330, 100, precision="bfloat16", whole_batch=True, products=products)
         X, y, _ = data(rng, net, 70, np.float32, one_hot=True)
@@ -67,7 +67,7 @@ def test_equals_the_reference(activation, form, dtype, isa):
 
 @pytest.mark.parametrize("products", PRODUCTS)
 def test_bfloat16_equals_the_reference(products):
-    for isa in _executor.isa_names(bfloat16=True):
+    for isa in _machine.isa_names(bfloat16=True):
         rng = np.random.default_rng(2)
         net, plan = plan_of(300, 100, precision="bfloat16", whole_batch=True, products=products)
         compare_one_batch(plan, *data(rng, net, 33, np.float32, one_hot=True), draw(rng, plan), np.float32, isa)

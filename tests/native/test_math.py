@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastnn.native import _executor
+from fastnn.native import _machine
 from fastnn.native._activation import FUNCTIONS, evaluate
 
 # Every so-manieth float32 of all there are: a prime, so that all digits of mantissa and exponent are met.
@@ -52,7 +52,7 @@ def compare(isa, name, x, wide):
     assert largest_error(evaluate(isa, name, x), np.asarray(expected, wide)) <= error
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float32_throughout_its_range(name, isa):
     bits = np.arange(0, 1 << 32, STRIDE, dtype=np.uint32)
@@ -60,7 +60,7 @@ def test_float32_throughout_its_range(name, isa):
 
 
 @pytest.mark.skipif(LONG is None, reason="long double is double here: nothing to compare with")
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "normal_distribution"])
 def test_float64_at_random(name, isa):
     rng = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def test_float64_at_random(name, isa):
     compare(isa, name, np.concatenate([near, anywhere]), LONG)
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nan_and_infinity(isa, dtype):
     x = np.array([np.nan, np.inf, -np.inf], dtype)

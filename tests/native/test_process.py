@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastnn.native import _executor, _peak, effective_threads
+from fastnn.native import _executor, _machine, _peak, effective_threads
 from fastnn.native import threads as native_threads
 
 FIT = """
@@ -78,9 +78,9 @@ def test_fits_in_many_threads_at_once():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names(bfloat16=True))
+@pytest.mark.parametrize("isa", _machine.isa_names(bfloat16=True))
 def test_the_environment_chooses_the_instruction_set(isa):
-    result = run(f"from fastnn.native import _executor; fit(); assert _executor.best_isa() == {isa!r}", FASTNN_ISA=isa)
+    result = run(f"from fastnn.native import _machine; fit(); assert _machine.best_isa() == {isa!r}", FASTNN_ISA=isa)
     assert result.returncode == 0, result.stderr
 
 
@@ -88,7 +88,7 @@ def test_an_unknown_instruction_set_is_refused():
     result = run("fit()", FASTNN_ISA="avx1024")
     assert "FASTNN_ISA names an instruction set that is not here" in result.stderr
     with pytest.raises(ValueError, match="is not available here; choose one of"):
-        _executor.geometry("avx1024", 4)
+        _machine.geometry("avx1024", 4)
 
 
 def test_threads_are_limited():
@@ -131,26 +131,26 @@ def test_threads_without_processors_of_their_own_get_through():
 
 
 def test_the_peak_probe_counts_its_work():
-    for isa in _executor.isa_names():
-        lanes, *_ = _executor.geometry(isa, 4)
+    for isa in _machine.isa_names():
+        lanes, *_ = _machine.geometry(isa, 4)
         done = _peak.peak(isa, 4, 1000)
         assert done > 0
         assert done % (2 * 1000 * lanes) == 0
-        assert _peak.peak(isa, 4, 1000, threads=2) == done * (2 if _executor.has_openmp() else 1)
+        assert _peak.peak(isa, 4, 1000, threads=2) == done * (2 if _machine.has_openmp() else 1)
 
 
 @pytest.mark.parametrize("threads", (1, 2))
 def test_the_bandwidth_probe_counts_its_work(threads):
-    for isa in _executor.isa_names():
-        lanes, *_ = _executor.geometry(isa, 4)
+    for isa in _machine.isa_names():
+        lanes, *_ = _machine.geometry(isa, 4)
         x, y = np.full(37 * lanes, 3, np.float32), np.zeros(37 * lanes, np.float32)
         assert _peak.stream(isa, x, y, 2, threads) == 2 * 3 * x.nbytes
         np.testing.assert_array_equal(y, np.float32(4.5))
 
 
 def test_flat_arrays_come_back_from_panels():
-    for isa in _executor.isa_names():
-        lanes, *_ = _executor.geometry(isa, 8)
+    for isa in _machine.isa_names():
+        lanes, *_ = _machine.geometry(isa, 8)
         for rows, columns in ((1, 1), (3, 70), (65, 129)):
             matrix = np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
             panels = np.full(rows * -(-columns // lanes) * lanes, np.nan)

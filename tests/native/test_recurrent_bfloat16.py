@@ -4,7 +4,7 @@ set."""
 import numpy as np
 import pytest
 
-from fastnn.native import _executor
+from fastnn.native import _machine
 from fastnn.ops.recurrent import CELLS
 from fastnn.plan import Op
 from fastnn.reference import recurrent as reference
@@ -20,7 +20,7 @@ WITH_TABLES = {"avx512", "avx512_bf16", "amx"}
 pytestmark = pytest.mark.usefixtures("any_work_deserves_threads")
 
 
-@pytest.fixture(params=_executor.isa_names(bfloat16=True))
+@pytest.fixture(params=_machine.isa_names(bfloat16=True))
 def isa(request):
     return request.param
 

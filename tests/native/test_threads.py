@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from tests.native.networks import (
     data,
     draw,
@@ -29,7 +29,7 @@ def train(plan, batch, X, y, w, values, dtype, threads, isa, rows=24):
     return sums.tolist(), {name: runner.get(name) for name in plan.parameters + plan.statistics + plan.states}
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 @pytest.mark.parametrize("seed", range(12))
@@ -55,7 +55,7 @@ def test_training_has_the_same_bits(seed, draw_network, dtype, isa):
 def test_threads_without_work_of_their_own_change_no_bit(features, units, batch, options, precision):
     """More threads than blocks of weights: the rest can only help, and most of them come too late."""
     net = replace(network(features, (units, 9), 3), precision=precision)
-    plan, isa = lowered(net, l1=0.01, l2=0.01, one_hot=True, rows=batch, **options), _executor.best_isa()
+    plan, isa = lowered(net, l1=0.01, l2=0.01, one_hot=True, rows=batch, **options), _machine.best_isa()
     assert "columns" in [op.split for op in plan.step if op.kind == "dense"]
     rng = np.random.default_rng(0)
     X, y, _ = data(rng, net, 2 * batch + 9, np.float32, one_hot=True)
@@ -68,7 +68,7 @@ def test_threads_without_work_of_their_own_change_no_bit(features, units, batch,
             np.testing.assert_array_equal(actual[name], value, err_msg=f"{name}, {threads} threads")
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("draw_network", [random_network, random_image_network, random_sequence_network])
 def test_predictions_have_the_same_bits(draw_network, isa):
     rng = np.random.default_rng(1)

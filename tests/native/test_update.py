@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from fastnn.native import Runner, _executor
+from fastnn.native import Runner, _machine
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
 from fastnn.reference.run import Runner as Reference
 from tests.native.networks import data, draw, lowered, network
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("second_moment", [0.0, 1e-38, 1e38, np.inf])
 def test_adam_divides_by_any_root(second_moment, isa):
     net = network(5, (20,), 3)
@@ -28,7 +28,7 @@ def test_adam_divides_by_any_root(second_moment, isa):
     np.testing.assert_allclose(native, reference, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("isa", _executor.isa_names())
+@pytest.mark.parametrize("isa", _machine.isa_names())
 @pytest.mark.parametrize("optimizer", [SGD(), AdaGrad(), RMSProp(), Adam()], ids=str)
 def test_a_limit_that_no_gradient_reaches_changes_no_bit(optimizer, isa):
     net, weights = network(5, (20,), 3), []
