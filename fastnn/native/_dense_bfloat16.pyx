@@ -180,7 +180,7 @@ cdef inline Gradients gradients_of(
     g.dz = g.x + packed_block(k, g.rows)
     if g.common:
         g.x = <uint16_t *> step.common
-    g.block, g.panels = -1, 0
+    g.block, g.first_panel, g.panels = -1, 0, 0
     return g
 
 

@@ -551,7 +551,8 @@ def _real(name, array):
 
 def _csr(X):
     data, indices, indptr = _real("X.data", X.data), np.asarray(X.indices, np.int64), np.asarray(X.indptr, np.int64)
-    inside = indptr[0] == 0 and (np.diff(indptr) >= 0).all() and indptr[-1] <= min(len(data), len(indices))
+    inside = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and (np.diff(indptr) >= 0).all()
+    inside = inside and indptr[-1] <= min(len(data), len(indices))
     if not inside or (len(indices) and not 0 <= indices.min() <= indices.max() < X.shape[1]):
         raise ValueError("X: the CSR matrix points outside itself; see its check_format(full_check=True)")
     return data, np.ascontiguousarray(indices), np.ascontiguousarray(indptr)

@@ -44,6 +44,15 @@ def test_repeated_entries_add_up(runner, X):
     np.testing.assert_allclose(runner.forward(twice), runner.forward(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("starts", [0, 9, 11])
+def test_a_csr_matrix_with_other_row_starts_than_rows_is_refused(runner, X, starts):
+    broken = sparse.csr_matrix(X)
+    broken.indptr = np.full(starts, broken.nnz, broken.indptr.dtype)
+    broken.indptr[:1] = 0
+    with pytest.raises(ValueError, match="points outside itself"):
+        runner.forward(broken)
+
+
 @pytest.mark.parametrize(("array", "value"), [("indices", 70), ("indices", -1), ("indptr", 10_000), ("indptr", -5)])
 def test_a_csr_matrix_that_points_outside_is_refused(runner, X, array, value):
     broken = sparse.csr_matrix(X)
