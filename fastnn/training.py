@@ -83,6 +83,8 @@ class Progress:
         What adaptive learning rates have come down to; None before the first reduction.
     rated : (schedule spec, float) or None
         The schedule and the base rate that `rate` belongs to.
+    origin : int
+        The step at which the calls of `partial_fit` began that a schedule with an end spans.
     stalled : int
         Epochs in a row without improvement.
     best_loss, best_score : float
@@ -107,6 +109,7 @@ class Progress:
     samples: int = 0
     rate: float | None = None
     rated: tuple | None = None
+    origin: int = 0
     stalled: int = 0
     best_loss: float = math.inf
     best_score: float = -math.inf
@@ -190,8 +193,10 @@ class Rates:
         self.schedule, self.base, self.control, self.progress = schedule, float(base), control, progress
         if progress.rated != (schedule, self.base):
             progress.rate, progress.rated = None, (schedule, self.base)
+        if not control.incremental:
+            progress.origin = progress.step
         # A schedule with an end spans this fit, or as many calls of partial_fit; one without goes on with the model.
-        self.origin = progress.step if schedule.needs_total and not control.incremental else 0
+        self.origin = progress.origin if schedule.needs_total else 0
         self.by_rows = schedule.name == "invscaling"
         self.fixed = schedule.name in ("constant", "adaptive")
 

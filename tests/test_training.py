@@ -146,7 +146,7 @@ def test_rates_with_an_end_span_each_fit_but_go_on_in_partial_fit():
     progress = Progress(7, step=40)
     whole = Rates(schedules.Cosine(), 1.0, control(max_iter=10), progress)
     assert whole.upcoming()[0] == 1.0
-    part = Rates(schedules.Cosine(), 1.0, control(max_iter=20, incremental=True), progress)
+    part = Rates(schedules.Cosine(), 1.0, control(max_iter=20, incremental=True), Progress(7, step=40))
     assert part.upcoming()[0] == pytest.approx(0.5)
 
 

@@ -77,7 +77,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         "exponential", "cosine", "one_cycle", "warm_up", or a spec from ``fastnn.schedules``. Works with every solver
         but "lbfgs"; in MLPClassifier and MLPRegressor solver="adam" ignores "invscaling" and "adaptive", as in
         scikit-learn, and takes the specs ``InverseScaling()`` and ``Adaptive()``. Schedules with an end ("cosine",
-        "one_cycle") span max_iter epochs and start anew with each fit; of `partial_fit` they span max_iter calls.
+        "one_cycle") span max_iter epochs and start anew with each fit; of `partial_fit` they span max_iter calls after
+        the last fit.
 
     learning_rate_init : float, default=0.001
         The rate the schedule scales.

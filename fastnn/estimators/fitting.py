@@ -191,7 +191,7 @@ class Fit:
         )
         self._load(lowered, rows)
         if progress.states is None or progress.optimizer != optimizer:
-            progress.optimizer, progress.step, progress.rate = optimizer, 0, None
+            progress.optimizer, progress.step, progress.origin, progress.rate = optimizer, 0, 0, None
         else:
             for name, state in progress.states.items():
                 self.runner.set(name, state)
@@ -257,6 +257,8 @@ class Fit:
                     progress.states = None
         if progress.states is None:
             progress.step, progress.optimizer, progress.rate = 0, None, None
+        if not self.incremental:
+            progress.origin = progress.step
         progress.best = None
 
     def attributes(self, weights=None):

@@ -21,9 +21,8 @@ COUNTED = 1024  # classes at most that are found by counting where there are few
 def has_probabilities(estimator):
     """True, or AttributeError where the loss of the last fit, before it the parameter, has none."""
     activation = vars(estimator).get("out_activation_")
-    if activation is None and (estimator.loss == "log_loss" or isinstance(estimator.loss, LogLoss)):
-        return True
-    if activation is not None and activation != "identity":
+    to_come = estimator.loss == "log_loss" or isinstance(estimator.loss, LogLoss)
+    if to_come if activation is None else activation != "identity":
         return True
     raise AttributeError(
         f"probabilities are only available where loss='log_loss' was fitted, got loss={estimator.loss!r}; see "

@@ -82,6 +82,16 @@ def test_a_schedule_with_an_end_spans_max_iter_calls_of_partial_fit(learning_rat
     assert_same(parts, whole)
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_schedule_with_an_end_starts_anew_in_partial_fit_after_a_fit(warm_start, backend):
+    parameters = {"learning_rate": "cosine", "warm_start": warm_start, "max_iter": 5, "backend": backend}
+    model = MLPClassifier(7, batch_size=32, random_state=5, **parameters).fit(X, Y)
+    whole = model.history_["learning_rate"][:]
+    for _ in range(5):
+        model.partial_fit(X, Y)
+    assert model.history_["learning_rate"] == 2 * whole
+
+
 def test_early_stopping_goes_on_from_the_last_weights_and_keeps_the_best(backend):
     parameters = {"early_stopping": True, "random_state": 1, "n_iter_no_change": 3, "tol": 0.5, "backend": backend}
     model = MLPClassifier(**parameters, learning_rate_init=0.05, warm_start=True).fit(X, Y)
