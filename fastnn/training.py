@@ -48,9 +48,12 @@ def thread_limit(backend, n_jobs):
     return effective_threads(n_jobs)
 
 
-def all_finite(array, backend, n_jobs):
-    """Whether there is neither NaN nor infinity in an array of numbers, which a backend finds out as fast as it can."""
-    return array.dtype.kind != "f" or runner_class(backend).all_finite(array, thread_limit(backend, n_jobs))
+def all_finite(array, backend, n_jobs, dtype=None):
+    """Whether there is neither NaN nor infinity in an array of numbers, also as numbers of `dtype`, which a backend
+    finds out as fast as it can."""
+    if array.dtype.kind != "f":
+        return True
+    return runner_class(backend).all_finite(array, dtype or array.dtype, thread_limit(backend, n_jobs))
 
 
 class Divergence(ArithmeticError):

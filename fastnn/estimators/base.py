@@ -489,6 +489,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         if ready is None or not ready.belongs_to(self, network):
             ready = Ready(self, network)
             self._kept.add(part, ready)
+        validation.check_range(self, X, ready.runner.dtype)
         return ready
 
     def _network_of(self, part):

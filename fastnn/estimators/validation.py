@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, validate_data
@@ -52,6 +53,19 @@ def checked(estimator, X, *, options=X_OPTIONS, reset, **y):
         return validate_data(estimator, X, **y, **options, reset=reset)
     estimator.n_features_in_ = X.shape[1]
     return X, target
+
+
+def check_range(estimator, X, dtype):
+    """Refuses X whose numbers are too large for the type of the fitted weights."""
+    values = X.data if sparse.issparse(X) else X
+    if values.dtype.itemsize <= dtype.itemsize or get_config()["assume_finite"]:
+        return
+    if not training.all_finite(values, estimator.backend, estimator.n_jobs, dtype):
+        raise ValueError(
+            f"{type(estimator).__name__}: X has a value too large for {dtype}, the type of the fitted weights: the "
+            f"largest |X| is {largest(X):.3g}; scale X, for instance with StandardScaler, or fit with "
+            "precision='float64'"
+        )
 
 
 def _is_plain(array, *axes):

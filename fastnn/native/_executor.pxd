@@ -17,7 +17,7 @@ cdef struct Job:
     int64_t total
     int64_t rows             # of a chunk, at most its capacity
     int64_t taken            # chunks that a thread has begun
-    bint check               # whether X must be finite
+    bint check               # whether X must be finite, also in the type of the run
     bint refused             # out: whether it is not
 
 

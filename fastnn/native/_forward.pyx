@@ -314,7 +314,8 @@ cdef class Quick:
         """Outputs for all rows of X, or None: where X or `known` is not as it should be.
 
         X must be an aligned C-contiguous array of rows of the right form and type in the machine's byte order, without
-        infinity or NaN. With `both`, a single output p comes as two columns, 1 - p and p.
+        infinity or NaN, also in the type of the weights. With `both`, a single output p comes as two columns, 1 - p
+        and p.
         """
         cdef Py_buffer x
         cdef list direct = []

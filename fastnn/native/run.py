@@ -313,9 +313,9 @@ class Runner:
             self.set(name, np.full(plan.buffers[name].shape, value))
 
     @staticmethod
-    def all_finite(array, n_threads):
-        """Whether there is neither NaN nor infinity in a C-contiguous array of float32 or float64."""
-        return _executor.all_finite(array, n_threads if array.nbytes >= WORTH_THREADS else 1)
+    def all_finite(array, dtype, n_threads):
+        """Whether a C-contiguous array of float32 or float64 is finite, also as numbers of `dtype`, one of them too."""
+        return _executor.all_finite(array, dtype, n_threads if array.nbytes >= WORTH_THREADS else 1)
 
     @property
     def limit(self):

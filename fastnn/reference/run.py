@@ -124,9 +124,10 @@ class Runner:
         return NUMBERS
 
     @staticmethod
-    def all_finite(array, n_threads):
-        """Whether there is neither NaN nor infinity in an array of real numbers."""
-        return bool(np.isfinite(array).all())
+    def all_finite(array, dtype, n_threads):
+        """Whether an array of real numbers is finite, also as numbers of `dtype`."""
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(array.astype(dtype, copy=False)).all())
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0):
         self.plan = plan

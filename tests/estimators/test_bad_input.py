@@ -82,6 +82,19 @@ def test_plain_arrays_leave_the_same_attributes_as_others(backend):
             fits[0].partial_fit(X[:, :3].astype(dtype), Y)
 
 
+@pytest.mark.parametrize("form", [np.array, np.ndarray.tolist, np.asfortranarray, sparse.csr_array])
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_predictions_refuse_what_is_infinite_in_the_type_of_the_weights(Estimator, form, backend):
+    model, large = Estimator(**SMALL, precision="float32", backend=backend).fit(X, Y), form(with_value(1e39))
+    for predict in (model.predict, model.transform):
+        with pytest.raises(ValueError, match=r"too large for float32.*largest \|X\| is 1e\+39; scale X"):
+            predict(large)
+    model.predict(form(with_value(1e38)))
+    with config_context(assume_finite=True), np.errstate(all="ignore"):
+        model.predict(large)
+    Estimator(**SMALL, backend=backend).fit(X, Y).predict(large)  # in float64
+
+
 @pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
 def test_another_number_of_features(Estimator, backend):
     model = Estimator(**SMALL, backend=backend).fit(X, Y)

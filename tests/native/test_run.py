@@ -94,8 +94,18 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_lies(Runner, rows, dty
     X = np.full((rows, 7), np.finfo(dtype).max, dtype)
     X[0] = -np.finfo(dtype).smallest_subnormal
     for threads in (1, 2, 3):
-        assert Runner.all_finite(X, threads)
+        assert Runner.all_finite(X, X.dtype, threads)
     for place in (0, X.size // 2, X.size // 2 - 1, X.size - 1):
         changed = X.copy()
         changed.flat[place] = value
-        assert not any(Runner.all_finite(changed, threads) for threads in (1, 2, 3))
+        assert not any(Runner.all_finite(changed, X.dtype, threads) for threads in (1, 2, 3))
+
+
+@pytest.mark.parametrize("Runner", RUNNERS.values(), ids=RUNNERS)
+def test_a_number_that_is_infinite_in_float32_is_found(Runner):
+    least = 2.0**128 - 2.0**103
+    for value in (least, np.nextafter(least, 0), 1e39, np.finfo(np.float32).max, np.inf, np.nan):
+        for X in (np.array([value, 1.0]), np.array([0.0, -value])):
+            with np.errstate(over="ignore"):
+                expected = np.isfinite(X.astype(np.float32)).all()
+            assert Runner.all_finite(X, np.dtype(np.float32), 1) == expected, X
