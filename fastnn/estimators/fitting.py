@@ -4,8 +4,10 @@ import hashlib
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
+from sklearn import get_config
 
 from fastnn import memory, training
 from fastnn.estimators import network as networks
@@ -33,6 +35,19 @@ def unchanged_on_failure(estimator):
             del vars(estimator)[name]
         vars(estimator).update(before)
         raise
+
+
+def parameters_checked(partial_fit):
+    """partial_fit that checks the parameters in every call: scikit-learn's `_fit_context` does so in the first alone,
+    and they may have been set since."""
+
+    @wraps(partial_fit)
+    def checked(estimator, *args, **options):
+        if not get_config()["skip_parameter_validation"]:
+            estimator._validate_params()
+        return partial_fit(estimator, *args, **options)
+
+    return checked
 
 
 class Fit:

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn.estimators.fitting import unchanged_on_failure
+from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 
 COUNTED = 1024  # classes at most that are found by counting where there are fewer rows
@@ -115,6 +115,7 @@ class ClassifierTargets(ClassifierMixin):
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda estimator: estimator._check_solver())
+    @parameters_checked
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for one epoch on these rows, going on from the last call.
@@ -397,6 +398,7 @@ class RegressorTargets(RegressorMixin):
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     @available_if(lambda estimator: estimator._check_solver())
+    @parameters_checked
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch on these rows, going on from the last call.

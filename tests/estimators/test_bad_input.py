@@ -259,6 +259,15 @@ def test_bad_parameters(parameters, message, backend):
         model.fit(X, Y)
 
 
+@pytest.mark.parametrize("parameter", [{"solver": "newton"}, {"batch_size": 0}, {"learning_rate_init": -1}])
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor, RecurrentClassifier])
+def test_parameters_set_between_calls_of_partial_fit_are_checked(Estimator, parameter, backend):
+    model = Estimator(**({} if Estimator is RecurrentClassifier else SMALL), backend=backend)
+    model.partial_fit(X, Y, **({} if Estimator is MLPRegressor else {"classes": [0, 1, 2]})).set_params(**parameter)
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameter))}' parameter of {Estimator.__name__}"):
+        model.partial_fit(X, Y)
+
+
 def test_a_loss_of_the_other_kind_of_estimator(backend):
     with pytest.raises(ValueError, match="this one belongs to a regressor"):
         MLPClassifier(**SMALL, loss=Huber(), backend=backend).fit(X, Y)
