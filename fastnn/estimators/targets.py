@@ -309,7 +309,13 @@ class ClassifierTargets(ClassifierMixin):
         given = self.class_weight
         if isinstance(given, dict) and not self._is_multilabel:
             return _of_classes(given, self.classes_)[_places(self.classes_, y)]
-        if isinstance(given, list) and self._is_multilabel:
+        if isinstance(given, list):
+            # scikit-learn would take a class for a place in the list.
+            if not self._is_multilabel or not all(w is None or isinstance(w, dict) or w == "balanced" for w in given):
+                raise ValueError(
+                    f"{type(self).__name__}: class_weight={given!r}: a list holds a dict for each label of multilabel "
+                    "targets; for classes give one dict, {class: weight}"
+                )
             given = [dict(enumerate(_of_classes(w, np.arange(2)))) if isinstance(w, dict) else w for w in given]
         return compute_sample_weight(given, y)
 

@@ -333,6 +333,17 @@ def test_balanced_class_weights_need_all_data(backend):
         MLPClassifier(**SMALL, class_weight="balanced", backend=backend).partial_fit(X, Y, classes=[0, 1, 2])
 
 
+@pytest.mark.parametrize("class_weight", [[1], [1.0, 2.0, 3.0], [{0: 2.0}, {0: 1.0}, {0: 1.0}]])
+def test_class_weights_in_a_list_are_for_labels(class_weight, backend):
+    with pytest.raises(ValueError, match="a list holds a dict for each label of multilabel targets"):
+        MLPClassifier(**SMALL, class_weight=class_weight, backend=backend).fit(X, Y - 1)
+
+
+def test_class_weights_of_labels_are_dicts(backend):
+    with pytest.raises(ValueError, match="a list holds a dict for each label"):
+        MLPClassifier(**SMALL, class_weight=[1, 2, 3], backend=backend).fit(X, np.eye(3, dtype=int)[Y])
+
+
 def test_partial_fit_keeps_the_kind_of_target(backend):
     model = MLPClassifier(**SMALL, backend=backend).partial_fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match=r"expected y of shape \(n_samples,\)|Mix|classes"):
