@@ -108,7 +108,7 @@ class BaseConvNet(BaseNetwork):
 
     def _forms(self, network):
         shape = self.input_shape_
-        if "feature_names_in_" in vars(self) or images.tokens(self) is not None:
+        if "feature_names_in_" in vars(self) or self._tokens is not None:
             return ()
         return (shape, (prod(shape),), *[shape[:-1]] * (shape[-1] == 1))
 

@@ -48,7 +48,8 @@ def with_channels(estimator, shape):
 def read(estimator, X, *, reset, **y):
     """X as (n, *input_shape_), C-contiguous, of type uint8, float32 or float64, or (X, y).
 
-    With `reset` the input shape and the scale are learnt, else X is held against those of the fit.
+    With `reset` it is learnt how many tokens there are, if any, the input shape and the scale; else X is held against
+    those of the fit.
     """
     X = X if hasattr(X, "shape") else np.asarray(X)
     shape = tuple(X.shape[1:])
@@ -66,6 +67,7 @@ def read(estimator, X, *, reset, **y):
     checked = validation.checked(estimator, table, **y, options=X_OPTIONS, reset=reset)
     X, *target = checked if y else (checked,)
     if reset:
+        estimator._tokens = sequences.tokens(estimator._given_layers())
         estimator.input_shape_ = _input_shape(estimator, shape)
         estimator.scale_ = _scale(estimator, X)
     elif X.dtype == np.uint8 and warns_of_bytes(estimator):
@@ -75,25 +77,20 @@ def read(estimator, X, *, reset, **y):
             "scale=1/255; if both are in the same units, set scale=1.",
             stacklevel=6,  # the caller of predict
         )
-    if (known := tokens(estimator)) is not None:
-        sequences.check_tokens(type(estimator).__name__, X, known)
+    if estimator._tokens is not None:
+        sequences.check_tokens(type(estimator).__name__, X, estimator._tokens)
     X = validation.as_rows(X).reshape(len(X), *estimator.input_shape_)
     return (X, *target) if y else X
 
 
-def tokens(estimator):
-    """How many tokens the first layer knows, where it is an Embedding; else None."""
-    return sequences.tokens(estimator._given_layers())
-
-
 def warns_of_bytes(estimator):
     """Whether X of type uint8 is probably in other units than that of the fit."""
-    return estimator.scale == "auto" and estimator.scale_ == 1.0 and tokens(estimator) is None
+    return estimator.scale == "auto" and estimator.scale_ == 1.0 and estimator._tokens is None
 
 
 def _scale(estimator, X):
     """What X is multiplied with; tokens stay as they are."""
-    if tokens(estimator) is None:
+    if estimator._tokens is None:
         automatic = 1 / 255 if X.dtype == np.uint8 else 1.0
         return automatic if estimator.scale == "auto" else float(estimator.scale)
     if estimator.scale not in ("auto", 1):

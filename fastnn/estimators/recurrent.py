@@ -108,10 +108,11 @@ class BaseRecurrent(BaseNetwork):
         if isinstance(X, Sequences):
             return X
         X, lengths = (X.X, X.lengths) if isinstance(X, Padded) else (X, None)
-        known = sequences.tokens(self._given_layers())
-        if known is None:
+        if reset:
+            self._tokens = sequences.tokens(self._given_layers())
+        if self._tokens is None:
             return sequences.read(self, X, lengths, reset=reset)
-        return sequences.read_tokens(self, X, lengths, known, reset=reset)
+        return sequences.read_tokens(self, X, lengths, self._tokens, reset=reset)
 
     def _read(self, X, *, reset, **y):
         """X packed (see ``sequences.Sequences.packed``), or (X, y)."""
@@ -205,7 +206,7 @@ class BaseRecurrent(BaseNetwork):
     def _forms(self, network):
         if network.lengths or "feature_names_in_" in vars(self) or self._yields_sequences(None):
             return ()
-        if sequences.tokens(network.layers) is not None:
+        if self._tokens is not None:
             return ()
         time, channels = network.input_shape
         is_table = channels == 1 and (not self._reads_table or time == self.n_features_in_)

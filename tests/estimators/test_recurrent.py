@@ -236,6 +236,19 @@ def test_tokens_out_of_range(form, wrong, what):
         model.predict(form(tokens.tolist()))
 
 
+@pytest.mark.parametrize("layers", [[Embedding(3, 3), GRU(4)], [GRU(4)], ["embedding"]])
+@pytest.mark.parametrize("Estimator", [RecurrentClassifier, ConvNet])
+def test_layers_that_are_set_wait_for_the_next_fit(Estimator, layers, backend):
+    tokens = random.integers(0, 7, (10, 6))
+    given = [Embedding(7, 3), GRU(4)] if Estimator is RecurrentClassifier else [Embedding(7, 3), GlobalMaxPool()]
+    model = Estimator(given, max_iter=2, random_state=0, backend=backend).fit(tokens, tokens[:, 0] > 3)
+    expected = model.predict_proba(tokens)
+    model.set_params(layers=layers)
+    assert np.array_equal(model.predict_proba(tokens), expected)
+    with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
+        model.predict(tokens + 7)
+
+
 def test_convnet_leaves_tokens_as_they_are(backend):
     tokens = random.integers(0, 7, (10, 6)).astype(np.uint8)
     layers = [Embedding(7, 3), Conv1D(4, 2, activation="relu"), GlobalMaxPool()]
