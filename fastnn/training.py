@@ -92,6 +92,8 @@ class Progress:
         Epochs in a row without improvement.
     best_loss, best_score : float
         Lowest training loss and highest validation score.
+    scoring : str, callable or None
+        What scored `best_score`.
     history : dict of str to list
         One number per epoch: loss, validation_loss, validation_score, learning_rate, seconds.
     best : dict of str to ndarray, or None
@@ -116,6 +118,7 @@ class Progress:
     stalled: int = 0
     best_loss: float = math.inf
     best_score: float = -math.inf
+    scoring: Any = None
     history: dict = field(default_factory=dict)
     best: dict | None = None
     optimizer: Any = None

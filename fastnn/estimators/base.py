@@ -397,6 +397,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
                 progress.best, weights = weights, progress.last or weights
             else:
                 progress.best_score = -np.inf
+            if progress.scoring != self.scoring:  # whose values no other score can be held against
+                progress.best, progress.best_score, progress.stalled = None, -np.inf, 0
         return progress, weights, dtype
 
     def _check_continuation(self, network, weights):

@@ -274,6 +274,10 @@ class Fit:
             progress.step, progress.optimizer, progress.rate = 0, None, None
         if not self.incremental:
             progress.origin = progress.step
+        if self.early_stopping:
+            progress.scoring = self.estimator.scoring
+        else:
+            progress.best_score = -np.inf  # of earlier weights, which nobody kept
         progress.best = None
 
     def attributes(self, weights=None):

@@ -101,6 +101,28 @@ def test_early_stopping_goes_on_from_the_last_weights_and_keeps_the_best(backend
     assert model.best_validation_score_ == max(model.validation_scores_) >= best
 
 
+def test_the_best_score_is_that_of_the_scorer_in_use(backend):
+    parameters = {"early_stopping": True, "random_state": 0, "max_iter": 10, "learning_rate_init": 0.02}
+    model = MLPClassifier((8,), **parameters, warm_start=True, backend=backend).fit(X, Y)
+    accurate = model.coefs_[0]
+    model.set_params(scoring="neg_log_loss").fit(X, Y)
+    assert model.best_validation_score_ == max(model.validation_scores_[10:]) < 0
+    assert not np.array_equal(model.coefs_[0], accurate)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_early_stopping_forgets_a_score_that_later_weights_do_not_have(incremental, backend):
+    held_out = {"X_val": X, "y_val": Y}
+    parameters = {"hidden_layer_sizes": (8,), "random_state": 0, "learning_rate_init": 0.02, "backend": backend}
+    model = MLPClassifier(**parameters, early_stopping=True, warm_start=True, max_iter=30).fit(X, Y, **held_out)
+    model.set_params(early_stopping=False, learning_rate_init=0.5, max_iter=3)
+    model = model.partial_fit(X, Y) if incremental else model.fit(X, Y)
+    worse = model.score(X, Y)
+    model.set_params(early_stopping=True, learning_rate_init=1e-3).fit(X, Y, **held_out)
+    assert model.best_validation_score_ == model.score(X, Y) == np.nanmax(model.validation_scores_)
+    assert model.best_validation_score_ >= worse
+
+
 def test_changed_weights_are_what_training_goes_on_from(backend):
     parameters = {"early_stopping": True, "random_state": 1, "max_iter": 3, "backend": backend}
     model = MLPClassifier(**parameters, warm_start=True).fit(X, Y)
