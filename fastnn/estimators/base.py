@@ -394,7 +394,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             progress.best_loss, progress.stalled = np.inf, 0
         if self.early_stopping and progress.best_score > -np.inf:
             if progress.last is None or digest(weights) == progress.shown:
-                progress.best, weights = weights, progress.last or weights
+                # A copy that an epoch_callback kept shows the weights of its epoch and has the best ones beside them.
+                progress.best, weights = progress.best or weights, progress.last or weights
             else:
                 progress.best_score = -np.inf
             if progress.scoring != self.scoring:  # whose values no other score can be held against

@@ -103,7 +103,8 @@ class Fit:
             raise ValueError(self._explain(divergence)) from None
         finally:
             self.watch.close()
-        self._settle(weights)
+        self._settle(self.progress, weights)
+        self.progress.best = None
         fitted = self.attributes(weights)
         for attribute in {name for names in networks.ATTRIBUTES for name in names.values()} - set(fitted):
             vars(e).pop(attribute, None)
@@ -258,9 +259,9 @@ class Fit:
             return self.progress.best
         return training.weights_of(self.runner, self.plan, self.weights if self.drawn else {})
 
-    def _settle(self, shown):
+    def _settle(self, progress, shown):
         """Keeps what a continuation needs, where there can be one, and drops the rest."""
-        progress, keep = self.progress, self.incremental or self.estimator.warm_start
+        keep = self.incremental or self.estimator.warm_start
         progress.states = progress.last = None
         if keep and not self.lbfgs:
             progress.states = {name: self.runner.get(name) for name in self.plan.states}
@@ -278,13 +279,13 @@ class Fit:
             progress.scoring = self.estimator.scoring
         else:
             progress.best_score = -np.inf  # of earlier weights, which nobody kept
-        progress.best = None
 
     def attributes(self, weights=None):
         """The fitted attributes, for these weights or those of this moment."""
         progress, network = self.progress, self.network
         if weights is None:  # and training goes on
             weights, progress = training.weights_of(self.runner, self.plan), progress.copy()
+            self._settle(progress, weights)
         history = progress.history
         curve = history.get("loss", [])
         return {

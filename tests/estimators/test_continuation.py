@@ -57,6 +57,18 @@ def test_warm_start_equals_one_fit(Estimator, setting, backend):
     assert_same(parts, whole)
 
 
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_copy_of_the_estimator_during_a_fit_goes_on_like_the_fit(setting, before, backend):
+    parameters = {"hidden_layer_sizes": (7, 6), "batch_size": 32, "random_state": 5, "backend": backend}
+    whole, kept = MLPClassifier(**parameters | {"learning_rate_init": 0.02} | SETTINGS[setting], warm_start=True), []
+    if before:
+        whole.set_params(max_iter=before).fit(X, Y)
+    whole.set_params(max_iter=6, epoch_callback=lambda epoch: kept.append(epoch.estimator)).fit(X, Y)
+    copy = through_pickle(kept[3].set_params(epoch_callback=None, max_iter=2))
+    assert_same(copy.fit(X, Y), whole)
+
+
 @pytest.mark.parametrize("setting", [name for name in SETTINGS if name != "early_stopping"])
 def test_partial_fit_equals_fit(setting, backend):
     parameters = {"hidden_layer_sizes": 7, "batch_size": 32, "random_state": 5, "backend": backend} | SETTINGS[setting]
