@@ -332,20 +332,22 @@ class ClassifierTargets(ClassifierMixin):
         threshold = _threshold(self.out_activation_)
         if self._is_multilabel:
             return self._label_binarizer.inverse_transform(outputs, threshold=threshold)
-        if self.n_outputs_ > 1:
-            return self.classes_[outputs.argmax(axis=1)]
+        return self.classes_[self._chosen(outputs, threshold)]
+
+    def _chosen(self, outputs, threshold):
+        """The place in `classes_` of the class that each row's outputs choose."""
+        if outputs.shape[1] > 1:
+            return outputs.argmax(axis=1)
         # A single class is class 0 of 1, wherever the output lies.
-        return self.classes_[np.minimum(outputs[:, 0] > threshold, len(self.classes_) - 1)]
+        return np.minimum(outputs[:, 0] > threshold, len(self.classes_) - 1)
 
     def _score_outputs(self, outputs, rows, network):
         """Accuracy of outputs on rows."""
         threshold = _threshold(network.output_activation)
         if self._is_multilabel:
             hits = ((outputs > threshold) == (rows.target > 0.5)).all(axis=1)
-        elif outputs.shape[1] == 1:
-            hits = (outputs[:, 0] > threshold) == (rows.target == 1)
         else:
-            hits = outputs.argmax(axis=1) == rows.target
+            hits = self._chosen(outputs, threshold) == rows.target
         return np.average(hits, weights=rows.weight)
 
 

@@ -72,6 +72,15 @@ def test_validation_data_is_recorded_without_early_stopping(backend):
 
 
 @ignore_convergence
+def test_a_single_class_is_always_right(backend):
+    """Also where the output, which training takes down to 0, is still above 1/2."""
+    model = MLPClassifier((8,), learning_rate_init=1e-9, max_iter=1, random_state=1, backend=backend)
+    model.fit(X, np.zeros(len(X), int), X_val=X, y_val=np.zeros(len(X), int))
+    assert (model.decision_function(X) > 0).any()
+    assert model.history_["validation_score"] == [1.0] == [model.score(X, np.zeros(len(X), int))]
+
+
+@ignore_convergence
 def test_validation_data_with_lbfgs(backend):
     model = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=5, random_state=0, backend=backend)
     model.fit(X, Y, X_val=X[::3], y_val=Y[::3])
