@@ -10,6 +10,7 @@ from fastnn.activations import Sign, UnitStep
 from fastnn.estimators import network as networks
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
+from fastnn.layers import all_layers
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
 
@@ -37,6 +38,7 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     The loss is that of all rows as one batch, with penalty, sample and class weights, and with the same dropout masks
     every time. An entry that disagrees is tried again with a smaller and a larger step: a step across the kink of relu
     or of the hinge loss proves nothing. Where a pre-activation is exactly 0 the two may differ without an error.
+    Gradients that are not meant to be those of the loss, straight-through or truncated ones, are refused.
 
     Parameters
     ----------
@@ -97,6 +99,12 @@ def _as_if_fitting(estimator, X, y, sample_weight):
             raise ValueError(
                 f"check_gradient: {activation.name!r} is flat and trains with a straight-through derivative, "
                 "which finite differences cannot confirm; check the network with 'tanh' in its place"
+            )
+    for layer in all_layers(network.layers):
+        if getattr(layer, "truncate", None) is not None:
+            raise ValueError(
+                f"check_gradient: {type(layer).__name__} has truncate={layer.truncate}, a gradient that is cut short, "
+                "which finite differences cannot confirm; check the network with truncate=None"
             )
     return Fit(twin, network, progress, weights, False, np.dtype(np.float64), rows, None, incremental=False)
 

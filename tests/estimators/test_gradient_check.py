@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris, make_multilabel_classification
 
-from fastnn import ESNRegressor, MLPClassifier, MLPRegressor, check_gradient
+from fastnn import ESNRegressor, MLPClassifier, MLPRegressor, RecurrentClassifier, check_gradient
 from fastnn.gradient_check import GradientCheck
+from fastnn.layers import GRU, LSTM, Bidirectional
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 
 X, Y = load_iris(return_X_y=True)
@@ -85,6 +86,12 @@ def test_a_large_net_is_sampled(backend):
 def test_straight_through_derivatives_are_refused(backend):
     with pytest.raises(ValueError, match="'sign' is flat and trains with a straight-through derivative"):
         check_gradient(MLPClassifier(**SMALL | {"activation": "sign"}, backend=backend), X, Y)
+
+
+def test_truncated_gradients_are_refused(backend):
+    for layer in (GRU(3, truncate=2), Bidirectional(LSTM(3, truncate=2))):
+        with pytest.raises(ValueError, match=r"(GRU|LSTM) has truncate=2, a gradient that is cut short"):
+            check_gradient(RecurrentClassifier([layer], backend=backend), X, Y)
 
 
 @pytest.mark.parametrize("other", [ESNRegressor(), 3])
