@@ -139,10 +139,11 @@ class Progress:
         return tuple(self.history.values())
 
     def level(self):
-        """Cuts the curves to the same length, after an interruption in the middle of an epoch's bookkeeping."""
-        shortest = min(map(len, self.history.values()), default=0)
+        """Fills the curves up with NaN, after an interruption in the middle of an epoch's bookkeeping: its steps are
+        made and its loss is known."""
+        longest = max(map(len, self.history.values()), default=0)
         for values in self.history.values():
-            del values[shortest:]
+            values += [math.nan] * (longest - len(values))
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,8 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
                 progress.samples += len(ended) * control.rows
                 losses += ended
                 learning_rates += batch_rates[n_batches - 1 :: n_batches][: len(ended)].tolist()
+                if finite and not control.early_stopping:
+                    _compare(progress, control, ended)
                 if say is not None:
                     say(f"Iteration {iteration}, loss = {losses[-1]:.8f}")
                 if validate is not None:
@@ -306,8 +309,6 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
                     _diverged(progress, control, iteration, learning_rates[-1])
                     stop = True
                     break
-                if not control.early_stopping:
-                    _compare(progress, control, ended)
                 stop = after is not None and after(iteration)
                 if not stop and progress.stalled > control.patience:
                     stop = _out_of_patience(progress, control, rates, say)

@@ -233,6 +233,25 @@ def test_ctrl_c_is_felt_inside_a_batch_of_images(backend, interrupted, monkeypat
 
 
 @ignore_convergence
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ctrl_c_while_an_epoch_is_scored_leaves_the_epoch(solver, backend):
+    scores = iter([0.1, 0.2])
+
+    def score(estimator, X, y):
+        try:
+            return next(scores)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    model = MLPClassifier((8,), solver=solver, scoring=score, max_iter=6, random_state=0, backend=backend)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, Y, X_val=X, y_val=Y)
+    assert model.n_iter_ == len(model.loss_curve_) == 3
+    assert model.best_loss_ == min(model.loss_curve_)
+    np.testing.assert_array_equal(model.history_["validation_score"], [0.1, 0.2, np.nan])
+
+
+@ignore_convergence
 def test_an_interrupted_fit_goes_on(backend):
     def interrupt(epoch):
         if epoch.number == 3:
