@@ -93,6 +93,7 @@ def _as_if_fitting(estimator, X, y, sample_weight):
         raise TypeError(f"check_gradient: expected an estimator of fastnn that trains by gradients, got {estimator!r}")
     fitted = hasattr(estimator, "coefs_")
     twin = copy.copy(estimator) if fitted else clone(estimator)
+    twin._validate_params()
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)
     for activation in networks.activations(network):
         if isinstance(activation, (UnitStep, Sign)):

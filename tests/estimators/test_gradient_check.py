@@ -100,6 +100,11 @@ def test_what_does_not_train_by_gradients_is_refused(other):
         check_gradient(other, X, Y)
 
 
+def test_wrong_parameters_are_refused_as_in_fit(backend):
+    with pytest.raises(ValueError, match="The 'alpha' parameter of MLPClassifier"):
+        check_gradient(MLPClassifier(alpha="none", backend=backend), X, Y)
+
+
 def test_repr():
     text = repr(GradientCheck({"coefs_[0]": 2e-9, "intercepts_[0]": 3e-8}))
     assert text.splitlines()[1:] == [
