@@ -8,7 +8,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted
 
 from fastnn.estimators import sequences
 from fastnn.estimators.sequences import Sequences, padded
-from fastnn.estimators.validation import Rows
+from fastnn.estimators.validation import Rows, check_weight
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,8 @@ class SequenceTargets:
             return super().score(padded(X, lengths), y, sample_weight)
         read = self._sequences(padded(X, lengths), reset=False)
         y = sequences.step_values(type(self).__name__, y, read.lengths, None if read.shape is None else read.shape[1])
-        return super().score(read, y, None if sample_weight is None else np.repeat(sample_weight, read.lengths))
+        weight = check_weight(sample_weight, read.lengths)
+        return super().score(read, y, None if weight is None else np.repeat(weight, read.lengths))
 
     def _in_form(self, method, X, lengths):
         """method(X), whose results for all steps are brought into the form of X."""

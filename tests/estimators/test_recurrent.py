@@ -144,6 +144,12 @@ def test_several_classes_and_labels_at_each_step(backend):
     assert model.out_activation_ == "logistic"
 
 
+def test_a_score_refuses_weights_of_other_sequences():
+    model = classifier([GRU(4, **SEQUENCES)]).fit(SERIES, STEP_LABELS)
+    with pytest.raises(ValueError, match=r"sample_weight\.shape == \(5,\), expected \(12,\)"):
+        model.score(SERIES, STEP_LABELS, sample_weight=np.ones(5))
+
+
 def test_score_counts_steps_not_sequences(backend):
     weight = np.arange(1.0, 13.0)
     model = classifier([GRU(4, **SEQUENCES)], backend=backend).fit(SERIES, STEP_LABELS)
