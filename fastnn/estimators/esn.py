@@ -319,8 +319,10 @@ class BaseESN(BaseEstimator):
                 self._start(read, each_step, targets[0].shape[-1], weights)
             else:
                 self._check_continuation()
-                if (each_step, targets[0].shape[-1]) != (self.each_step_, self.n_outputs_):
-                    raise ValueError(f"{self._name}: y has other outputs than in the first call of partial_fit")
+                kinds = (each_step, targets[0].shape[-1]), (self.each_step_, self.n_outputs_)
+                if kinds[0] != kinds[1]:
+                    came, before = (f"{n} for each {'step' if steps else 'sequence'}" for steps, n in kinds)
+                    raise ValueError(f"{self._name}: y has outputs other than in the first call: {came}, not {before}")
                 self._equations = deepcopy(self._equations)
             if continued and (self._end is None or len(read) > 1):
                 raise ValueError(

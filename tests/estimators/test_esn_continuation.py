@@ -49,6 +49,15 @@ def test_another_penalty_may_come_with_the_next_chunk():
     np.testing.assert_allclose(esn.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("y", "message"), [(np.ones(len(X)), "1 for each sequence"), ([[[1, 2]] * len(x) for x in X], "2 for each step")]
+)
+def test_outputs_stay_those_of_the_first_call(y, message):
+    esn = ESNRegressor(20, random_state=0).partial_fit(X, STEPS)
+    with pytest.raises(ValueError, match=f"outputs other than in the first call: {message}, not 1 for each step"):
+        esn.partial_fit(X, y)
+
+
 def test_a_chunk_that_fails_leaves_the_sums_alone():
     esn = ESNRegressor(20, activation="identity", spectral_radius=3.0, leak=1.0, random_state=0)
     esn.partial_fit(X, STEPS)
