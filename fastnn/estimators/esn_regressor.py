@@ -120,14 +120,16 @@ class ESNRegressor(RegressorMixin, BaseESN):
 
     def _encode(self, read, y, incremental):
         """(whether there are values for every step, arrays of them with an axis of outputs)."""
-        each_step, flat, targets = self._targets(read, y)
-        if not incremental or not self.__sklearn_is_fitted__():
+        first = not incremental or not self.__sklearn_is_fitted__()
+        # In a chunk of one sequence after others, as many values as steps are its outputs.
+        each_step, flat, targets = self._targets(read, y, alone=first or self.each_step_)
+        if first:
             self._flat = flat
         return each_step, targets
 
-    def _targets(self, read, y):
+    def _targets(self, read, y, alone=True):
         """(whether there are values for every step, whether outputs are without an axis of their own, arrays)."""
-        steps = sequences.of_steps(self, read, y, 3)
+        steps = sequences.of_steps(self, read, y, 3, alone=alone)
         if steps is None:
             y = _check_y(y, multi_output=True, y_numeric=True)
             check_consistent_length(read.rows, y)

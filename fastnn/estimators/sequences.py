@@ -144,15 +144,15 @@ def read(estimator, X, lengths=None, *, reset):
     return sequences
 
 
-def of_steps(estimator, read, y, axes, what="y"):
+def of_steps(estimator, read, y, axes, what="y", alone=True):
     """Values for every step as a list of arrays (time_i, ...), one for each sequence of X; None where y, (n, ...), has
     them for whole sequences.
 
     A list of arrays, or a padded array of as many `axes`, has values for every step. Where X is a single sequence of
-    more than one step, y may also be that sequence's values alone.
+    more than one step, y may also be that sequence's values `alone`.
     """
     name, padded = type(estimator).__name__, False
-    if len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
+    if alone and len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
         values = np.asarray(y)
         if values.shape[:1] == (steps,) and values.ndim < axes:
             y = [values]

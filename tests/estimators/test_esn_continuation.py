@@ -49,6 +49,13 @@ def test_another_penalty_may_come_with_the_next_chunk():
     np.testing.assert_allclose(esn.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
 
 
+def test_a_chunk_of_one_sequence_with_as_many_outputs_as_steps():
+    series, y = np.random.default_rng(0).normal(size=(2, 6, 4))
+    esn = ESNRegressor(20, random_state=0)
+    parts = clone(esn).partial_fit(series[:5], y[:5]).partial_fit(series[5:], y[5:])
+    np.testing.assert_allclose(parts.coef_, esn.fit(series, y).coef_, rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("y", "message"), [(np.ones(len(X)), "1 for each sequence"), ([[[1, 2]] * len(x) for x in X], "2 for each step")]
 )
