@@ -141,6 +141,19 @@ class BaseConvNet(BaseNetwork):
             raise ValueError(f"{type(self).__name__}: {error}") from None
         return network
 
+    def _check_continuation(self, network, weights):
+        super()._check_continuation(network, weights)
+        shape = images.check_input_shape(self)
+        for name, kept, other in (
+            ("scale", self.scale_, self.scale not in ("auto", self.scale_)),
+            ("input_shape", self.input_shape_, shape and images.with_channels(self, shape) != self.input_shape_),
+        ):
+            if other:
+                raise ValueError(
+                    f"{type(self).__name__}: training cannot go on with {name}={getattr(self, name)!r}, since the "
+                    f"first fit had {kept}; keep to it, or start anew with fit and warm_start=False"
+                )
+
     def _unfitted_network(self):
         shape = images.check_input_shape(self)
         if shape is None:

@@ -348,6 +348,16 @@ def test_partial_fit_equals_fit(setting, backend):
     assert same(parts, whole)
 
 
+@pytest.mark.parametrize("other", [{"scale": 0.5}, {"input_shape": (16, 4)}])
+def test_training_that_goes_on_keeps_to_scale_and_shape(other, backend):
+    model = ConvNet(**SMALL, warm_start=True, backend=backend).fit(X, Y)
+    same = {"scale": model.scale_, "input_shape": model.input_shape_[:2]}
+    model.set_params(**same).fit(X, Y).set_params(**other)
+    for fit in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"cannot go on with {next(iter(other))}=.* since the first fit had"):
+            fit(X, Y)
+
+
 def test_warm_start_with_other_layers(backend):
     model = ConvNet(**SMALL, warm_start=True, backend=backend).fit(X, Y)
     with pytest.raises(ValueError, match=r"coefs_\[0\] should have shape \(3, 3, 1, 5\) but has shape \(3, 3, 1, 4\)"):
