@@ -446,7 +446,7 @@ cdef class Program:
         for i in range(arenas.shape[0]):
             for j in range(BUFFERS):
                 if arenas[i, j] >= 0:
-                    ops[i].buffer[j] += base[arenas[i, j]]
+                    ops[i].buffer[j] = <char *> (<uintptr_t> ops[i].buffer[j] + base[arenas[i, j]])
         return copy
 
     def run(

@@ -1,6 +1,6 @@
 """What an op gets to see of a run, and where in the arenas the parts of its buffers lie."""
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 from fastnn.native.kernels cimport FNN_SUM, FNN_SUM_RELU_GRAD, fnn_barrier, fnn_bfloat16, fnn_gemm, fnn_kernels
@@ -79,7 +79,8 @@ cdef inline int64_t height_of(const fnn_kernels *k, int64_t rows, int64_t block)
 
 
 cdef inline char *at(const fnn_kernels *k, const void *base, int64_t element) noexcept nogil:
-    return <char *> base + element * k.itemsize
+    """Where an element is; of a buffer that is not there, an address that nobody reads, and C adds nothing to NULL."""
+    return <char *> (<uintptr_t> base + <uintptr_t> (element * k.itemsize))
 
 
 cdef inline int64_t share(int64_t n, int thread, int threads) noexcept nogil:
