@@ -365,7 +365,7 @@ class BaseESN(BaseEstimator):
         left_out, last = max(0, self._features.washout - begin["steps"]), {}
 
         def blocks():
-            for i, t, X, states in self._features.blocks(echo, rows, driven, begin["state"]):
+            for i, t, X, states in self._blocks(echo, rows, driven, begin["state"]):
                 if i == len(rows) - 1:
                     last["state"] = states[-1].copy()
                 skip, stop = max(0, left_out - t), t + len(X)
@@ -382,6 +382,15 @@ class BaseESN(BaseEstimator):
             raise ValueError(f"{self._name}: washout={self.washout} leaves nothing of the first chunk; make it longer")
         self._solve(blocks)
         self._end = {"steps": begin["steps"] + len(rows[-1]), "output": targets[-1][-1], "state": last["state"]}
+
+    def _blocks(self, echo, rows, driven, start):
+        """The blocks of all sequences; where the readout forgets, of one sequence after another as they were given."""
+        if self.solver == "rls" and self.forgetting < 1:
+            for i in range(len(rows)):
+                for _, *block in self._features.blocks(echo, rows[i : i + 1], driven[i : i + 1], start):
+                    yield i, *block
+        else:
+            yield from self._features.blocks(echo, rows, driven, start)
 
     def _check_washout(self, lengths):
         washout = self._features.washout

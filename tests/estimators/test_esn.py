@@ -216,6 +216,21 @@ def test_forgetting_follows_a_change():
     assert late[1] < 0.1 * late[0]
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_forgetting_follows_sequences_in_their_order(bidirectional, backend):
+    """Whatever their lengths, the last one's rows count most, as where each came by itself."""
+    rng = np.random.default_rng(9)
+    X = [rng.uniform(-1, 1, (time, 1)) for time in (9, 700, 30, 30, 5)]
+    Y = [rng.standard_normal((len(u), 2)) for u in X]
+    esn = ESNRegressor(
+        200, solver="rls", forgetting=0.98, alpha=0.1, bidirectional=bidirectional, random_state=0, backend=backend
+    )
+    together, apart = clone(esn).fit(X, Y), clone(esn)
+    for u, y in zip(X, Y, strict=True):
+        apart.partial_fit([u], [y])
+    np.testing.assert_array_equal(together.coef_, apart.coef_)
+
+
 def test_forecasts_go_on_with_the_series(backend):
     u = np.sin(np.arange(700) / 7)[:, np.newaxis]
     esn = ESNRegressor(100, washout=50, random_state=0, backend=backend).fit([u[:-1]], [u[1:]])
