@@ -166,6 +166,14 @@ typedef struct {
 
 typedef void (*fnn_masked_kernel)(const fnn_masked *g);
 
+/* Entries of a row of a sparse matrix: their columns, which rise, and numbers of 4 or 8 bytes. */
+typedef struct {
+    int64_t n;
+    const int64_t *column;
+    const void *value;
+    int64_t itemsize;
+} fnn_entries;
+
 /* y[i] = f(x[i]), i < n, a multiple of lanes; y may be x. */
 typedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y);
 /* y[i] = f(z[i]), i < n; y may be z. n is a multiple of lanes. p holds the activation's parameters. */
@@ -284,6 +292,11 @@ typedef struct {
      * lane sums its columns in order, a tree joins the lanes. */
     void (*narrow_product)(int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride,
                            const void *x, const void *w, const void *b, void *z);
+    /* c[j] = bias[j] + sum over e < n of value[e] * b[column[e]*width + j], the sum in that order, j < width (multiple of
+     * lanes, <= panel). bias NULL means zeros. */
+    void (*entries_product)(const fnn_entries *x, int64_t width, const void *b, const void *bias, void *c);
+    /* c[(column[e] - first)*width + j] += value[e] * b[j], e < n, j < width (multiple of lanes, <= panel). */
+    void (*add_entries)(const fnn_entries *x, int64_t width, int64_t first, const void *b, void *c);
     /* words[r]: bit j is set where x[r*width + j] is not 0; r < rows, j < width <= panel. */
     void (*nonzero)(int64_t rows, int64_t width, const void *x, uint64_t *words);
     /* Bit r of to[j*to_row] = bit j of words[r], r < rows <= 64, j < columns <= 64; the bits from `rows` on get 0. */

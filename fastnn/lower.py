@@ -79,6 +79,7 @@ def lower(
     whole_batch=False,
     rows=None,
     sparse=False,
+    entries=False,
     products=TILES,
 ):
     """Lowers a network to a plan.
@@ -105,6 +106,9 @@ def lower(
         Rows of a batch, for the choice of how threads share a layer; None where one thread runs the plan.
     sparse : bool
         Whether X is mostly zeros, so that leaving out the products with them pays.
+    entries : bool
+        Whether X is a sparse matrix with so few entries that multiplying entry by entry pays; not used with products of
+        bfloat16.
     products : {"tiles", "pairs", "numbers"}
         How the CPU multiplies numbers of bfloat16, for the choice of what such a network does in float32.
 
@@ -125,7 +129,9 @@ def lower(
         ops.gather.store(builder, output)
         builder.step = passes.pool_first(builder)
         plan = passes.fuse(passes.fold_norms(builder.plan(output=output)))
-        return use_bfloat16(plan, products) if rounded else plan
+        if rounded:
+            return use_bfloat16(plan, products)
+        return passes.read_entries(plan) if entries else plan
 
     t = _gather_target(builder, mixing, builder.shape(z), one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
@@ -140,7 +146,9 @@ def lower(
     plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows, turns=rounded and products != NUMBERS)
-    if sparse and not (rounded and products == TILES):
+    if entries and not rounded:
+        plan = passes.read_entries(plan)
+    elif sparse and not (rounded and products == TILES):
         plan = passes.skip_zeros(plan)
     if rounded:
         plan = use_bfloat16(plan, products)

@@ -1,9 +1,9 @@
 """Plan -> plan: the same numbers with less traffic and less waiting.
 
-`pool_first`, `fold_norms` and `skip_zeros` leave out work; `fuse` joins ops whose intermediate buffer nobody else
-reads; `halve_long_rows` and `split_wide_layers` choose how threads share the forward products; `place_barriers` marks
-where threads must wait for each other, and what they do meanwhile for those that are late. For products of bfloat16 see
-bfloat16.py.
+`pool_first`, `fold_norms`, `skip_zeros` and `read_entries` leave out work; `fuse` joins ops whose intermediate buffer
+nobody else reads; `halve_long_rows` and `split_wide_layers` choose how threads share the forward products;
+`place_barriers` marks where threads must wait for each other, and what they do meanwhile for those that are late. For
+products of bfloat16 see bfloat16.py.
 """
 
 from collections import Counter
@@ -320,6 +320,34 @@ def skip_zeros(plan):
             step.append(Op("nonzero", op.outputs, (bits[op.outputs[0]].name,), cut, op.split))
     buffers = plan.buffers | {buffer.name: buffer for buffer in bits.values()}
     return plan.with_(step=tuple(step), update=tuple(map(reading, plan.update)), buffers=buffers)
+
+
+FEWEST = 5  # units from which on weights have rows that lie in one piece, in every instruction set
+
+
+def read_entries(plan):
+    """Dense layers that read gathered rows of a sparse matrix multiply entry by entry (entries=True): the gather only
+    notes where the entries of each row lie, and no row is ever dense."""
+    products, noted = {"dense", "dense_grad_weights", "dense_update"}, set()
+    for op in plan.step:
+        x = op.outputs[0]
+        if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or op.attributes.get("scale", 1.0) != 1.0:
+            continue
+        readers = [reader for reader in plan.ops if x in reader.inputs]
+        layers = [reader for reader in readers if reader.kind == "dense"]
+        if layers and {reader.kind for reader in readers} <= products:
+            if all(plan.buffers[layer.inputs[1]].columns >= FEWEST for layer in layers):
+                noted.add(x)
+
+    def reading(op):
+        if op.kind not in products or op.inputs[0] not in noted:
+            return op
+        return op.with_(attributes=op.attributes | {"entries": True})
+
+    step, update = (tuple(map(reading, ops)) for ops in (plan.step, plan.update))
+    return plan.with_(
+        step=step, update=update, buffers=plan.buffers | {x: replace(plan.buffers[x], layout="entries") for x in noted}
+    )
 
 
 def place_barriers(plan):

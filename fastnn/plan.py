@@ -30,14 +30,14 @@ backend that works on rows and columns sees rows * positions rows. Batch buffers
 ("rows"), and what recurrent cells keep for their gradients with products of bfloat16: panels of such numbers
 ("rounded"). Rows that only products of bfloat16 read lie as these want their first operand ("operand").
 Copies of weights for products of bfloat16 lie as these want them ("bfloat16"). What is 0 or 1 may take one bit each
-("bits").
+("bits"). Rows of a sparse matrix that are multiplied entry by entry are only noted ("entries").
 """
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-LAYOUTS = ("panels", "rows", "rounded", "operand", "bfloat16", "bits")
+LAYOUTS = ("panels", "rows", "rounded", "operand", "bfloat16", "bits", "entries")
 # How a CPU multiplies numbers of bfloat16: tiles of them at once, pairs of them, or as numbers of float32.
 PRODUCTS = TILES, PAIRS, NUMBERS = "tiles", "pairs", "numbers"
 # Into how many parts a chunk's rows are cut where threads sum over rows: a fixed number, so that bits do not depend on

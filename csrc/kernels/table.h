@@ -9,6 +9,7 @@
 #include "bfloat16.h"
 #endif
 #include "conv.h"
+#include "entries.h"
 #include "gather.h"
 #include "gemm.h"
 #include "gradient.h"
@@ -86,6 +87,8 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .expect = NAME(expect),
     .narrow_product = NAME(narrow_product),
     .nonzero = NAME(nonzero),
+    .entries_product = NAME(entries_product),
+    .add_entries = NAME(add_entries),
     .transpose_bits = NAME(transpose_bits),
     .column_sum = NAME(column_sum),
     .penalty = NAME(penalty),

@@ -488,10 +488,12 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def _ready(self, part, X):
         """The network, or a part of it, ready for rows that have been read; kept for the next prediction."""
-        network, ready = self._network_for(self._network_of(part), X), self._kept.get(part)
+        network, entries = self._network_for(self._network_of(part), X), validation.few_entries(X)
+        kept_as = ("entries", part) if entries else part
+        ready = self._kept.get(kept_as)
         if ready is None or not ready.belongs_to(self, network):
-            ready = Ready(self, network)
-            self._kept.add(part, ready)
+            ready = Ready(self, network, entries)
+            self._kept.add(kept_as, ready)
         validation.check_range(self, X, ready.runner.dtype)
         return ready
 

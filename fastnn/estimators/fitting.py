@@ -14,7 +14,7 @@ from fastnn.estimators import network as networks
 from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
 from fastnn.estimators.prediction import Kept
-from fastnn.estimators.validation import largest, mostly_zeros
+from fastnn.estimators.validation import few_entries, largest, mostly_zeros
 
 
 @contextmanager
@@ -82,7 +82,7 @@ class Fit:
         self.n_threads = training.thread_limit(estimator.backend, estimator.n_jobs)
         self.target_options = estimator._target_options(network)
         self.weighted = rows.loss_weight is not None
-        self.sparse = mostly_zeros(rows.X)
+        self.sparse, self.entries = mostly_zeros(rows.X), few_entries(rows.X)
         self.held_out = held_out
         self.n_iter, self.epochs_before = None, len(progress.history.get("loss", ()))
 
@@ -142,6 +142,7 @@ class Fit:
             whole_batch=purpose == "train" and whole_batch,
             rows=rows,
             sparse=self.sparse,
+            entries=self.entries,
             **networks.cpu_options(network, self.estimator.backend),
             **self.target_options,
             **self._penalty(),

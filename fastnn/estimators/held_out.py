@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import check_scoring
 
 from fastnn.estimators import network as networks
-from fastnn.estimators.validation import fitted_copy
+from fastnn.estimators.validation import few_entries, fitted_copy
 
 
 class HeldOut:
@@ -34,7 +34,7 @@ class HeldOut:
                 "The sample weights of the validation rows are all zero; no score can be computed from them"
             )
         weighted = rows.loss_weight is not None
-        options = networks.cpu_options(network, estimator.backend)
+        options = {**networks.cpu_options(network, estimator.backend), "entries": few_entries(rows.X)}
         self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options, **options)
         self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(self.loss_plan, n, dtype))
         self.loss_runner.bind(*rows.bound)

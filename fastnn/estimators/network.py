@@ -34,7 +34,7 @@ def cpu_options(network, backend):
 def row_bytes(lowered, dtype):
     """Bytes that a row of a chunk takes in all batch buffers of a plan together."""
     buffers = [buffer for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
-    weights = {"bits": 0.0, "rounded": 0.5, "operand": 0.5}
+    weights = {"bits": 0.0, "entries": 0.0, "rounded": 0.5, "operand": 0.5}
     return max(1, int(sum(weights.get(buffer.layout, 1.0) * buffer.size for buffer in buffers) * dtype.itemsize))
 
 

@@ -21,6 +21,8 @@ class Ready:
     estimator : estimator
     network : Network
         The one of its fitted weights, or a part of it.
+    entries : bool
+        Whether for sparse matrices of few entries, or for all others.
 
     Attributes
     ----------
@@ -31,10 +33,11 @@ class Ready:
         changed since. None for a backend without a short way.
     """
 
-    def __init__(self, estimator, network):
+    def __init__(self, estimator, network, entries):
         self.network = network
         known, names = vars(estimator), networks.attribute_names(network)
-        lowered = networks.plan(network, "predict", **networks.cpu_options(network, estimator.backend))
+        options = networks.cpu_options(network, estimator.backend)
+        lowered = networks.plan(network, "predict", entries=entries, **options)
         dtype = np.dtype(np.float32) if network.precision == "bfloat16" else real_type(estimator.coefs_)
         self.runner = training.runner_class(estimator.backend)(
             lowered,

@@ -182,6 +182,11 @@ def mostly_zeros(X):
     return bool(np.count_nonzero(groups.any(axis=1)) < FULLEST * len(groups))
 
 
+def few_entries(X):
+    """Whether X is a sparse matrix whose products are made entry by entry: as fast as others up to twice the share."""
+    return sparse.issparse(X) and mostly_zeros(X)
+
+
 def largest(X):
     """Largest absolute value in X, for error messages."""
     values = X.data if sparse.issparse(X) else X

@@ -6,8 +6,8 @@ round, dz^T x, and the forward product has a kernel of its own.
 Forward and input gradient run over column panels outside and rows inside, so that a panel of weights stays in the
 cache; weight gradients run over (block of inputs, panel of outputs) tasks, each summing over all rows in order.
 
-Where bits tell which numbers of x are not zero, the products with the others are left out: that changes no bit of a sum
-of finite numbers, but the sign of a zero.
+Where bits tell which numbers of x are not zero, or x is a sparse matrix that is read entry by entry, the products with
+the others are left out: that changes no bit of a sum of finite numbers, but the sign of a zero.
 """
 
 from libc.math cimport INFINITY
@@ -18,8 +18,10 @@ from fastnn.native._dense cimport (
     ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
     locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
+from fastnn.native._entries cimport Span, entries_of, find_block, span_of
 from fastnn.native.kernels cimport (
-    FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, FNN_ACTIVATION_relu, fnn_finish, fnn_gemm, fnn_kernels, fnn_masked,
+    FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, FNN_ACTIVATION_relu, fnn_entries, fnn_finish, fnn_gemm, fnn_kernels,
+    fnn_masked,
 )
 from fastnn.native.op cimport (
     Half, Op, Step, at, first_row, half_between, height_of, multiply, panel_stride, panel_width, panels, rows_of,
@@ -126,6 +128,26 @@ cdef void masked_product(
             activate(op, step, i * stride + first * panel, g.rows * panel)
 
 
+cdef void entries_product(
+    const Op *op, const Step *step, const Half *part, const Portion *portion, const char *bias, char *z
+) noexcept nogil:
+    """z = x W + b entry by entry, for some rows and panels, or a part of the inputs."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], p, r, width, offset
+    cdef fnn_entries x
+    for p in range(portion.first_panel, portion.last_panel):
+        width = panel_width(k, outputs, p)
+        offset = p * panel_stride(step, 1) + part.first * width
+        for r in range(part.rows):
+            x = entries_of(step, span_of(step, op.buffer[0], part.column > 0, part.first + r))
+            k.entries_product(
+                &x, width, at(k, op.buffer[1], p * inputs * k.panel),
+                at(k, bias, p * k.panel) if bias != NULL else NULL, at(k, z, offset + r * width),
+            )
+        if op.number[3] >= 0:
+            activate(op, step, offset, part.rows * width)
+
+
 cdef void dense(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[4] if op.buffer[4] != NULL else op.buffer[3]
     cdef int64_t inputs = op.number[0], outputs = op.number[1], cut = op.number[6]
@@ -150,7 +172,9 @@ cdef void dense(const Op *op, const Step *step) noexcept nogil:
             bias = NULL if half else op.buffer[2]
             if cut:
                 z = op.buffer[3 + half]
-            if masked:
+            if op.number[7]:
+                entries_product(op, step, &part, &portion, bias, z)
+            elif masked:
                 masked_product(op, step, &part, &portion, bias, z)
             else:
                 product(op, step, &part, &portion, inputs, outputs, bias, z, FNN_SUM_RELU, activate)
@@ -172,15 +196,35 @@ cdef inline int64_t words_for(int64_t rows) noexcept nogil:
     return (rows + 63) // 64
 
 
-cdef inline uint64_t *column_masks(const Op *op, const Step *step, int64_t block, const char *bits) noexcept nogil:
-    """Behind the block in the scratch: for each input of this block the rows that are not zero, 64 in a word."""
+# What is known of the numbers of a block of inputs, in the scratch behind it: of each input the rows that are not zero,
+# 64 in a word, or the entries of each row, or nothing.
+cdef struct Known:
+    int64_t block
+    uint64_t *masks
+    Span *spans
+
+
+cdef inline void look_at(
+    const Op *op, const Step *step, int64_t block, const char *bits, bint entries, Known *known
+) noexcept nogil:
+    """Fills in what is known of another block than before; at first `known` is that of block -1, of nothing."""
     cdef const fnn_kernels *k = step.kernels
-    cdef uint64_t *masks = <uint64_t *> at(k, step.scratch, k.panel * k.panel)
-    cdef const uint64_t *words = <const uint64_t *> bits + block * step.capacity
+    cdef void *room = at(k, step.scratch, k.panel * k.panel)
+    cdef const uint64_t *words
     cdef int64_t height = height_of(k, op.number[0], block), n = words_for(step.n), i
-    for i in range(n):
-        k.transpose_bits(min(<int64_t> 64, step.n - 64 * i), words + 64 * i, height, masks + i, n)
-    return masks
+    if block == known.block:
+        return
+    if entries:
+        find_block(
+            step, op.buffer[0], block * k.panel, height, known.spans != NULL and block == known.block + 1, <Span *> room
+        )
+        known.spans = <Span *> room
+    elif bits != NULL:
+        known.masks = <uint64_t *> room
+        words = <const uint64_t *> bits + block * step.capacity
+        for i in range(n):
+            k.transpose_bits(min(<int64_t> 64, step.n - 64 * i), words + 64 * i, height, known.masks + i, n)
+    known.block = block
 
 
 cdef inline void masked_weight_gradient(
@@ -196,6 +240,35 @@ cdef inline void masked_weight_gradient(
     g.bias, g.accumulate = NULL, accumulate
     g.c[0] = dW
     k.masked[width // k.lanes](&g)
+
+
+cdef inline void entries_gradient(
+    const Step *step, const Op *op, int64_t block, int64_t p, const Span *spans, char *dW, bint accumulate
+) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[1], p), r
+    cdef const char *dz = at(k, op.buffer[1], p * panel_stride(step, 1))
+    cdef fnn_entries x
+    if not accumulate:
+        memset(dW, 0, height_of(k, op.number[0], block) * width * k.itemsize)
+    for r in range(step.n):
+        x = entries_of(step, &spans[r])
+        if x.n > 0:
+            k.add_entries(&x, width, block * k.panel, at(k, dz, r * width), dW)
+
+
+cdef inline void gradient_by_known(
+    const Step *step, const Op *op, int64_t block, int64_t p, const Known *known, char *dW, bint accumulate
+) noexcept nogil:
+    """The same for a block of whose numbers something is known."""
+    if known.spans != NULL:
+        entries_gradient(step, op, block, p, known.spans, dW, accumulate)
+    else:
+        masked_weight_gradient(step, op, block, p, known.masks, dW, accumulate)
+
+
+cdef inline bint knows(const Known *known) noexcept nogil:
+    return known.masks != NULL or known.spans != NULL
 
 
 cdef inline fnn_gemm gradient_of_rows(
@@ -228,14 +301,14 @@ cdef inline fnn_gemm gradient_of_rows(
 
 
 cdef inline void weight_gradient(
-    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, const uint64_t *masks, char *dW,
+    const Step *step, const Op *op, int64_t block, int64_t p, int64_t positions, const Known *known, char *dW,
     bint accumulate,
 ) noexcept nogil:
     """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
     cdef const fnn_kernels *k = step.kernels
     cdef fnn_gemm g
-    if masks != NULL:
-        masked_weight_gradient(step, op, block, p, masks, dW, accumulate)
+    if knows(known):
+        gradient_by_known(step, op, block, p, known, dW, accumulate)
         return
     g = gradient_of_rows(step, op, block, p, positions, dW, accumulate)
     multiply(k, &g, panel_width(k, op.number[1], p) >> k.lane_bits, height_of(k, op.number[0], block))
@@ -254,17 +327,15 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     """dW = x^T dz; turned, buffers and sizes come the other way round, and dW^T = dz^T x."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], block, p
-    cdef int64_t masked = -1
     cdef bint turned = op.number[3] != 0
     cdef char *dW
-    cdef uint64_t *masks = NULL
+    cdef Known known = Known(-1, NULL, NULL)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, ALL, 0, &tasks, &block, &p):
         dW = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
-        if op.buffer[4] != NULL and block != masked:
-            masks, masked = column_masks(op, step, block, op.buffer[4]), block
-        weight_gradient(step, op, block, p, positions, masks, dW, step.chunk > 0)
+        look_at(op, step, block, op.buffer[4], op.number[4], &known)
+        weight_gradient(step, op, block, p, positions, &known, dW, step.chunk > 0)
         if turned:
             clear_pads(k, inputs, outputs, p, dW)
         if has_bias(turned, block, p):
@@ -275,28 +346,28 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef inline void update_block(
-    const Op *op, const Step *step, int64_t block, int64_t p, const uint64_t *masks
+    const Op *op, const Step *step, int64_t block, int64_t p, const Known *known
 ) noexcept nogil:
     """Strip by strip gradient, penalty and optimiser, so that weights and states come while the product runs.
 
     They come from memory, or, of weights that all threads have read, from the other cores' caches (256 x 128 on two
     threads: 0.92 of the time). A single thread has small ones in its own (30 x 100, batch 32: asking took a 25th of the
-    step). With masks the whole gradient comes first: its product is too short to wait behind. A penalty is summed by
-    strips all the same, so that masks change no bit of it.
+    step). Where zeros are left out the whole gradient comes first: its product is too short to wait behind. A penalty
+    is summed by strips all the same, so that this changes no bit of it.
     """
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t outputs = op.number[1], width = panel_width(k, outputs, p), vectors = width >> k.lane_bits
     cdef int64_t height = height_of(k, op.number[0], block), strip = TILES * k.tile_rows[vectors], first = 0, rows
     cdef fnn_gemm g
-    if masks != NULL:
-        masked_weight_gradient(step, op, block, p, masks, step.scratch, False)
+    if knows(known):
+        gradient_by_known(step, op, block, p, known, step.scratch, False)
         if op.buffer[8] == NULL:
             strip = height
     else:
         g = gradient_of_rows(step, op, block, p, op.number[4], step.scratch, False)
     while first < height:
         rows = min(strip, height - first)
-        if masks == NULL:
+        if not knows(known):
             if step.threads > 1:
                 expect_rows(op, step, block, p, first, rows)
             multiply(k, &g, vectors, rows)
@@ -324,14 +395,13 @@ cdef inline void copy_block(const Op *op, const Step *step, int64_t block, int64
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p, masked = -1
-    cdef uint64_t *masks = NULL
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
+    cdef Known known = Known(-1, NULL, NULL)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
-        if op.buffer[10] != NULL and block != masked:
-            masks, masked = column_masks(op, step, block, op.buffer[10]), block
-        update_block(op, step, block, p, masks)
+        look_at(op, step, block, op.buffer[10], op.number[6], &known)
+        update_block(op, step, block, p, &known)
         update_bias(op, step, block, p)
         copy_block(op, step, block, p)
 
@@ -377,12 +447,20 @@ def _masked(op, layout, turned):
     return bits
 
 
+def _entries(op, layout):
+    """Whether a weight gradient reads x entry by entry, and needs room in the scratch then."""
+    entries = bool(op.attributes.get("entries"))
+    if entries:
+        layout.scratch(layout.panel**2 + layout.rows * 16 // layout.dtype.itemsize)
+    return int(entries)
+
+
 def bind_dense(op, layout):
     x, W, b = op.inputs[:3]
     activation, parameters = _activation(op)
     turned = W in layout.turned
     numbers = [*layout.shape(W)[:: -1 if turned else 1], SPLITS[op.split], activation]
-    numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0)]
+    numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0), int(op.attributes.get("entries", False))]
     z = op.outputs[1] if len(op.outputs) > 1 else None
     return [x, W, b, op.outputs[0], z, None, _nonzero(op, turned)], numbers, parameters
 
@@ -396,7 +474,7 @@ def bind_dense_grad_input(op, layout):
 
 def bind_dense_grad_weights(op, layout):
     turned = op.outputs[0] in layout.turned
-    numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned)]
+    numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned), _entries(op, layout)]
     return [*_turned(op, turned), *op.outputs, _masked(op, layout, turned)], numbers, []
 
 
@@ -418,7 +496,7 @@ def bind_dense_update(op, layout):
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]
     numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False))]
-    numbers += [layout.positions(op.inputs[0]), int(turned)]
+    numbers += [layout.positions(op.inputs[0]), int(turned), _entries(op, layout)]
     return buffers, numbers, scalars
 
 

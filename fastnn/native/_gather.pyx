@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fastnn.native._entries cimport Span, entries_before, span_of
 from fastnn.native.kernels cimport fnn_kernels, fnn_philox
 from fastnn.native.op cimport (
     Half, Op, Step, at, first_row, half_of, operand_at, padded, panel_stride, panel_width, panels, rows_of,
@@ -27,9 +28,10 @@ cdef inline double get_real(int64_t itemsize, const char *source) noexcept nogil
 cdef enum:
     BLOCK = 64  # rows whose places are found at a time
 
-# How gathered rows are kept: in full precision, as operands of products of bfloat16, or rounded where they lie.
+# How gathered rows are kept: in full precision, as operands of products of bfloat16, rounded where they lie, or not at
+# all, where products read the entries of a sparse matrix.
 cdef enum:
-    FULL, OPERAND, ROUNDED
+    FULL, OPERAND, ROUNDED, ENTRIES
 
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
@@ -113,6 +115,22 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
             )
 
 
+cdef void note_entries(const Op *op, const Step *step, int half, const Half *part) noexcept nogil:
+    """Where the entries of rows of a CSR matrix lie, of those in one half of the columns if these are cut."""
+    cdef int64_t r, source
+    cdef Span row
+    for r in range(part.first, part.first + part.rows):
+        find_rows(step, op.number[2], r, 1, &source)
+        row.first, row.last = step.X_start[source], step.X_start[source + 1]
+        if op.number[4] == 0:
+            span_of(step, op.buffer[0], 1, r)[0] = Span(row.last, row.last)
+        elif half:
+            row.first = entries_before(step, row, op.number[4])
+        else:
+            row.last = entries_before(step, row, op.number[4])
+        span_of(step, op.buffer[0], half, r)[0] = row
+
+
 cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept nogil:
     """Rounds the rows just gathered, where they lie."""
     cdef const fnn_kernels *k = step.kernels
@@ -134,7 +152,9 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
     cdef Half part
     for half in range(2 if op.number[4] else 1):
         part = half_of(step, op.number[0], op.number[4], half)
-        if step.X_start != NULL:
+        if op.number[5] == ENTRIES:
+            note_entries(op, step, half, &part)
+        elif step.X_start != NULL:
             gather_csr(op, step, &part)
         else:
             gather_rows(op, step, &part, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
@@ -211,7 +231,9 @@ def bind_rows(op, layout):
 def bind_gather(op, layout):
     buffers, numbers, scalars = bind_rows(op, layout)
     form = ROUNDED if op.attributes.get("precision") == "bfloat16" else FULL
-    if layout.is_operand(op.outputs[0]):
+    if layout.plan.buffers[op.outputs[0]].layout == "entries":
+        form = ENTRIES
+    elif layout.is_operand(op.outputs[0]):
         form = OPERAND
         layout.scratch(layout.padded(numbers[0]))  # a row of a CSR matrix
     return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0), form], scalars

@@ -84,6 +84,12 @@ cdef extern from "fastnn.h" nogil:
         void *c[2]
 
     ctypedef void (*fnn_masked_kernel)(const fnn_masked *g) noexcept nogil
+    ctypedef struct fnn_entries:
+        int64_t n
+        const int64_t *column
+        const void *value
+        int64_t itemsize
+
     ctypedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil
     ctypedef void (*fnn_activation_grad_kernel)(
@@ -175,6 +181,12 @@ cdef extern from "fastnn.h" nogil:
         void (*narrow_product)(
             int64_t first, int64_t rows, int64_t depth, int64_t outputs, int64_t panel_stride, const void *x,
             const void *w, const void *b, void *z,
+        ) noexcept nogil
+        void (*entries_product)(
+            const fnn_entries *x, int64_t width, const void *b, const void *bias, void *c
+        ) noexcept nogil
+        void (*add_entries)(
+            const fnn_entries *x, int64_t width, int64_t first, const void *b, void *c
         ) noexcept nogil
         void (*nonzero)(int64_t rows, int64_t width, const void *x, uint64_t *words) noexcept nogil
         void (*transpose_bits)(

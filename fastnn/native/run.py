@@ -110,11 +110,12 @@ class Layout:
         """Weights (in, out) of dense layers with few outputs, which are kept as (out, in), with their gradients and the
         optimiser's states, and the rounded copies that such layers may read.
 
-        No lane of a vector is then a pad, and the copy that backward needs is the weights themselves.
+        No lane of a vector is then a pad, and the copy that backward needs is the weights themselves. Entries of sparse
+        rows take whole rows of weights.
         """
         plan, turned = self.plan, set()
         for op in plan.step:
-            if op.kind != "dense" or op.attributes.get("precision") == "bfloat16":
+            if op.kind != "dense" or op.attributes.get("precision") == "bfloat16" or op.attributes.get("entries"):
                 continue
             read = op.inputs[1]
             W = read.removesuffix(".rounded")
@@ -211,6 +212,8 @@ class Layout:
         if buffer.layout == "bits":
             return 8 * self.rows * -(-buffer.columns // self.panel) // self.dtype.itemsize
         rows, columns = self.shape(name)
+        if buffer.layout == "entries":  # two places for each half
+            return self.rows * 32 // self.dtype.itemsize
         if buffer.layout == "operand":  # and what tiles read behind the last row
             return (rows + self.lanes) * self.deep(columns) // 2
         if buffer.layout == "rounded":
@@ -519,6 +522,8 @@ def _source(plan, X, y=None, sample_weight=None):
         if len(expected.shape) > 1:
             raise ValueError(f"X: images and signals of shape {expected.shape} must be dense, got a sparse matrix")
         X = _csr(X)
+    elif any(buffer.layout == "entries" for buffer in plan.buffers.values()):
+        raise ValueError("X: this plan multiplies the entries of a sparse matrix, got a dense one")
     elif X.dtype == np.uint8:
         X = np.require(X, requirements=["C", "A"]).reshape(n, features)
     else:
@@ -550,9 +555,14 @@ def _real(name, array):
 
 
 def _csr(X):
+    """(values, columns, starts of the rows) with the entries of each row in the order of their columns."""
     data, indices, indptr = _real("X.data", X.data), np.asarray(X.indices, np.int64), np.asarray(X.indptr, np.int64)
     inside = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and (np.diff(indptr) >= 0).all()
     inside = inside and indptr[-1] <= min(len(data), len(indices))
     if not inside or (len(indices) and not 0 <= indices.min() <= indices.max() < X.shape[1]):
         raise ValueError("X: the CSR matrix points outside itself; see its check_format(full_check=True)")
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+        return _csr(X)
     return data, np.ascontiguousarray(indices), np.ascontiguousarray(indptr)
