@@ -114,6 +114,11 @@ typedef struct {
 
 typedef void (*fnn_indexed_kernel)(const fnn_indexed *g);
 
+/* Columns side by side that have the same channel. */
+typedef struct {
+    int64_t from, to, n;
+} fnn_run;
+
 /* Product of one register tile with factors of which each has a place of its own: a gradient behind a max pool, all
  * zeros but one in every window.
  *   c[i*c_row + j] += sum over k < depth of factor[k*step] * b[at[k] + tap[index[k*step]] + i*b_row + j],
@@ -388,6 +393,14 @@ typedef struct {
     /* to[r*to_row + i*to_step] = from[r*from_row + i*from_step], r < rows, i < n. */
     void (*copy)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_step, void *to,
                  int64_t to_row, int64_t to_step);
+    /* to[to_row[r]*to_width + i] = from[from_row[r]*from_width + i], r < rows, i < n. */
+    void (*copy_rows)(int64_t rows, int64_t n, const void *from, const int32_t *from_row, int64_t from_width, void *to,
+                      const int32_t *to_row, int64_t to_width);
+    /* Images with a channel for each column: to[r*to_row + p*to_place + run.to + i] = from[r*from_row + p*from_place +
+     * run.from], r < rows, p < n, i < run.n, for all runs in order. The first `inexact` ones may write whole units,
+     * beyond the end of the run; a unit is a vector, or a half or a quarter of one. */
+    void (*expand)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_place, void *to,
+                   int64_t to_row, int64_t to_place, int64_t unit, int64_t inexact, int64_t runs, const fnn_run *run);
     /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it;
      * i < n, j < width (multiple of lanes). */
     void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);

@@ -222,6 +222,70 @@ static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_
     }
 }
 
+/* In whole units; the last one ends with the line, wherever it starts. */
+FNN_INLINE void NAME(copy_units)(int64_t unit, int64_t rows, int64_t n, const real *from, const int32_t *from_row,
+                                 int64_t from_width, real *to, const int32_t *to_row, int64_t to_width)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const real *line = from + from_row[r] * from_width;
+        real *at = to + to_row[r] * to_width;
+        for (int64_t i = 0; i < n - unit; i += unit) memcpy(at + i, line + i, unit * sizeof(real));
+        memcpy(at + n - unit, line + n - unit, unit * sizeof(real));
+    }
+}
+
+/* A quarter of a vector, where it has as many lanes. */
+enum { NAME(QUARTER) = FNN_LANES < 4 ? 1 : FNN_LANES / 4 };
+
+static void NAME(copy_rows)(int64_t rows, int64_t n, const void *from, const int32_t *from_row, int64_t from_width,
+                            void *to, const int32_t *to_row, int64_t to_width)
+{
+    if (n >= FNN_LANES)
+        NAME(copy_units)(FNN_LANES, rows, n, from, from_row, from_width, to, to_row, to_width);
+    else if (2 * n >= FNN_LANES)
+        NAME(copy_units)(FNN_LANES / 2, rows, n, from, from_row, from_width, to, to_row, to_width);
+    else if (4 * n >= FNN_LANES)
+        NAME(copy_units)(NAME(QUARTER), rows, n, from, from_row, from_width, to, to_row, to_width);
+    else
+        NAME(copy_units)(1, rows, n, from, from_row, from_width, to, to_row, to_width);
+}
+
+FNN_INLINE void NAME(expand_units)(int64_t unit, int64_t rows, int64_t n, const real *from, int64_t from_row,
+                                   int64_t from_place, real *to, int64_t to_row, int64_t to_place, int64_t inexact,
+                                   int64_t runs, const fnn_run *run)
+{
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        const real *x = from;
+        real *y = to;
+        for (int64_t p = 0; p < n; p++, x += from_place, y += to_place) {
+            const fnn_run *next = run;
+            for (; next < run + inexact; next++) {
+                const vec value = NAME(broadcast)(x[next->from]);
+                real *at = y + next->to;
+                memcpy(at, &value, unit * sizeof(real));
+                for (int64_t i = unit; i < next->n; i += unit) memcpy(at + i, &value, unit * sizeof(real));
+            }
+            for (; next < run + runs; next++) {
+                for (int64_t i = 0; i < next->n; i++) y[next->to + i] = x[next->from];
+            }
+        }
+    }
+}
+
+static void NAME(expand)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_place, void *to,
+                         int64_t to_row, int64_t to_place, int64_t unit, int64_t inexact, int64_t runs,
+                         const fnn_run *run)
+{
+    if (unit == FNN_LANES)
+        NAME(expand_units)(FNN_LANES, rows, n, from, from_row, from_place, to, to_row, to_place, inexact, runs, run);
+    else if (2 * unit == FNN_LANES)
+        NAME(expand_units)(FNN_LANES / 2, rows, n, from, from_row, from_place, to, to_row, to_place, inexact, runs,
+                           run);
+    else
+        NAME(expand_units)(NAME(QUARTER), rows, n, from, from_row, from_place, to, to_row, to_place, inexact, runs,
+                           run);
+}
+
 FNN_INLINE void NAME(max_of_taps)(int vectors, int64_t taps, int64_t n, const real *x, real *y, real *index)
 {
     const int64_t width = vectors * FNN_LANES;

@@ -15,7 +15,7 @@ from fastnn.native._conv_share cimport (
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL, HALVES
-from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels
+from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels, fnn_run
 from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import conv_products
@@ -39,6 +39,7 @@ cdef struct Product:
     const Piece *pieces
     int64_t n_pieces
     int64_t b_rows           # rows of the packed operand, or of the weights' gradient
+    int64_t edge             # where in the scratch a tile is made of which some columns are another block's
     const Copy *copies
     int64_t n_copies
     int64_t copies_from      # where in the scratch they read; -1: in the buffer
@@ -51,9 +52,10 @@ cdef struct Product:
     int64_t strip            # where in the scratch results wait for their pool, or gradients come out of it
 
 
-# Columns of a panel that read the same channels, and where these start in the image operand.
+# Columns of a panel that read the same channels, and where these start in the image operand: whole vectors, or where
+# `columns` is not 0, so many columns after the first `skipped`.
 cdef struct Block:
-    int64_t column, vectors, start
+    int64_t column, vectors, start, skipped, columns
 
 
 # Rows that share a list of steps: counts of one image, the tables go on with further images.
@@ -68,6 +70,8 @@ cdef struct Piece:
 
 cdef struct Copy:
     int64_t rows, n, start, from_row, from_step, from_image, to, to_row, to_step, to_image
+    int64_t unit, inexact, runs  # of columns that have the same channel, or 0
+    const fnn_run *run
 
 
 cdef inline const Product *product_of(const Op *op) noexcept nogil:
@@ -75,18 +79,25 @@ cdef inline const Product *product_of(const Op *op) noexcept nogil:
 
 
 cdef void copy_images(
-    const fnn_kernels *k, const Copy *copies, int64_t n, const char *source, int64_t first, int64_t images, char *to
+    const fnn_kernels *k, const Copy *copies, int64_t n, const char *source, int64_t first, int64_t count, char *to
 ) noexcept nogil:
     """`source` starts at image 0, `to` at image `first`."""
     cdef int64_t i, image
+    cdef const char *images
+    cdef char *place
     cdef const Copy *c
-    for image in range(images):
+    for image in range(count):
         for i in range(n):
             c = &copies[i]
-            k.copy(
-                c.rows, c.n, at(k, source, c.start + (first + image) * c.from_image), c.from_row, c.from_step,
-                at(k, to, c.to + image * c.to_image), c.to_row, c.to_step,
-            )
+            images = at(k, source, c.start + (first + image) * c.from_image)
+            place = at(k, to, c.to + image * c.to_image)
+            if c.runs > 0:
+                k.expand(
+                    c.rows, c.n, images, c.from_row, c.from_step, place, c.to_row, c.to_step, c.unit, c.inexact, c.runs,
+                    c.run,
+                )
+            else:
+                k.copy(c.rows, c.n, images, c.from_row, c.from_step, place, c.to_row, c.to_step)
 
 
 cdef void stage(
@@ -127,11 +138,37 @@ cdef inline fnn_indexed block_of(
     return g
 
 
+cdef int32_t[16] LINES = list(range(16))  # of the tallest tile
+
+
+cdef void multiply_some_columns(
+    const Step *step, const Product *p, const Block *block, const fnn_indexed *g, int64_t height
+) noexcept nogil:
+    """A tile of which the block's own columns alone are stored."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef char *edge = at(k, step.scratch, p.edge)
+    cdef char *own = at(k, edge, block.skipped)
+    cdef char *c = at(k, g.c, block.skipped)
+    cdef fnn_indexed tile = g[0]
+    tile.c = edge
+    tile.c_row = LINES
+    tile.c_width = block.vectors * k.lanes
+    if g.init_row > 0 and g.init != NULL:
+        k.copy_rows(
+            height, block.columns, at(k, g.init, block.skipped), g.c_row, g.init_row, own, LINES, tile.c_width
+        )
+        tile.init = edge
+        tile.init_row = tile.c_width
+    k.indexed[block.vectors][height](&tile)
+    k.copy_rows(height, block.columns, own, LINES, tile.c_width, c, g.c_row, g.c_width)
+
+
 cdef inline void multiply(
-    const fnn_kernels *k, const Product *p, fnn_indexed *g, int64_t vectors, int64_t row, int64_t rows
+    const Step *step, const Product *p, const Block *block, fnn_indexed *g, int64_t row, int64_t rows
 ) noexcept nogil:
     """Rows row .. row + rows of the tables in tiles of nearly equal height, of whole windows where these are pooled."""
-    cdef int64_t unit = max(1, p.pooled), tallest = k.indexed_rows[vectors] // unit * unit
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t vectors = block.vectors, unit = max(1, p.pooled), tallest = k.indexed_rows[vectors] // unit * unit
     cdef int64_t tiles = (rows + tallest - 1) // tallest, tile, height, done = 0
     for tile in range(tiles):
         height = rows // unit * (tile + 1) // tiles * unit - done
@@ -139,6 +176,8 @@ cdef inline void multiply(
         g.c_row = p.c_row + row + done
         if p.elementwise:
             k.elementwise[vectors][height](g)
+        elif block.columns > 0:
+            multiply_some_columns(step, p, block, g, height)
         elif p.pooled:
             k.pooled[vectors][height // unit](g)
         else:
@@ -182,7 +221,7 @@ cdef void correlate(
                         rows = &p.classes[j]
                         g.step = p.step + rows.step
                         g.depth = rows.depth
-                        multiply(k, p, &g, block.vectors, rows.row, count * rows.rows)
+                        multiply(step, p, block, &g, rows.row, count * rows.rows)
                 if finish != NULL:
                     finish(op, step, offset + piece.first * width, count * piece.count, width)
 
@@ -274,7 +313,7 @@ cdef void add_images(
                     g.step = p.step + rows.step
                     g.depth = images * rows.depth
                     row = share(rows.rows, thread, threads)
-                    multiply(k, p, &g, block.vectors, rows.row + row, share(rows.rows, thread + 1, threads) - row)
+                    multiply(step, p, block, &g, rows.row + row, share(rows.rows, thread + 1, threads) - row)
 
 
 cdef void gradient_of_part(

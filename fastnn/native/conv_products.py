@@ -13,6 +13,7 @@ from fastnn.native.conv_tiling import Tables, add_classes, axes, bands, by_panel
 
 STRIP = 32 * 1024  # bytes of results, or of gradients put in windows, that stay in L1 while they are worked on
 FRESH = STRIP // 2  # the same in the forward product of few channels, which is faster with more room for the image
+TALLEST = 16  # rows of a tile, at most
 SPREAD = 3  # cycles for a vector of gradients put in windows
 TOGETHER = 64 * 1024  # bytes of the results of images that are worked on together
 # Products of a sum whose window of WINDOW places has its maximum taken from registers, at most: to store and read fewer
@@ -31,6 +32,7 @@ class Product(NamedTuple):
     blocks: tuple
     tables: list
     b_rows: int
+    edge: int
     copies: tuple = (0, 0)
     copies_from: int = -1
     windows: tuple = (0, 0, 0, 0)
@@ -66,7 +68,7 @@ def _pieces(cut, across, pool):
 def _pooled(operand, pool):
     """Places of a window if the maximum of their sums is taken from registers, or 0: all have the same steps then."""
     runs = [*operand.vertical, *operand.horizontal]
-    if pool is None or prod(pool.kernel) != WINDOW or operand.elementwise or len(runs) > 2:
+    if pool is None or prod(pool.kernel) != WINDOW or operand.elementwise or operand.shared or len(runs) > 2:
         return 0
     depth = prod(len(run.steps) for run in runs) * operand.grouping.channels_each
     return WINDOW if depth <= DEEPEST else 0
@@ -86,7 +88,7 @@ def _correlate(layout, operand, row_number, step_number, places, pieces, b_rows,
 def _product(layout, operand, tables, b_rows, strip, pooled=0):
     scratch = operand.scratch
     zeroed = scratch.size
-    at = scratch.take(strip)
+    at, edge = scratch.take(strip), scratch.take(TALLEST * layout.panel if operand.shared else 0)
     layout.scratch(scratch.size)
     copies = np.array(operand.copies, np.int64)
     try:
@@ -107,6 +109,7 @@ def _product(layout, operand, tables, b_rows, strip, pooled=0):
         blocks=tuple(layout.table(np.array(table, np.int64)) for table in operand.blocks()),
         tables=addresses,
         b_rows=b_rows,
+        edge=edge,
         copies=(layout.table(copies) if len(copies) else 0, len(copies)),
         copies_from=operand.copies_from,
         windows=operand.windows,
@@ -201,7 +204,7 @@ def grad_weights(layout, op):
         vertical = [run.restricted(steps=band) for run in operand.vertical]
         add_classes(
             tables, vertical, operand.horizontal, operand.image, taps, (number[0] - offset, number[1]),
-            operand.together, places, channels_on_rows=True,
+            operand.together, places, channels_on_rows=True, planes=operand.elementwise,
         )  # fmt: skip
         tables.add_piece(first, count)
     rows = geometry.kernel[0] * geometry.kernel[1] * len(operand.image.channels)

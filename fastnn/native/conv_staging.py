@@ -2,17 +2,19 @@
 place: surrounded by zeros, with channels side by side, or expanded to a channel for each column.
 
 Groups of channels are multiplied in blocks of columns, each a part of a panel that reads the channels of one group.
-Where a group ends inside a vector there are no such blocks: tiles then take a factor of each column's own from images
-expanded to the columns.
+Where groups end inside a vector, blocks share vectors, and each stores its own columns only; or else elementwise tiles
+take a factor of each column's own from images expanded to the columns, which pays where groups have few columns.
 """
 
+from collections import Counter
 from itertools import pairwise
-from itertools import product as pairs
 from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.native.conv_tiling import OFFSETS, Cost, Image, by_panel, choose, reach, sums
+
+FAR = 512 * 1024  # bytes of images expanded to the columns that stay in the second cache
 
 
 def matrix_at(layout, shape, row, column):
@@ -78,19 +80,49 @@ class Grouping(NamedTuple):
     def depthwise(self):
         return self.columns == self.channels == self.groups
 
-    def elementwise(self, lanes):
-        """Whether a vector of columns may read channels of several groups."""
-        return self.groups > 1 and self.columns_each % lanes != 0
+    def ways(self, lanes):
+        """Whether tiles are elementwise: one answer, or both."""
+        if self.groups == 1 or self.columns_each % lanes == 0:
+            return (False,)
+        return (True,) if self.depthwise else (False, True)
 
-    def blocks(self, layout):
-        """(panel, first column in it, vectors, group) of the blocks that the columns are worked on in."""
-        n = 1 if self.elementwise(layout.lanes) else self.groups
-        edges = [self.columns * group // n for group in range(n + 1)]
+    def unit(self, lanes):
+        """Columns that are written at a time in images expanded to them."""
+        return next(n for n in (lanes // 4, lanes // 2, lanes) if n and (n >= self.columns_each or n == lanes))
+
+    def blocks(self, layout, elementwise):
+        """The blocks that the columns are worked on in."""
+        n, end = 1 if elementwise else self.groups, layout.padded(self.columns)
+        edges = [*(self.columns * group // n for group in range(n)), end]
         return [
-            (a // layout.panel, a % layout.panel, layout.padded(b - a) // layout.lanes, group)
+            Block.of(layout, a // layout.panel, a % layout.panel, b - a, group, end)
             for group, columns in enumerate(pairwise(edges))
             for a, b in by_panel(*columns, layout.panel)
         ]
+
+
+class Block(NamedTuple):
+    """Vectors from a column of a panel on, whose columns read the channels of a group; where `columns` is not 0, so
+    many of them after the first `skipped` do, and the others are other blocks'."""
+
+    panel: int
+    column: int
+    vectors: int
+    group: int
+    skipped: int
+    columns: int
+
+    @classmethod
+    def of(cls, layout, panel, first, columns, group, end):
+        """Some columns of a group, in vectors that lie within the panel; `end`: of all columns, and their padding."""
+        vectors = layout.padded(columns) // layout.lanes
+        if columns % layout.lanes == 0:
+            return cls(panel, first, vectors, group, 0, 0)
+        column = min(first, min(layout.panel, end - panel * layout.panel) - vectors * layout.lanes)
+        return cls(panel, column, vectors, group, first - column, columns)
+
+
+NO_RUNS = (0, 0, 0, 0)  # of a copy that has each channel once
 
 
 def dense_stage(source, margins, stride, panel):
@@ -101,13 +133,13 @@ def dense_stage(source, margins, stride, panel):
     copies = []
     if (source.stride == stride).all():
         n = w * stride
-        copies.append((h, n, source.offset[0], n, 1, source.step[0], origin, width * stride, 1, size))
+        copies.append((h, n, source.offset[0], n, 1, source.step[0], origin, width * stride, 1, size, *NO_RUNS))
     else:
         for c in range(0, source.channels, panel):
             n = min(panel, source.channels - c)
             for i in range(h):
                 start, to = source.offset[c] + i * w * source.stride[c], origin + i * width * stride + c
-                copies.append((w, n, start, source.stride[c], 1, source.step[c], to, stride, 1, size))
+                copies.append((w, n, start, source.stride[c], 1, source.step[c], to, stride, 1, size, *NO_RUNS))
     return Image(width, stride, np.arange(source.channels), size, origin), size, copies
 
 
@@ -121,18 +153,31 @@ def expanded_stage(layout, source, grouping, margins, together):
     for first in range(0, grouping.columns, layout.panel):
         real = min(layout.panel, grouping.columns - first)
         columns = layout.padded(real)
-        start, image = first * together * n_copies * places, n_copies * places * columns
+        to, image = first * together * n_copies * places + origin * columns, n_copies * places * columns
         if grouping.depthwise and source.stride[first] == columns:
-            n = w * columns
-            to = start + origin * columns
-            copies.append((h, n, source.offset[first], n, 1, source.step[first], to, width * columns, 1, image))
+            n, at = w * columns, source.offset[first]
+            copies.append((h, n, at, n, 1, source.step[first], to, width * columns, 1, image, *NO_RUNS))
             continue
-        for j, q in pairs(range(real), range(n_copies)):
-            c = (first + j) // grouping.columns_each * n_copies + q
-            stride, to = source.stride[c], start + (q * places + origin) * columns + j
-            line = width * columns
-            copies.append((h, w, source.offset[c], w * stride, stride, source.step[c], to, line, columns, image))
+        for from_place, from_image, *runs in expanded_runs(layout, source, grouping, first, real, places * columns):
+            copies.append((h, w, 0, w * from_place, from_place, from_image, to, width * columns, columns, image, *runs))
     return Image(width, 1, np.arange(n_copies) * places, n_copies * places, origin), n_copies * places, copies
+
+
+def expanded_runs(layout, source, grouping, first, real, expanded):
+    """Which runs of columns first .. first + real, those of a panel, have the same channel: for each stride of channels
+    (it, from image to image, columns written at a time, runs that may be written beyond their end, runs, address)."""
+    found, unit, each = {}, grouping.unit(layout.lanes), grouping.channels_each
+    for a, b in by_panel(first, first + real, grouping.columns_each):
+        exact = b == a + 1 or a + -(-(b - a) // unit) * unit > first + real
+        for q in range(each):
+            c = a // grouping.columns_each * each + q
+            run = (exact, q, int(source.offset[c]), q * expanded + a - first, b - a)
+            found.setdefault((int(source.stride[c]), int(source.step[c])), []).append(run)
+    for (stride, step), runs in found.items():
+        runs.sort(key=lambda run: run[:2])
+        inexact = sum(not exact for exact, *_ in runs)
+        table = np.array([run[2:] for run in runs], np.int64)
+        yield stride, step, unit, inexact, len(runs), layout.table(table)
 
 
 class Scratch:
@@ -156,11 +201,16 @@ class Operand:
 
     def __init__(self, layout, source, runs_of, together, grouping, *, channels_on_rows=False, pool=None):
         self.layout, self.source, self.grouping, self.pool = layout, source, grouping, pool
-        self.elementwise, self.scratch = grouping.elementwise(layout.lanes), Scratch()
+        self.scratch = Scratch()
         self.copies, self.copies_from, self.put, self.windows = [], -1, (0, 0, 0, 0), (0, 0, 0, 0)
         self.a_panel = self.a_image = 0
-        cost = self._cost(together, channels_on_rows)
-        self.cycles, self.vertical, self.horizontal, self.together = choose(runs_of, source.size, cost, together)
+        options = []
+        for elementwise in grouping.ways(layout.lanes):
+            cost = self._cost(together, channels_on_rows, elementwise)
+            options.append((*choose(runs_of, source.size, cost, together), elementwise, cost))
+        self.cycles, self.vertical, self.horizontal, self.together, self.elementwise, cost = min(
+            options, key=lambda option: option[0]
+        )
         margins = reach(self.vertical, self.horizontal, source.size)
         self.staged = cost.staged or any(margins)
         if not self.staged:
@@ -170,25 +220,41 @@ class Operand:
         else:
             self._stage_windows(margins)
 
-    def _cost(self, together, channels_on_rows):
+    def _cost(self, together, channels_on_rows, elementwise):
         source, grouping, layout = self.source, self.grouping, self.layout
-        if self.elementwise:
+        blocks, far = grouping.blocks(layout, elementwise), (np.inf, 0)
+        if elementwise:
             in_place = grouping.depthwise and source.panels
-            copied = 2 * grouping.columns * (1 / layout.lanes if in_place else grouping.channels_each)
+            vectors = layout.padded(grouping.columns) // layout.lanes * grouping.channels_each
+            stores = grouping.channels * -(-grouping.columns_each // grouping.unit(layout.lanes))
+            copied = 2 * vectors + (0 if in_place else 1.25 * stores)
+            if not grouping.depthwise:
+                far = (FAR // (vectors * layout.lanes * layout.dtype.itemsize), 4 * vectors)
         else:
             last = (source.offset + (source.size[0] * source.size[1]) * source.stride).max()
             fits = last + together[-1] * source.step[0] <= OFFSETS
             in_place = fits and source.uniform and self._alike(source.offset)
             copied = 2 * source.channels / layout.lanes
         return Cost(
-            vectors=tuple(vectors for _, _, vectors, _ in grouping.blocks(layout)),
+            vectors=tuple(Counter(block.vectors for block in blocks).items()),
+            put=sum(8 + 2 * block.vectors for block in blocks if block.columns),
             registers=27 if layout.panel == 4 * layout.lanes else 12,
             channels=grouping.channels_each,
             channels_on_rows=channels_on_rows,
-            elementwise=self.elementwise,
+            elementwise=elementwise,
             copied=copied,
+            far=far,
             staged=not in_place or self.pool is not None,
         )
+
+    @property
+    def _blocks(self):
+        return self.grouping.blocks(self.layout, self.elementwise)
+
+    @property
+    def shared(self):
+        """Whether blocks share vectors."""
+        return any(block.columns for block in self._blocks)
 
     def _alike(self, channels):
         """Whether the channels of all groups lie alike, so that a shift leads from the first group to each other."""
@@ -196,15 +262,15 @@ class Operand:
         return (channels - channels[:, :1] == channels[0]).all()
 
     def blocks(self):
-        """(first column, vectors, start of the image operand) of each block of columns, and the number of the first
-        block of each panel and after the last one."""
+        """(first column, vectors, start of the image operand, columns skipped, columns) of each block of columns, and
+        the number of the first block of each panel and after the last one."""
         blocks, ends = [], {}
-        for panel, column, vectors, group in self.grouping.blocks(self.layout):
+        for panel, column, vectors, group, skipped, columns in self._blocks:
             if self.elementwise:
                 start = self.a_panel * panel * self.layout.panel + self.image.origin * vectors * self.layout.lanes
             else:
                 start = self.image.origin + self.shifts[group]
-            blocks.append((column, vectors, start))
+            blocks.append((column, vectors, start, skipped, columns))
             ends[panel] = len(blocks)
         return blocks, [0, *ends.values()]
 

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 OFFSETS = 2**31 - 1
+NEAR = 8  # channels of a group, at most, of whose expanded images the first cache holds what a tile reads
 
 
 class Run(NamedTuple):
@@ -170,17 +171,20 @@ def reach(vertical, horizontal, size):
 class Cost(NamedTuple):
     """What the cost of a product depends on besides its runs.
 
-    vectors: of each block of columns; registers: those that hold sums; channels: how often a step (or, with
-    channels_on_rows, a row) is repeated; copied: cycles to copy one place of the image; staged: whether it is copied in
-    any case.
+    vectors: how many blocks of columns have so many; put: cycles to store a row of those that share vectors; registers:
+    those that hold sums; channels: how often a step (or, with channels_on_rows, a row) is repeated; copied: cycles to
+    copy one place of the image; far: beyond so many places, how many more it takes; staged: whether it is copied in any
+    case.
     """
 
     vectors: tuple
+    put: int
     registers: int
     channels: int
     channels_on_rows: bool
     elementwise: bool
     copied: float
+    far: tuple
     staged: bool
 
     def cycles(self, vertical, horizontal, together, size):
@@ -192,19 +196,22 @@ class Cost(NamedTuple):
                 rows, depth = rows * self.channels, depth * together
             else:
                 rows, depth = rows * together, depth * self.channels
-            total += sum(self._product(rows, depth, vectors) for vectors in self.vectors)
+            total += sum(n * self._product(rows, depth, vectors) for vectors, n in self.vectors) + rows * self.put
         total /= together
-        margins = reach(vertical, horizontal, size)
+        top, bottom, left, right = margins = reach(vertical, horizontal, size)
+        places, (limit, further) = (size[0] + top + bottom) * (size[1] + left + right), self.far
+        if places * together > limit:
+            total += places * further
         if self.staged or any(margins):
-            top, bottom, left, right = margins
-            total += (size[0] + top + bottom) * (size[1] + left + right) * self.copied
+            total += places * self.copied
         return total
 
     def _product(self, rows, depth, vectors):
         tiles = -(-rows // min(16, self.registers // vectors))
         sums = rows * vectors / tiles
-        loads = vectors + (sums if self.elementwise else rows / tiles)
-        latency = 4
+        loads, latency = vectors + rows / tiles, 4
+        if self.elementwise:
+            loads = vectors + sums * (1.5 if self.channels > NEAR else 1)
         return tiles * (depth * max(sums / 2, loads / 2, latency) + sums + 30)
 
 
@@ -260,12 +267,15 @@ class Tables:
         return [*map(layout.table, tables), len(self.pieces)]
 
 
-def add_classes(tables, vertical, horizontal, image, row_number, step_number, together, apart, channels_on_rows=False):
+def add_classes(
+    tables, vertical, horizontal, image, row_number, step_number, together, apart, channels_on_rows=False, planes=False
+):
     """Adds the classes of all pairs of a vertical and a horizontal run.
 
     row_number, step_number: pairs of arrays (see `numbers`) for what rows and steps stand for. With channels_on_rows
     each row is repeated for every channel and the steps for all images worked on together, else each step and the rows.
-    apart: how far the numbers of the rows (steps) of two images differ.
+    apart: how far the numbers of the rows (steps) of two images differ; planes: the rows of a channel follow each
+    other, as its places do.
     """
     images = np.arange(together)[:, np.newaxis]
     for v, h in pairs(vertical, horizontal):
@@ -276,6 +286,8 @@ def add_classes(tables, vertical, horizontal, image, row_number, step_number, to
         n_channels = len(image.channels)
         if channels_on_rows:
             c_row, a_row = sums(c_row * n_channels, np.arange(n_channels)), sums(a_row, image.channels)
+            if planes:
+                c_row, a_row = (rows.reshape(-1, n_channels).T.ravel() for rows in (c_row, a_row))
         else:
             b_step, a_step = sums(b_step * n_channels, np.arange(n_channels)), sums(a_step, image.channels)
         rows, depth = len(a_row), len(a_step)

@@ -48,6 +48,9 @@ cdef extern from "fastnn.h" nogil:
         void *index
 
     ctypedef void (*fnn_indexed_kernel)(const fnn_indexed *g) noexcept nogil
+    ctypedef struct fnn_run:
+        int64_t to, n
+
     ctypedef struct fnn_sparse:
         const void *factor
         const void *index
@@ -280,6 +283,14 @@ cdef extern from "fastnn.h" nogil:
         void (*copy)(
             int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_step, void *to, int64_t to_row,
             int64_t to_step,
+        ) noexcept nogil
+        void (*copy_rows)(
+            int64_t rows, int64_t n, const void *source, const int32_t *from_row, int64_t from_width, void *to,
+            const int32_t *to_row, int64_t to_width,
+        ) noexcept nogil
+        void (*expand)(
+            int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_place, void *to, int64_t to_row,
+            int64_t to_place, int64_t unit, int64_t inexact, int64_t runs, const fnn_run *run,
         ) noexcept nogil
         void (*max_of_windows)(
             int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index

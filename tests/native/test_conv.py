@@ -1,5 +1,6 @@
 """Convolution and its products: native = reference for random geometries, with equal bits on any number of threads."""
 
+import ctypes
 from math import prod
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from fastnn import bfloat16
 from fastnn.native import Runner, _executor, _machine, conv_sparse
 from fastnn.native import run as native_run
+from fastnn.native.conv_staging import Grouping
 from fastnn.ops.window import Geometry
 from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
@@ -235,6 +237,61 @@ def large_groups(rng):
     return Case(rng, channels=channels, filters=filters, groups=groups)
 
 
+def uneven_groups(rng):
+    """Groups that end inside a vector, some of which cross from panel to panel."""
+    while True:
+        groups = int(rng.choice([2, 2, 3, 5, 16, 33]))
+        inputs, outputs = (
+            int(rng.choice(sizes)) for sizes in ([1, 2, 4, 9, 20, 64], [1, 2, 3, 4, 6, 12, 20, 24, 40, 68])
+        )
+        if groups * max(inputs, outputs) <= 210:
+            return Case(rng, channels=groups * inputs, filters=groups * outputs, groups=groups)
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Makes groups that end inside a vector elementwise or not, whatever the model says takes longer."""
+    return lambda elementwise: monkeypatch.setattr(
+        Grouping, "ways", lambda self, lanes: (elementwise and self.groups > 1 and self.columns_each % lanes > 0,)
+    )
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("elementwise", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_groups_that_end_inside_a_vector(seed, elementwise, kind, dtype, isa, always):
+    always(elementwise)
+    rng = np.random.default_rng(800 + seed)
+    rows = int(rng.integers(1, 12))
+    compare(uneven_groups(rng), kind, rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("elementwise", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_bits_of_uneven_groups_do_not_depend_on_threads(seed, elementwise, kind, isa, always):
+    always(elementwise)
+    rng = np.random.default_rng(850 + seed)
+    same_bits(uneven_groups(rng), kind, int(rng.integers(1, 34)), isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_are_expanded_for_many_small_groups_only(kind, isa):
+    for channels, filters, groups, expanded in [(64, 64, 1, False), (64, 64, 32, True), (50, 50, 2, False)]:
+        geometry = Geometry((14, 14), (3, 3), padding=((1, 1), (1, 1)))
+        case = Case(
+            np.random.default_rng(0), geometry=geometry, channels=channels, filters=filters, groups=groups, pool=None,
+            layout="panels",
+        )  # fmt: skip
+        numbers, layout = bound(case, kind, isa)
+        elementwise = ctypes.c_int64.from_address(numbers[0]).value
+        assert elementwise == (expanded and layout.lanes > 2)
+
+
 def narrow(rng):
     """A few filters of a few channels behind a pool, whose gradients are multiplied at the maxima only."""
     while True:
@@ -378,11 +435,17 @@ def bound_numbers(name, kind, isa):
     pool = Geometry(geometry.output, (2, 2), (2, 2))
     rng = np.random.default_rng(0)
     case = Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool, layout=layout)
+    numbers, layout = bound(case, kind, isa)
+    return numbers, layout.lanes
+
+
+def bound(case, kind, isa):
+    """The numbers of an op, and the layout that keeps what they point to."""
     op = case.op(kind)
     buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
     layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
     _, _, _, numbers, _ = layout.bound[1][0]
-    return numbers, layout.lanes
+    return numbers, layout
 
 
 NETWORKS = {
