@@ -119,6 +119,12 @@ typedef struct {
     int64_t from, to, n;
 } fnn_run;
 
+/* A vector of columns, each of which has the channel that `lane` names, counted from `from`. */
+typedef struct {
+    int64_t from, to;
+    const int32_t *lane;
+} fnn_pick;
+
 /* Product of one register tile with factors of which each has a place of its own: a gradient behind a max pool, all
  * zeros but one in every window.
  *   c[i*c_row + j] += sum over k < depth of factor[k*step] * b[at[k] + tap[index[k*step]] + i*b_row + j],
@@ -401,6 +407,10 @@ typedef struct {
      * beyond the end of the run; a unit is a vector, or a half or a quarter of one. */
     void (*expand)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_place, void *to,
                    int64_t to_row, int64_t to_place, int64_t unit, int64_t inexact, int64_t runs, const fnn_run *run);
+    /* The same, but to[... + pick.to + i] = from[... + pick.from + pick.lane[i]], i < lanes, 0 <= pick.lane[i] < lanes,
+     * for all picks; NULL where picked is. */
+    void (*expand_picked)(int64_t rows, int64_t n, const void *from, int64_t from_row, int64_t from_place, void *to,
+                          int64_t to_row, int64_t to_place, int64_t picks, const fnn_pick *pick);
     /* y[i*width + j] = max over t < taps of x[(i*taps + t)*width + j], index[i*width + j] = the first t that has it;
      * i < n, j < width (multiple of lanes). */
     void (*max_of_windows)(int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index);

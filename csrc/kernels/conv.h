@@ -182,6 +182,24 @@ FNN_INLINE void NAME(picked_tile)(int rows, int vectors, const fnn_picked *g)
 FNN_PICKED_TILES(FNN_PICKED_KERNELS)
 #undef FNN_PICKED_KERNELS
 #undef FNN_PICKED_KERNEL
+
+static void NAME(expand_picked)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_place,
+                                void *to_, int64_t to_row, int64_t to_place, int64_t picks, const fnn_pick *pick)
+{
+    const real *from = from_;
+    real *to = to_;
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        const real *x = from;
+        real *y = to;
+        for (int64_t p = 0; p < n; p++, x += from_place, y += to_place) {
+            for (const fnn_pick *next = pick; next < pick + picks; next++) {
+                NAME(mask) lane;
+                memcpy(&lane, next->lane, sizeof lane);
+                NAME(store)(y + next->to, FNN_PICKED(NAME(load)(x + next->from), lane));
+            }
+        }
+    }
+}
 #endif
 
 FNN_INLINE void NAME(lay_lines)(int64_t bytes, int64_t windows, int64_t lines, int64_t n, const real *from,

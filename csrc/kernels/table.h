@@ -57,6 +57,7 @@ const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
     .sparse = {FNN_INDEXED_TILES(FNN_SPARSE_ENTRIES)},
 #ifdef FNN_PICKS
     .picked = {FNN_PICKED_TILES(FNN_PICKED_ENTRIES)},
+    .expand_picked = NAME(expand_picked),
 #endif
     .masked = {FNN_MASKED(FNN_MASKED_ENTRY)},
     .function = {

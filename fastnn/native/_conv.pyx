@@ -15,7 +15,7 @@ from fastnn.native._conv_share cimport (
 from fastnn.native._conv_sparse cimport Finish, sparse_grad_input, sparse_grad_weights
 from fastnn.native._conv_windows cimport windows_grad_weights
 from fastnn.native._dense cimport ALL, HALVES
-from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels, fnn_run
+from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels, fnn_pick, fnn_run
 from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import conv_products
@@ -70,8 +70,8 @@ cdef struct Piece:
 
 cdef struct Copy:
     int64_t rows, n, start, from_row, from_step, from_image, to, to_row, to_step, to_image
-    int64_t unit, inexact, runs  # of columns that have the same channel, or 0
-    const fnn_run *run
+    int64_t unit, inexact, runs  # of columns that have the same channel, or picks where the unit is 0; or none
+    const void *run
 
 
 cdef inline const Product *product_of(const Op *op) noexcept nogil:
@@ -91,10 +91,15 @@ cdef void copy_images(
             c = &copies[i]
             images = at(k, source, c.start + (first + image) * c.from_image)
             place = at(k, to, c.to + image * c.to_image)
-            if c.runs > 0:
+            if c.runs > 0 and c.unit == 0:
+                k.expand_picked(
+                    c.rows, c.n, images, c.from_row, c.from_step, place, c.to_row, c.to_step, c.runs,
+                    <const fnn_pick *> c.run,
+                )
+            elif c.runs > 0:
                 k.expand(
                     c.rows, c.n, images, c.from_row, c.from_step, place, c.to_row, c.to_step, c.unit, c.inexact, c.runs,
-                    c.run,
+                    <const fnn_run *> c.run,
                 )
             else:
                 k.copy(c.rows, c.n, images, c.from_row, c.from_step, place, c.to_row, c.to_step)

@@ -8,6 +8,7 @@ take a factor of each column's own from images expanded to the columns, which pa
 
 from collections import Counter
 from itertools import pairwise
+from itertools import product as pairs
 from typing import NamedTuple
 
 import numpy as np
@@ -143,6 +144,11 @@ def dense_stage(source, margins, stride, panel):
     return Image(width, stride, np.arange(source.channels), size, origin), size, copies
 
 
+def panels(layout, columns):
+    """(first column, number of columns) of each panel."""
+    return [(first, min(layout.panel, columns - first)) for first in range(0, columns, layout.panel)]
+
+
 def expanded_stage(layout, source, grouping, margins, together):
     """The same for elementwise tiles: panels of [image][q][place][column], q for the channels of the column's group;
     Image and size in places."""
@@ -150,17 +156,45 @@ def expanded_stage(layout, source, grouping, margins, together):
     width, places = left + w + right, (top + h + bottom) * (left + w + right)
     origin, n_copies = top * width + left, grouping.channels_each
     copies = []
-    for first in range(0, grouping.columns, layout.panel):
-        real = min(layout.panel, grouping.columns - first)
+    for first, real in panels(layout, grouping.columns):
         columns = layout.padded(real)
         to, image = first * together * n_copies * places + origin * columns, n_copies * places * columns
         if grouping.depthwise and source.stride[first] == columns:
             n, at = w * columns, source.offset[first]
             copies.append((h, n, at, n, 1, source.step[first], to, width * columns, 1, image, *NO_RUNS))
             continue
-        for from_place, from_image, *runs in expanded_runs(layout, source, grouping, first, real, places * columns):
+        make = expanded_picks if picks(layout, source, grouping, first, real) else expanded_runs
+        for from_place, from_image, *runs in make(layout, source, grouping, first, real, places * columns):
             copies.append((h, w, 0, w * from_place, from_place, from_image, to, width * columns, columns, image, *runs))
     return Image(width, 1, np.arange(n_copies) * places, n_copies * places, origin), n_copies * places, copies
+
+
+def picks(layout, source, grouping, first, real):
+    """Whether instructions can pick the channels of each vector of a panel's columns from a vector of channels."""
+    lanes, panel, each = layout.lanes, layout.panel, grouping.channels_each
+    if not layout.picks or real % lanes or grouping.depthwise:
+        return False
+    starts = np.arange(first, first + real) // grouping.columns_each * each
+    lowest, highest = starts[::lanes], starts[lanes - 1 :: lanes]
+    near = highest - lowest < lanes
+    if source.panels:
+        near &= lowest // panel == (highest + each - 1) // panel
+    return bool((near & (source.stride[lowest] >= lanes)).all())
+
+
+def expanded_picks(layout, source, grouping, first, real, expanded):
+    """The same as expanded_runs, for vectors of columns whose channels are picked."""
+    found, lanes, each = {}, layout.lanes, grouping.channels_each
+    for column, q in pairs(range(first, first + real, lanes), range(each)):
+        c = np.arange(column, column + lanes) // grouping.columns_each * each + q
+        stride, step = int(source.stride[c[0]]), int(source.step[c[0]])
+        place = int(c[0]) % layout.panel if source.panels else int(c[0])
+        beyond = max(0, place + lanes - stride)  # nothing is read behind the channels of a place
+        lane = layout.table((c - c[0] + beyond).astype(np.int32))
+        pick = (int(source.offset[c[0]]) - beyond, q * expanded + column - first, lane)
+        found.setdefault((stride, step), []).append(pick)
+    for (stride, step), made in found.items():
+        yield stride, step, 0, 0, len(made), layout.table(np.array(made, np.int64))
 
 
 def expanded_runs(layout, source, grouping, first, real, expanded):
@@ -226,8 +260,11 @@ class Operand:
         if elementwise:
             in_place = grouping.depthwise and source.panels
             vectors = layout.padded(grouping.columns) // layout.lanes * grouping.channels_each
-            stores = grouping.channels * -(-grouping.columns_each // grouping.unit(layout.lanes))
-            copied = 2 * vectors + (0 if in_place else 1.25 * stores)
+            copied = 2 * vectors
+            if all(picks(layout, source, grouping, *columns) for columns in panels(layout, grouping.columns)):
+                copied += vectors / 2
+            elif not in_place:
+                copied += 1.25 * grouping.channels * -(-grouping.columns_each // grouping.unit(layout.lanes))
             if not grouping.depthwise:
                 far = (FAR // (vectors * layout.lanes * layout.dtype.itemsize), 4 * vectors)
         else:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 OFFSETS = 2**31 - 1
-NEAR = 8  # channels of a group, at most, of whose expanded images the first cache holds what a tile reads
+NEAR = 4  # channels of a group, at most, of whose expanded images the first cache holds what a tile reads
 
 
 class Run(NamedTuple):
@@ -211,7 +211,7 @@ class Cost(NamedTuple):
         sums = rows * vectors / tiles
         loads, latency = vectors + rows / tiles, 4
         if self.elementwise:
-            loads = vectors + sums * (1.5 if self.channels > NEAR else 1)
+            loads = vectors + sums * (1.75 if self.channels > NEAR else 1)
         return tiles * (depth * max(sums / 2, loads / 2, latency) + sums + 30)
 
 

@@ -51,6 +51,9 @@ cdef extern from "fastnn.h" nogil:
     ctypedef struct fnn_run:
         int64_t to, n
 
+    ctypedef struct fnn_pick:
+        int64_t to
+
     ctypedef struct fnn_sparse:
         const void *factor
         const void *index
@@ -291,6 +294,10 @@ cdef extern from "fastnn.h" nogil:
         void (*expand)(
             int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_place, void *to, int64_t to_row,
             int64_t to_place, int64_t unit, int64_t inexact, int64_t runs, const fnn_run *run,
+        ) noexcept nogil
+        void (*expand_picked)(
+            int64_t rows, int64_t n, const void *source, int64_t from_row, int64_t from_place, void *to, int64_t to_row,
+            int64_t to_place, int64_t picks, const fnn_pick *pick,
         ) noexcept nogil
         void (*max_of_windows)(
             int64_t n, int64_t taps, int64_t width, const void *x, void *y, void *index

@@ -240,10 +240,10 @@ def large_groups(rng):
 def uneven_groups(rng):
     """Groups that end inside a vector, some of which cross from panel to panel."""
     while True:
-        groups = int(rng.choice([2, 2, 3, 5, 16, 33]))
-        inputs, outputs = (
-            int(rng.choice(sizes)) for sizes in ([1, 2, 4, 9, 20, 64], [1, 2, 3, 4, 6, 12, 20, 24, 40, 68])
-        )
+        sizes = [2, 2, 3, 5, 16, 33], [1, 2, 4, 9, 20, 64], [1, 2, 3, 4, 6, 12, 20, 24, 40, 68]
+        if rng.integers(2):
+            sizes = [4, 8, 16, 32], [1, 2, 4, 8], [2, 4, 6, 8, 12]  # mostly of columns that fill the vectors
+        groups, inputs, outputs = (int(rng.choice(numbers)) for numbers in sizes)
         if groups * max(inputs, outputs) <= 210:
             return Case(rng, channels=groups * inputs, filters=groups * outputs, groups=groups)
 
