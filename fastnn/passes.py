@@ -322,9 +322,6 @@ def skip_zeros(plan):
     return plan.with_(step=tuple(step), update=tuple(map(reading, plan.update)), buffers=buffers)
 
 
-FEWEST = 5  # units from which on weights have rows that lie in one piece, in every instruction set
-
-
 def read_entries(plan):
     """Dense layers that read gathered rows of a sparse matrix multiply entry by entry (entries=True): the gather only
     notes where the entries of each row lie, and no row is ever dense."""
@@ -333,11 +330,9 @@ def read_entries(plan):
         x = op.outputs[0]
         if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or op.attributes.get("scale", 1.0) != 1.0:
             continue
-        readers = [reader for reader in plan.ops if x in reader.inputs]
-        layers = [reader for reader in readers if reader.kind == "dense"]
-        if layers and {reader.kind for reader in readers} <= products:
-            if all(plan.buffers[layer.inputs[1]].columns >= FEWEST for layer in layers):
-                noted.add(x)
+        readers = {reader.kind for reader in plan.ops if x in reader.inputs}
+        if readers and readers <= products:
+            noted.add(x)
 
     def reading(op):
         if op.kind not in products or op.inputs[0] not in noted:

