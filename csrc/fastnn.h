@@ -177,12 +177,13 @@ typedef struct {
 
 typedef void (*fnn_masked_kernel)(const fnn_masked *g);
 
-/* Entries of a row of a sparse matrix: their columns, which rise, and numbers of 4 or 8 bytes. */
+/* Entries of a row of a sparse matrix: their columns, which rise, and numbers of 4 or 8 bytes, which are rounded to
+ * bfloat16 if `rounded` says so. */
 typedef struct {
     int64_t n;
     const int64_t *column;
     const void *value;
-    int64_t itemsize;
+    int64_t itemsize, rounded;
 } fnn_entries;
 
 /* y[i] = f(x[i]), i < n, a multiple of lanes; y may be x. */

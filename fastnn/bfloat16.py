@@ -75,7 +75,7 @@ class _Rounding:
         if op.kind in TRANSPOSES:
             readers = [r for r in self.plan.ops if r.kind == TRANSPOSES[op.kind] and op.outputs[0] in r.inputs]
             return any(map(self._in_float32, readers))
-        if self.products == NUMBERS or op.attributes.get("nonzero"):
+        if self.products == NUMBERS or op.attributes.get("nonzero") or op.attributes.get("entries"):
             return True
         return op.kind in CONVOLUTIONS and (op.attributes["groups"] > 1 or self._is_small(op) or self._leaves_out(op))
 
@@ -159,6 +159,8 @@ class _Rounding:
         copies = {name: self._rounded_copy(name, made, transposes) for name in op.inputs[: 1 if transposes else 2]}
         self.rounded |= set(op.outputs if transposes else ())
         attributes = op.attributes | ({"rounded": True} if op.kind == "dense_update" else {})
+        if op.attributes.get("entries"):  # which are rounded as they are read
+            attributes |= {"entries": "rounded"}
         return op.with_(inputs=tuple(copies.get(name, name) for name in op.inputs), attributes=attributes)
 
     def _rounded_copy(self, name, made, again):

@@ -107,8 +107,7 @@ def lower(
     sparse : bool
         Whether X is mostly zeros, so that leaving out the products with them pays.
     entries : bool
-        Whether X is a sparse matrix with so few entries that multiplying entry by entry pays; not used with products of
-        bfloat16.
+        Whether X is a sparse matrix with so few entries that multiplying entry by entry pays.
     products : {"tiles", "pairs", "numbers"}
         How the CPU multiplies numbers of bfloat16, for the choice of what such a network does in float32.
 
@@ -129,9 +128,9 @@ def lower(
         ops.gather.store(builder, output)
         builder.step = passes.pool_first(builder)
         plan = passes.fuse(passes.fold_norms(builder.plan(output=output)))
-        if rounded:
-            return use_bfloat16(plan, products)
-        return passes.read_entries(plan) if entries else plan
+        if entries:
+            plan = passes.read_entries(plan)
+        return use_bfloat16(plan, products) if rounded else plan
 
     t = _gather_target(builder, mixing, builder.shape(z), one_hot=one_hot, on=on, off=off)
     w = ops.gather.gather_weight(builder) if weighted else None
@@ -146,7 +145,7 @@ def lower(
     plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
         plan = passes.split_wide_layers(plan, rows, turns=rounded and products != NUMBERS)
-    if entries and not rounded:
+    if entries:
         plan = passes.read_entries(plan)
     elif sparse and not (rounded and products == TILES):
         plan = passes.skip_zeros(plan)

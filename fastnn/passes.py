@@ -323,8 +323,9 @@ def skip_zeros(plan):
 
 
 def read_entries(plan):
-    """Dense layers that read gathered rows of a sparse matrix multiply entry by entry (entries=True): the gather only
-    notes where the entries of each row lie, and no row is ever dense."""
+    """Dense layers that read gathered rows of a sparse matrix multiply entry by entry (entries=True, or "rounded" where
+    these are operands of bfloat16): the gather only notes where the entries of each row lie, and no row is ever dense.
+    """
     products, noted = {"dense", "dense_grad_weights", "dense_update"}, set()
     for op in plan.step:
         x = op.outputs[0]

@@ -2,7 +2,16 @@
 
 FNN_INLINE real NAME(entry)(const fnn_entries *x, int64_t e)
 {
-    return x->itemsize == 4 ? (real)((const float *)x->value)[e] : (real)((const double *)x->value)[e];
+    const real value = x->itemsize == 4 ? (real)((const float *)x->value)[e] : (real)((const double *)x->value)[e];
+#if FNN_REAL_BITS == 32
+    if (x->rounded) {
+        const uint32_t word = fnn_round(value);
+        float rounded;
+        memcpy(&rounded, &word, sizeof word);
+        return rounded;
+    }
+#endif
+    return value;
 }
 
 FNN_INLINE void NAME(entries_line)(int vectors, const fnn_entries *x, const real *b, const real *bias, real *c)

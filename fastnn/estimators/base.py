@@ -488,7 +488,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
     def _ready(self, part, X):
         """The network, or a part of it, ready for rows that have been read; kept for the next prediction."""
-        network, entries = self._network_for(self._network_of(part), X), validation.few_entries(X)
+        network = self._network_for(self._network_of(part), X)
+        entries = validation.few_entries(X, network)
         kept_as = ("entries", part) if entries else part
         ready = self._kept.get(kept_as)
         if ready is None or not ready.belongs_to(self, network):

@@ -82,7 +82,7 @@ class Fit:
         self.n_threads = training.thread_limit(estimator.backend, estimator.n_jobs)
         self.target_options = estimator._target_options(network)
         self.weighted = rows.loss_weight is not None
-        self.sparse, self.entries = mostly_zeros(rows.X), few_entries(rows.X)
+        self.sparse, self.entries = mostly_zeros(rows.X), few_entries(rows.X, network)
         self.held_out = held_out
         self.n_iter, self.epochs_before = None, len(progress.history.get("loss", ()))
 

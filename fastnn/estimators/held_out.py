@@ -34,7 +34,7 @@ class HeldOut:
                 "The sample weights of the validation rows are all zero; no score can be computed from them"
             )
         weighted = rows.loss_weight is not None
-        options = {**networks.cpu_options(network, estimator.backend), "entries": few_entries(rows.X)}
+        options = networks.cpu_options(network, estimator.backend) | {"entries": few_entries(rows.X, network)}
         self.loss_plan = networks.plan(network, "evaluate", weighted=weighted, **target_options, **options)
         self.loss_runner = runner(self.loss_plan, networks.prediction_capacity(self.loss_plan, n, dtype))
         self.loss_runner.bind(*rows.bound)

@@ -182,9 +182,13 @@ def mostly_zeros(X):
     return bool(np.count_nonzero(groups.any(axis=1)) < FULLEST * len(groups))
 
 
-def few_entries(X):
-    """Whether X is a sparse matrix whose products are made entry by entry: as fast as others up to twice the share."""
-    return sparse.issparse(X) and mostly_zeros(X)
+# Numbers of a sparse matrix to an entry, at least, by the precision of products: rows of more entries are faster dense.
+FEW = {"full": GROUP, "bfloat16": 16}
+
+
+def few_entries(X, network):
+    """Whether X is a sparse matrix with so few entries that products entry by entry are the fastest."""
+    return sparse.issparse(X) and X.nnz * FEW[network.precision] <= X.shape[0] * X.shape[1]
 
 
 def largest(X):

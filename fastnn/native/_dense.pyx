@@ -18,7 +18,7 @@ from fastnn.native._dense cimport (
     ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
     locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
 )
-from fastnn.native._entries cimport Span, entries_of, find_block, span_of
+from fastnn.native._entries cimport ENTRIES, ROUNDED_ENTRIES, ROWS, Span, entries_of, find_block, span_of
 from fastnn.native.kernels cimport (
     FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD, FNN_ACTIVATION_relu, fnn_entries, fnn_finish, fnn_gemm, fnn_kernels,
     fnn_masked,
@@ -139,7 +139,7 @@ cdef void entries_product(
         width = panel_width(k, outputs, p)
         offset = p * panel_stride(step, 1) + part.first * width
         for r in range(part.rows):
-            x = entries_of(step, span_of(step, op.buffer[0], part.column > 0, part.first + r))
+            x = entries_of(step, span_of(step, op.buffer[0], part.column > 0, part.first + r), op.number[7])
             k.entries_product(
                 &x, width, at(k, op.buffer[1], p * inputs * k.panel),
                 at(k, bias, p * k.panel) if bias != NULL else NULL, at(k, z, offset + r * width),
@@ -172,7 +172,7 @@ cdef void dense(const Op *op, const Step *step) noexcept nogil:
             bias = NULL if half else op.buffer[2]
             if cut:
                 z = op.buffer[3 + half]
-            if op.number[7]:
+            if op.number[7] != ROWS:
                 entries_product(op, step, &part, &portion, bias, z)
             elif masked:
                 masked_product(op, step, &part, &portion, bias, z)
@@ -200,21 +200,22 @@ cdef inline int64_t words_for(int64_t rows) noexcept nogil:
 # 64 in a word, or the entries of each row, or nothing.
 cdef struct Known:
     int64_t block
+    int64_t form
     uint64_t *masks
     Span *spans
 
 
 cdef inline void look_at(
-    const Op *op, const Step *step, int64_t block, const char *bits, bint entries, Known *known
+    const Op *op, const Step *step, int64_t block, const char *bits, Known *known
 ) noexcept nogil:
-    """Fills in what is known of another block than before; at first `known` is that of block -1, of nothing."""
+    """Fills in what is known of another block than before; at first `known` is that of block -1 and nothing."""
     cdef const fnn_kernels *k = step.kernels
     cdef void *room = at(k, step.scratch, k.panel * k.panel)
     cdef const uint64_t *words
     cdef int64_t height = height_of(k, op.number[0], block), n = words_for(step.n), i
     if block == known.block:
         return
-    if entries:
+    if known.form != ROWS:
         find_block(
             step, op.buffer[0], block * k.panel, height, known.spans != NULL and block == known.block + 1, <Span *> room
         )
@@ -243,7 +244,7 @@ cdef inline void masked_weight_gradient(
 
 
 cdef inline void entries_gradient(
-    const Step *step, const Op *op, int64_t block, int64_t p, const Span *spans, char *dW, bint accumulate
+    const Step *step, const Op *op, int64_t block, int64_t p, const Known *known, char *dW, bint accumulate
 ) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t width = panel_width(k, op.number[1], p), r
@@ -252,7 +253,7 @@ cdef inline void entries_gradient(
     if not accumulate:
         memset(dW, 0, height_of(k, op.number[0], block) * width * k.itemsize)
     for r in range(step.n):
-        x = entries_of(step, &spans[r])
+        x = entries_of(step, &known.spans[r], known.form)
         if x.n > 0:
             k.add_entries(&x, width, block * k.panel, at(k, dz, r * width), dW)
 
@@ -262,7 +263,7 @@ cdef inline void gradient_by_known(
 ) noexcept nogil:
     """The same for a block of whose numbers something is known."""
     if known.spans != NULL:
-        entries_gradient(step, op, block, p, known.spans, dW, accumulate)
+        entries_gradient(step, op, block, p, known, dW, accumulate)
     else:
         masked_weight_gradient(step, op, block, p, known.masks, dW, accumulate)
 
@@ -329,12 +330,12 @@ cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef int64_t inputs = op.number[0], outputs = op.number[1], positions = op.number[2], block, p
     cdef bint turned = op.number[3] != 0
     cdef char *dW
-    cdef Known known = Known(-1, NULL, NULL)
+    cdef Known known = Known(-1, op.number[4], NULL, NULL)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, ALL, 0, &tasks, &block, &p):
         dW = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
-        look_at(op, step, block, op.buffer[4], op.number[4], &known)
+        look_at(op, step, block, op.buffer[4], &known)
         weight_gradient(step, op, block, p, positions, &known, dW, step.chunk > 0)
         if turned:
             clear_pads(k, inputs, outputs, p, dW)
@@ -396,11 +397,11 @@ cdef inline void copy_block(const Op *op, const Step *step, int64_t block, int64
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     """Weight gradient of a block into this thread's scratch, then penalty and optimiser on it while it is in L1."""
     cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
-    cdef Known known = Known(-1, NULL, NULL)
+    cdef Known known = Known(-1, op.number[6], NULL, NULL)
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
-        look_at(op, step, block, op.buffer[10], op.number[6], &known)
+        look_at(op, step, block, op.buffer[10], &known)
         update_block(op, step, block, p, &known)
         update_bias(op, step, block, p)
         copy_block(op, step, block, p)
@@ -447,12 +448,19 @@ def _masked(op, layout, turned):
     return bits
 
 
-def _entries(op, layout):
-    """Whether a weight gradient reads x entry by entry, and needs room in the scratch then."""
-    entries = bool(op.attributes.get("entries"))
-    if entries:
+def _form(op):
+    """How a product reads x."""
+    if not op.attributes.get("entries"):
+        return ROWS
+    return ROUNDED_ENTRIES if op.attributes["entries"] == "rounded" else ENTRIES
+
+
+def _form_of_gradient(op, layout):
+    """The same for a weight gradient, which needs room in the scratch for what it knows of entries."""
+    form = _form(op)
+    if form != ROWS:
         layout.scratch(layout.panel**2 + layout.rows * 16 // layout.dtype.itemsize)
-    return int(entries)
+    return form
 
 
 def bind_dense(op, layout):
@@ -460,7 +468,7 @@ def bind_dense(op, layout):
     activation, parameters = _activation(op)
     turned = W in layout.turned
     numbers = [*layout.shape(W)[:: -1 if turned else 1], SPLITS[op.split], activation]
-    numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0), int(op.attributes.get("entries", False))]
+    numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0), _form(op)]
     z = op.outputs[1] if len(op.outputs) > 1 else None
     return [x, W, b, op.outputs[0], z, None, _nonzero(op, turned)], numbers, parameters
 
@@ -474,7 +482,7 @@ def bind_dense_grad_input(op, layout):
 
 def bind_dense_grad_weights(op, layout):
     turned = op.outputs[0] in layout.turned
-    numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned), _entries(op, layout)]
+    numbers = [*layout.shape(op.outputs[0]), layout.positions(op.inputs[0]), int(turned), _form_of_gradient(op, layout)]
     return [*_turned(op, turned), *op.outputs, _masked(op, layout, turned)], numbers, []
 
 
@@ -496,7 +504,7 @@ def bind_dense_update(op, layout):
     clip = INFINITY if attributes["clip"] is None else attributes["clip"]
     scalars = [attributes["l1"], attributes["l2"], clip, attributes["decay"], *constants]
     numbers = [*layout.shape(W), OPTIMIZERS[optimizer], int(attributes.get("own_columns", False))]
-    numbers += [layout.positions(op.inputs[0]), int(turned), _entries(op, layout)]
+    numbers += [layout.positions(op.inputs[0]), int(turned), _form_of_gradient(op, layout)]
     return buffers, numbers, scalars
 
 

@@ -406,7 +406,7 @@ def _rows_scratch(layout, depth, positions, split):
 
 
 def bind_dense(op, layout):
-    buffers, (*numbers, _entries), parameters = _dense.bind_dense(op, layout)
+    buffers, (*numbers, _form), parameters = _dense.bind_dense(op, layout)
     numbers[2] = _split(op, numbers[2])
     operand = layout.is_operand(op.inputs[0])
     if not operand:
@@ -428,19 +428,19 @@ def _gradients_scratch(layout, dW, positions):
 
 def bind_dense_grad_weights(op, layout):
     _gradients_scratch(layout, op.outputs[0], layout.positions(op.inputs[0]))
-    buffers, (*numbers, _entries), scalars = _dense.bind_dense_grad_weights(op, layout)
+    buffers, (*numbers, _form), scalars = _dense.bind_dense_grad_weights(op, layout)
     return buffers, [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 
 def bind_dense_update(op, layout):
     *outputs, packed = op.outputs
-    buffers, (*numbers, _entries), scalars = _dense.bind_dense_update(op.with_(outputs=tuple(outputs)), layout)
+    buffers, (*numbers, _form), scalars = _dense.bind_dense_update(op.with_(outputs=tuple(outputs)), layout)
     numbers[3] = _split(op, numbers[3])
     positions = layout.positions(op.inputs[0])
     _gradients_scratch(layout, op.inputs[2], positions)
     if numbers[3] == TURNS:
         layout.common((numbers[0] + layout.panel) * layout.deep(layout.rows * positions) // 2)
-    *buffers, _bits, _rounded = buffers  # which only products of float32 read, as they do _entries
+    *buffers, _bits, _rounded = buffers  # which only products of float32 read, as they do _form
     return [*buffers, packed], [*numbers, layout.is_operand(op.inputs[0])], scalars
 
 

@@ -17,10 +17,16 @@ cdef inline Span *span_of(const Step *step, const char *x, int half, int64_t row
     return <Span *> x + half * step.capacity + row
 
 
-cdef inline fnn_entries entries_of(const Step *step, const Span *span) noexcept nogil:
+# How a product reads the rows it is made from: as they were gathered, or entry by entry, which it may round.
+cdef enum:
+    ROWS, ENTRIES, ROUNDED_ENTRIES
+
+
+cdef inline fnn_entries entries_of(const Step *step, const Span *span, int64_t form) noexcept nogil:
     cdef fnn_entries x
     x.n, x.column = span.last - span.first, step.X_column + span.first
     x.value, x.itemsize = step.X + span.first * step.X_itemsize, step.X_itemsize
+    x.rounded = form == ROUNDED_ENTRIES
     return x
 
 

@@ -31,7 +31,7 @@ cdef enum:
 # How gathered rows are kept: in full precision, as operands of products of bfloat16, rounded where they lie, or not at
 # all, where products read the entries of a sparse matrix.
 cdef enum:
-    FULL, OPERAND, ROUNDED, ENTRIES
+    FULL, OPERAND, ROUNDED, NOTED
 
 
 cdef void find_rows(const Step *step, int64_t partner, int64_t first, int64_t n, int64_t *index) noexcept nogil:
@@ -152,7 +152,7 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
     cdef Half part
     for half in range(2 if op.number[4] else 1):
         part = half_of(step, op.number[0], op.number[4], half)
-        if op.number[5] == ENTRIES:
+        if op.number[5] == NOTED:
             note_entries(op, step, half, &part)
         elif step.X_start != NULL:
             gather_csr(op, step, &part)
@@ -232,7 +232,7 @@ def bind_gather(op, layout):
     buffers, numbers, scalars = bind_rows(op, layout)
     form = ROUNDED if op.attributes.get("precision") == "bfloat16" else FULL
     if layout.plan.buffers[op.outputs[0]].layout == "entries":
-        form = ENTRIES
+        form = NOTED
     elif layout.is_operand(op.outputs[0]):
         form = OPERAND
         layout.scratch(layout.padded(numbers[0]))  # a row of a CSR matrix

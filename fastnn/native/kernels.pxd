@@ -94,7 +94,7 @@ cdef extern from "fastnn.h" nogil:
         int64_t n
         const int64_t *column
         const void *value
-        int64_t itemsize
+        int64_t itemsize, rounded
 
     ctypedef void (*fnn_function_kernel)(int64_t n, const void *x, void *y) noexcept nogil
     ctypedef void (*fnn_activation_kernel)(int64_t n, const void *z, void *y, const double *p) noexcept nogil

@@ -6,6 +6,8 @@ from scipy import sparse
 
 from fastnn import MLPClassifier
 from fastnn.estimators.validation import few_entries, mostly_zeros
+from fastnn.losses import LogLoss
+from fastnn.lower import Network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -46,10 +48,12 @@ def test_training_on_zeros_equals_numpy(form, solver):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_which_matrices_are_read_entry_by_entry():
-    assert few_entries(sparse.csr_array(rows(0.9)))
-    assert not few_entries(sparse.csr_array(rows(0.5)))
-    assert not few_entries(rows(0.9))
+@pytest.mark.parametrize(("precision", "share"), [("full", 0.8), ("bfloat16", 0.95)])
+def test_which_matrices_are_read_entry_by_entry(precision, share):
+    network = Network(96, (), LogLoss(), "softmax", precision=precision)
+    assert few_entries(sparse.csr_array(rows(share)), network)
+    assert not few_entries(sparse.csr_array(rows(share - 0.1)), network)
+    assert not few_entries(rows(share), network)
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"clip_norm": 1.0}, {"solver": "lbfgs"}])
@@ -76,6 +80,13 @@ def test_few_units_read_entries_too(hidden):
     )
     np.testing.assert_allclose(entries.coefs_[0], dense.coefs_[0], rtol=1e-4)
     np.testing.assert_allclose(entries.predict_proba(sparse.csr_array(X)), dense.predict_proba(X), rtol=1e-5)
+
+
+def test_entries_in_bfloat16():
+    X, y = rows(0.95) / 200, np.arange(200) % 7
+    options = {"max_iter": 5, "random_state": 0, "precision": "bfloat16"}
+    dense, entries = (MLPClassifier((70,), **options).fit(form(X), y) for form in (np.asarray, sparse.csr_array))
+    np.testing.assert_allclose(entries.predict_proba(sparse.csr_array(X)), dense.predict_proba(X), atol=2e-3)
 
 
 def test_held_out_rows_of_another_form():

@@ -1,12 +1,16 @@
 """Dense layers that read the entries of a sparse matrix: the same bits as from its dense rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn.native import Runner
+from fastnn.native import Runner, _machine
 from fastnn.optimizers import Adam
+from fastnn.plan import NUMBERS, PRODUCTS
 from tests.native.networks import data, draw, lowered, network
+from tests.native.test_bfloat16 import close_on_average
 from tests.native.test_equals_reference import compare_one_batch
 from tests.native.test_nonzero import some_zeros, train
 
@@ -84,6 +88,35 @@ def test_predictions(threads, isa):
         np.testing.assert_array_equal(runners[1].forward(sparse.csr_array(rows)), runners[0].forward(rows))
 
 
+@pytest.mark.parametrize("products", PRODUCTS)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("units", [(100, 9), (2,)])
+def test_bfloat16_equals_the_reference(units, options, products):
+    for isa in _machine.isa_names(bfloat16=True):
+        rng = np.random.default_rng(6)
+        net = replace(network(300, units, 5, activation="relu"), precision="bfloat16")
+        plan = lowered(net, one_hot=True, entries=True, products=products, **options)
+        X, y, _ = data(rng, net, 70, np.float32, one_hot=True)
+        X, chunk = sparse.csr_array(some_zeros(rng, X, 0.8)), None if options.get("whole_batch") else 24
+        compare_one_batch(
+            plan, X, y, None, draw(rng, plan), np.float32, isa, chunk=chunk, threads=3, close=close_on_average
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rounded_entries_give_the_bits_of_rounded_rows(threads, isa):
+    rng = np.random.default_rng(7)
+    net = replace(network(300, (100,), 5), precision="bfloat16")
+    plans = [
+        lowered(net, one_hot=True, whole_batch=True, rows=30, products=NUMBERS, entries=entries)
+        for entries in (False, True)
+    ]
+    X, y, values = task(rng, net, plans[0], 60, np.float32)
+    expected = train(plans[0], X, y, values, isa)
+    for name, value in train(plans[1], sparse.csr_array(X), y, values, isa, threads).items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
 def test_entries_in_any_order_that_add_up():
     rng = np.random.default_rng(4)
     plan = lowered(network(70, (8,), 3), "predict", entries=True)
@@ -123,4 +156,5 @@ def test_few_units(units, dtype, isa):
         plan = lowered(net, entries=True, **options)
         X, y, _ = data(rng, net, 70, dtype)
         chunk = None if options.get("whole_batch") else 24
-        compare_one_batch(plan, sparse.csr_array(some_zeros(rng, X, 0.8)), y, None, draw(rng, plan), dtype, isa, chunk=chunk)
+        X = sparse.csr_array(some_zeros(rng, X, 0.8))
+        compare_one_batch(plan, X, y, None, draw(rng, plan), dtype, isa, chunk=chunk)
