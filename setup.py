@@ -46,7 +46,8 @@ ISA_FLAGS = next((isas for name, isas in ISAS.items() if TARGET.endswith(name)),
 if MSVC:
     FLAGS, LINK = ["/O2", "/std:c11"], []
 elif SANITIZE:
-    FLAGS = ["-O1", "-g", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover", "-fno-omit-frame-pointer"]
+    # Python's own flags define what a signed overflow does, which "undefined" is to find.
+    FLAGS = ["-O1", "-g", f"-fsanitize={SANITIZE}", "-fno-sanitize-recover", "-fno-omit-frame-pointer", "-fno-wrapv"]
     LINK = [f"-fsanitize={SANITIZE}"]
 else:
     FLAGS, LINK = ["-O3", "-g0"], []

@@ -58,7 +58,8 @@ class ClassifierTargets(ClassifierMixin):
     ----------
     loss : {"log_loss", "squared_error", "hinge", "perceptron"} or loss spec, default="log_loss"
         "log_loss" is the cross-entropy, with softmax outputs for several classes and logistic ones for two classes or
-        labels; the other three have linear outputs, targets -1 and 1, and no probabilities.
+        labels, exact also where scikit-learn clips it (at some 16 a row in float32, 36 in float64); the other three
+        have linear outputs, targets -1 and 1, and no probabilities.
 
     class_weight : dict, "balanced", list of dicts (multilabel) or None, default=None
         Factors of the rows of each class in the training and validation loss; "balanced" means

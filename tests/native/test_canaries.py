@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastnn import memory
 from fastnn.native import Runner, _machine
 from fastnn.native import run as native_run
 from fastnn.plan import PRODUCTS
 from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
+from tests.native.test_nonzero import some_zeros
 from tests.native.test_reservoir import reservoir
 
 GAP = 256
@@ -63,9 +65,12 @@ def test_gaps_are_untouched(canaries, seed, draw_network, isa, dtype, precision)
     rng = np.random.default_rng(seed)
     net = replace(draw_network(rng), precision=precision)
     rows = int(rng.integers(1, 40))
+    entries = draw_network is random_network and seed % 3 == 1
     options = {"weighted": True, "l1": 0.1, "l2": 0.1, "whole_batch": bool(seed % 2), "sparse": seed % 3 == 0}
-    plan = lowered(net, rows=rows, products=PRODUCTS[seed // 3 % 3], **options)
+    plan = lowered(net, rows=rows, products=PRODUCTS[seed // 3 % 3], entries=entries, **options)
     X, y, w = data(rng, net, rows, dtype, weighted=True)
+    if entries:
+        X = sparse.csr_array(some_zeros(rng, X, 0.8))
     runner = Runner(plan, dtype=dtype, rows=rows, n_threads=2, isa=isa, keep=True)
     runner.bind(X, y, w)
     runner.train(rows, 0, 1, 0, np.array([0.0]), 1e9)
