@@ -269,8 +269,9 @@ cdef void run_all(Run *run, int threads) noexcept nogil:
 
 
 cdef bint is_finite(const char *x, int64_t n, int64_t itemsize, int64_t real) noexcept nogil:
-    """Whether n real numbers are finite, also as numbers of `real` bytes: what their bits lack to the first that is
-    not, added to those of none of them, carries into the sign bit."""
+    """Whether n real numbers are finite, also as numbers of `real` bytes. To the bits of each without its sign is added
+    what the bits of the least number that is infinite lack to the sign bit, into which only infinite ones then carry.
+    """
     cdef int64_t i
     cdef uint32_t carry = 0, bits
     cdef uint64_t long_carry = 0, long_bits
