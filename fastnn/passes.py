@@ -15,6 +15,7 @@ from fastnn.plan import Buffer, Op
 
 RECURRENT_GRADIENTS = {f"{kind}_grad" for kind in CELLS}
 UNCACHED = 1 << 20  # weights, with Adam's moments 12 MB
+OF_ROWS = {"dense", "dense_grad_weights", "dense_update"}  # products of a dense layer with the rows it reads
 HELPED = {"conv_grad_input"}  # takes hundreds of microseconds, and is the last of the ops on rows
 
 
@@ -229,11 +230,11 @@ def halve_long_rows(plan):
     Of two threads each then gathers, multiplies and updates inputs that are its alone, and only the two sums travel
     between the cores, where rows and freshly updated weights had slowed all three down by a half (784-100).
     """
-    products, halved, step = {"dense", "dense_grad_weights", "dense_update"}, {}, []
+    halved, step = {}, []
     for op in plan.step:
         x = op.outputs[0]
         readers = [reader for reader in plan.ops if x in reader.inputs]
-        if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or {r.kind for r in readers} - products:
+        if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or {r.kind for r in readers} - OF_ROWS:
             continue
         forward = [reader for reader in readers if reader.kind == "dense"]
         features, units = plan.buffers[forward[0].inputs[1]].shape if len(forward) == 1 else (0, 0)
@@ -300,14 +301,13 @@ def skip_zeros(plan):
 
     Layers of fewer than 64 units gain nothing: reading the bits costs what it saves (784-32 on MNIST: 0.97).
     """
-    products = {"dense", "dense_grad_weights", "dense_update"}
     gathered = {op.outputs[0] for op in plan.step if op.kind == "gather"}
     readers = {op.inputs[0] for op in plan.step if op.kind == "dense" and plan.buffers[op.inputs[1]].columns >= 64}
     marked = {x for x in gathered & readers if len(plan.buffers[x].shape) == 1}
     bits = {x: replace(plan.buffers[x], name=f"{x}.nonzero", layout="bits") for x in marked}
 
     def reading(op):
-        if op.kind not in products or op.inputs[0] not in marked:
+        if op.kind not in OF_ROWS or op.inputs[0] not in marked:
             return op
         inputs = (*op.inputs, bits[op.inputs[0]].name)
         return op.with_(inputs=inputs, attributes=op.attributes | {"nonzero": True})
@@ -326,17 +326,17 @@ def read_entries(plan):
     """Dense layers that read gathered rows of a sparse matrix multiply entry by entry (entries=True, or "rounded" where
     these are operands of bfloat16): the gather only notes where the entries of each row lie, and no row is ever dense.
     """
-    products, noted = {"dense", "dense_grad_weights", "dense_update"}, set()
+    noted = set()
     for op in plan.step:
         x = op.outputs[0]
         if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or op.attributes.get("scale", 1.0) != 1.0:
             continue
         readers = {reader.kind for reader in plan.ops if x in reader.inputs}
-        if readers and readers <= products:
+        if readers and readers <= OF_ROWS:
             noted.add(x)
 
     def reading(op):
-        if op.kind not in products or op.inputs[0] not in noted:
+        if op.kind not in OF_ROWS or op.inputs[0] not in noted:
             return op
         return op.with_(attributes=op.attributes | {"entries": True})
 
