@@ -6,11 +6,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastnn.activations import Sign, UnitStep
 from fastnn.estimators import network as networks
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
-from fastnn.layers import all_layers
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
 
@@ -95,18 +93,12 @@ def _as_if_fitting(estimator, X, y, sample_weight):
     twin = copy.copy(estimator) if fitted else clone(estimator)
     twin._validate_params()
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)
-    for activation in networks.activations(network):
-        if isinstance(activation, (UnitStep, Sign)):
-            raise ValueError(
-                f"check_gradient: {activation.name!r} is flat and trains with a straight-through derivative, "
-                "which finite differences cannot confirm; check the network with 'tanh' in its place"
-            )
-    for layer in all_layers(network.layers):
-        if getattr(layer, "truncate", None) is not None:
-            raise ValueError(
-                f"check_gradient: {type(layer).__name__} has truncate={layer.truncate}, a gradient that is cut short, "
-                "which finite differences cannot confirm; check the network with truncate=None"
-            )
+    inexact = networks.inexact_gradient(network)
+    if inexact:
+        what, instead = inexact
+        raise ValueError(
+            f"check_gradient: {what}, which finite differences cannot confirm; check the network with {instead}"
+        )
     return Fit(twin, network, progress, weights, False, np.dtype(np.float64), rows, None, incremental=False)
 
 

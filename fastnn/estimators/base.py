@@ -60,7 +60,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     ----------
     solver : {"lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw"}, default="adam"
         "gd" takes all rows in one step, "sgd" has momentum, "lbfgs" is the quasi-Newton method of
-        :func:`scipy.optimize.minimize`, good for small data; it works in float64 inside.
+        :func:`scipy.optimize.minimize`, good for small data; it works in float64 inside, and refuses what is random in
+        training (dropout) and gradients that are not those of the loss (of "unit_step" and "sign", or truncated).
 
     alpha : float, default=0.0001
         Strength of the penalty alpha * (l1_ratio * |W|_1 + (1 - l1_ratio) / 2 * |W|_2^2) / s on weights, not biases,
@@ -234,7 +235,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     Without `warm_start` the optimiser's state is dropped after `fit`, so that a pickle is little larger than the
     weights; `partial_fit` on such an estimator starts with a fresh optimiser. After `partial_fit` the state is kept.
 
-    Sample weights enter the loss and the validation score, not the statistics of batch normalisation.
+    Sample weights enter the loss and the validation score, not the statistics of batch normalisation. Their sum must be
+    positive; single ones may be negative, as in scikit-learn. A batch whose weights sum to zero changes nothing.
 
     Ctrl-C ends a fit with a warning and leaves an estimator with the weights so far.
 
@@ -340,6 +342,8 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             held_out, rows = rows.take(aside), rows.take(index)
             # Callbacks get the rows in the caller's own containers, and only if one asks.
             data = {name: partial(_safe_indexing, array, index) for name, array in data.items()}
+        if not incremental:
+            validation.check_sum(self, rows, held_out is not None and given is None)
         drawn = first and networks.draws_anew(network, self.init)
         Fit(self, network, progress, weights, drawn, dtype, rows, held_out, incremental).run(
             {**data, "sample_weight": rows.weight}
@@ -353,7 +357,7 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             network = replace(network, precision="bfloat16")
         if self.solver == "lbfgs":
             network = networks.remember_last_batch(network)
-        validation.check_combination(self, networks.is_random(network))
+        validation.check_combination(self, network)
         return rows, network, *self._start(network, rows.X.dtype, first)
 
     def _encode_held_out(self, training, X, y, weight):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastnn import memory, optimizers, training
-from fastnn.activations import RReLU, get_activation
+from fastnn.activations import RReLU, Sign, UnitStep, get_activation
 from fastnn.initializers import INITIALIZERS
 from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
@@ -87,6 +87,18 @@ def is_random(network):
     drops = any(isinstance(layer, Dropout) and layer.rate for layer in layers)
     drops = drops or any(getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0) for layer in layers)
     return drops or bool(network.augment) or any(isinstance(activation, RReLU) for activation in activations(network))
+
+
+def inexact_gradient(network):
+    """What makes gradients other than those of the loss and what to take instead, in words, or None."""
+    for activation in activations(network):
+        if isinstance(activation, (Sign, UnitStep)):
+            return f"{activation.name!r} is flat and trains with a straight-through derivative", "'tanh' in its place"
+    for layer in all_layers(network.layers):
+        truncate = getattr(layer, "truncate", None)
+        if truncate is not None:
+            return f"{type(layer).__name__} has truncate={truncate}, a gradient that is cut short", "truncate=None"
+    return None
 
 
 def linear_output(network):

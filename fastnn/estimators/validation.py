@@ -12,16 +12,24 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn import training
+from fastnn.estimators import network as networks
 
 
-def check_combination(estimator, network_is_random):
+def check_combination(estimator, network):
     """Refuses parameters that contradict each other."""
     name = type(estimator).__name__
     if estimator.solver == "lbfgs":
-        if network_is_random:
+        if networks.is_random(network):
             raise ValueError(
                 f"{name}: solver='lbfgs' needs the same loss in every evaluation, but dropout, rrelu and augment are "
                 "random; choose solver='adam', or leave the randomness out"
+            )
+        inexact = networks.inexact_gradient(network)
+        if inexact:
+            what, instead = inexact
+            raise ValueError(
+                f"{name}: solver='lbfgs' searches along the gradient of the loss, but {what}; choose solver='adam', or "
+                f"{instead}"
             )
         if estimator.clip_norm not in (None, estimator._usual_clip_norm) or estimator.clip_value is not None:
             raise ValueError(
@@ -91,6 +99,21 @@ def check_weight(sample_weight, X):
     if sample_weight is None:
         return None
     return np.ascontiguousarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+
+
+SPLIT = ", without those that early_stopping holds out,"
+
+
+def check_sum(estimator, rows, split):
+    """Refuses rows whose weights do not have a positive sum: their loss is no mean, and there is nothing to learn."""
+    if rows.loss_weight is None:
+        return
+    total = rows.loss_weight.sum()
+    if not total > 0:
+        raise ValueError(
+            f"{type(estimator).__name__}: the weights of the training rows{SPLIT * split} sum to {total:g}, expected a "
+            f"positive sum; check sample_weight{' times class_weight' * (rows.loss_weight is not rows.weight)}"
+        )
 
 
 @dataclass

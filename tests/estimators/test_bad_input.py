@@ -13,6 +13,8 @@ from sklearn.utils import assert_all_finite
 
 from fastnn import ConvNet, ESNClassifier, MLPClassifier, MLPRegressor, RecurrentClassifier
 from fastnn.activations import LeakyReLU
+from fastnn.estimators.validation import split
+from fastnn.layers import GRU
 from fastnn.losses import Huber
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -251,11 +253,18 @@ def test_one_row_one_feature_one_class(backend):
         ({"solver": "lbfgs", "dropout": 0.1}, "solver='lbfgs' needs the same loss in every evaluation"),
         ({"solver": "lbfgs", "activation": "rrelu"}, "solver='lbfgs' needs the same loss in every evaluation"),
         ({"solver": "lbfgs", "clip_norm": 1.0}, "solver='lbfgs' chooses its own step length"),
+        ({"solver": "lbfgs", "activation": ["tanh", "sign"]}, "gradient of the loss, but 'sign' is flat .* or 'tanh'"),
     ],
 )
 def test_bad_parameters(parameters, message, backend):
     model = MLPRegressor(**({"hidden_layer_sizes": (4, 3), "max_iter": 2, "backend": backend} | parameters))
     with pytest.raises(ValueError, match=message):
+        model.fit(X, Y)
+
+
+def test_lbfgs_needs_the_whole_gradient(backend):
+    model = RecurrentClassifier([GRU(3, truncate=2)], solver="lbfgs", backend=backend)
+    with pytest.raises(ValueError, match="GRU has truncate=2, a gradient that is cut short; choose solver='adam'"):
         model.fit(X, Y)
 
 
@@ -299,6 +308,35 @@ def test_validation_rows_without_weight(backend):
     with pytest.raises(ValueError, match="sample weights of the validation rows are all zero"):
         model = MLPClassifier(**SMALL, early_stopping=True, backend=backend)
         model.fit(X, Y, sample_weight=np.r_[1.0, 1.0, np.zeros(148)])
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_weights_that_leave_nothing_to_learn_from(solver, backend):
+    model = MLPClassifier(**SMALL, solver=solver, backend=backend)
+    with pytest.raises(ValueError, match=r"MLPClassifier: the weights of the training rows sum to 0, .* positive sum"):
+        model.fit(X[:100], Y[:100], np.where(Y[:100], -1.0, 1.0))
+    with pytest.raises(ValueError, match="the weights of the training rows sum to -150"):
+        model.fit(X, Y, np.full(150, -1.0))
+    with pytest.raises(ValueError, match="times class_weight"):
+        model.set_params(class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(X, Y)
+
+
+def test_a_split_that_leaves_training_rows_without_weight(backend):
+    model = MLPRegressor(**SMALL, early_stopping=True, backend=backend)
+    _, aside = split(150, 0.1, None, False, model.fit(X, Y)._progress.seed)
+    weight = np.zeros(150)
+    weight[aside] = 1.0
+    with pytest.raises(ValueError, match="without those that early_stopping holds out"):
+        model.fit(X, Y, weight)
+
+
+def test_a_batch_whose_weights_sum_to_zero_changes_nothing(backend):
+    weight = np.where(np.arange(150) < 60, np.resize([1.0, -1.0], 150), 1.0)
+    options = SMALL | {"shuffle": False, "solver": "sgd", "momentum": 0, "batch_size": 30, "max_iter": 1}
+    model = MLPRegressor(**options, backend=backend).fit(X, Y, weight)
+    without = MLPRegressor(**options, backend=backend).fit(X[60:], Y[60:])
+    for weights, expected in zip(model.coefs_, without.coefs_, strict=True):
+        np.testing.assert_array_equal(weights, expected)
 
 
 def test_label_smoothing_without_a_target(backend):
