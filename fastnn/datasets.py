@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import check_random_state
 
+HIGHEST = 10.0  # from which a NARMA series does not come back; bounded ones stay below 1.2
 SUBSTEPS = 10  # of the Runge-Kutta integration in one unit of time
 
 
@@ -60,6 +61,7 @@ def narma(n_steps, *, order=10, random_state=None):
     ----------
     n_steps : int
     order : int, default=10
+        One in 200 series of order 10 and 2000 steps grows without bounds, which is a ValueError; from 12 on all do.
     random_state : int, RandomState instance or None, default=None
 
     Returns
@@ -76,6 +78,11 @@ def narma(n_steps, *, order=10, random_state=None):
     for t in range(order - 1, n_steps - 1):
         recent = y[t - order + 1 : t + 1].sum()
         y[t + 1] = 0.3 * y[t] + 0.05 * y[t] * recent + 1.5 * u[t - order + 1] * u[t] + 0.1
+        if y[t + 1] > HIGHEST:
+            raise ValueError(
+                f"narma: the series of order {order} grows beyond bounds at step {t + 1}; choose another random_state, "
+                "fewer steps, or a smaller order: from 12 on all series grow like this"
+            )
     return u, y
 
 

@@ -29,6 +29,12 @@ def test_narma_follows_its_recursion(order):
     assert (0 <= u).all() and (u < 0.5).all()
 
 
+@pytest.mark.parametrize(("order", "n_steps"), [(20, 1000), (12, 2000)])
+def test_a_narma_series_that_grows_without_bounds_is_an_error(order, n_steps):
+    with pytest.raises(ValueError, match=f"the series of order {order} grows beyond bounds at step"):
+        datasets.narma(n_steps, order=order, random_state=0)
+
+
 @pytest.mark.parametrize("n_steps", [2, 7, 100])
 def test_adding_problem_marks_what_it_adds(n_steps):
     X, y = datasets.adding_problem(300, n_steps=n_steps, random_state=0)
