@@ -244,7 +244,7 @@ class FeatureMapDisplay(_Picture):
         X = X[:1]
         if hasattr(estimator, "steps") and len(estimator) > 1:
             X = estimator[:-1].transform(X)
-        maps = _network(estimator).transform(X, layer=layer)[0]
+        maps = np.asarray(_network(estimator).transform(X, layer=layer))[0]
         maps = maps.reshape((1,) * (3 - maps.ndim) + maps.shape) if maps.ndim > 1 else maps[np.newaxis, :, np.newaxis]
         return cls(np.moveaxis(maps, -1, 0), f"layers[{layer}]").plot(ax, **imshow_options)
 

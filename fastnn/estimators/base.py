@@ -7,12 +7,13 @@ from numbers import Integral, Real
 from threading import local
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
+from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn import initializers, schedules, training
@@ -49,7 +50,15 @@ def _closed(kind, low, high, closed="left"):
     return Interval(kind, low, high, closed=closed)
 
 
-class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+# scikit-learn would wrap every `transform` in data frames, also of images and of a hidden layer, whose units have other
+# names than the outputs.
+class BaseNetwork(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    auto_wrap_output_keys=None,
+):
     """Training parameters, the course of `fit` and prediction of every network; not for direct use.
 
     A subclass says how X is read (`_read`) and which network its parameters describe (`_build`). What targets mean
@@ -532,23 +541,24 @@ class BaseNetwork(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         -------
         activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
                 (n_samples, time, channels)
+            After ``set_output(transform="pandas")`` (or "polars"), a data frame in place of (n_samples, n_units).
         """
-        return self._outputs(X, self._part(layer))
+        part = self._part(layer)
+        return self._contained(self._outputs(X, part), X, part)
 
-    def set_output(self, *, transform=None):
-        """Changes nothing, since `transform` returns arrays; a pipeline calls it on each of its steps.
+    @property
+    def _n_features_out(self):
+        return self.n_outputs_
 
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"}, default=None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-            The estimator.
-        """
-        return self
+    def _contained(self, activations, X, part):
+        """What `set_output` asks for, a data frame for instance; arrays that are no tables stay as they are."""
+        container = _get_output_config("transform", self)["dense"]
+        if container == "default" or np.ndim(activations) != 2:
+            return activations
+        names = self.get_feature_names_out()
+        if part is not None:
+            names = [f"{type(self).__name__.lower()}_layer{part - 1}_{i}" for i in range(activations.shape[1])]
+        return ADAPTERS_MANAGER.adapters[container].create_container(activations, X, columns=names)
 
     def _part(self, layer):
         """The part of the network (see `_network_of`) that ends with a layer."""

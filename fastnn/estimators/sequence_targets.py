@@ -123,12 +123,13 @@ class SequenceTargets:
         -------
         activations : ndarray of shape (n, n_units)
             Of a layer that yields sequences, in the form of X: a list of arrays (time_i, n_units), or an array
-            (n, time, n_units).
+            (n, time, n_units). After ``set_output(transform="pandas")`` (or "polars"), a data frame in place of
+            (n, n_units).
         """
         check_is_fitted(self)
         part = self._part(layer)
         if not self._yields_sequences(part):
-            return self._outputs(padded(X, lengths), part)
+            return self._contained(self._outputs(padded(X, lengths), part), X, part)
         read = self._sequences(padded(X, lengths), reset=False)
         return read.together(self._each_output(read, part))
 
