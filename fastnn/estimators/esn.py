@@ -21,7 +21,7 @@ from fastnn.reservoir import TOPOLOGIES, Echo, Reservoir, recurrent_weights
 SETTLED = (
     "units", "spectral_radius", "leak", "input_scaling", "bias_scaling", "topology", "density", "activation",
     "features", "pooling", "washout", "bidirectional", "feedback", "feedback_scaling", "standardize", "solver",
-    "forgetting",
+    "forgetting", "precision",
 )  # fmt: skip
 
 

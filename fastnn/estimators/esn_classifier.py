@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
-from fastnn.estimators.fitting import unchanged_on_failure
+from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
 
 
 @documented
@@ -101,7 +101,7 @@ class ESNClassifier(ClassifierMixin, BaseESN):
         y : array-like of shape (n,) or (n, time), or list of array-like of shape (time_i,)
 
         lengths : array-like of shape (n,), default=None
-            Steps of each sequence in a padded array.
+            Steps of each sequence in a padded array. It comes before `sample_weight`: better pass both by name.
 
         sample_weight : array-like of shape (n,), default=None
             Weights of sequences; with targets for every step also those of steps, in the shapes that y may have.
@@ -113,6 +113,7 @@ class ESNClassifier(ClassifierMixin, BaseESN):
         """
         return self._fit(X, y, lengths, sample_weight, False)
 
+    @parameters_checked
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, lengths=None, classes=None, sample_weight=None, continued=False):
         """Go on with further sequences; any chunks give what one `fit` on all would, but for what `standardize` learns.

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted
 from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
+from fastnn.estimators.fitting import parameters_checked
 
 
 @documented
@@ -86,7 +87,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
                 (time_i, outputs)
 
         lengths : array-like of shape (n,), default=None
-            Steps of each sequence in a padded array.
+            Steps of each sequence in a padded array. It comes before `sample_weight`: better pass both by name.
 
         sample_weight : array-like of shape (n,), default=None
             Weights of sequences; with targets for every step also those of steps, in the shapes that y may have.
@@ -98,6 +99,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
         """
         return self._fit(X, y, lengths, sample_weight, False)
 
+    @parameters_checked
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, lengths=None, sample_weight=None, continued=False):
         """Go on with further sequences; any chunks give what one `fit` on all would, but for what `standardize` learns.

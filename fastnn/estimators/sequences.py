@@ -256,7 +256,10 @@ def _lengths(name, lengths, n, time):
         return np.full(n, time)
     lengths = np.asarray(lengths)
     if lengths.shape != (n,) or not np.issubdtype(lengths.dtype, np.integer):
-        raise ValueError(f"{name}: lengths must be {n} whole numbers, one for each sequence, got {lengths!r}")
+        raise ValueError(
+            f"{name}: lengths must be {n} whole numbers, one for each sequence, got {lengths!r}; if these are sample "
+            "weights, pass them by name"
+        )
     for wrong, what in (
         (lengths < 1, "at least 1"),
         (lengths > time, f"at most {time}, the steps that X has room for"),

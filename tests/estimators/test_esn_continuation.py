@@ -28,7 +28,16 @@ def test_partial_fit_goes_on_after_fit():
 
 
 @pytest.mark.parametrize(
-    "changed", [{"units": 30}, {"leak": 0.5}, {"features": ("state",)}, {"washout": 1}, {"solver": "rls"}], ids=str
+    "changed",
+    [
+        {"units": 30},
+        {"leak": 0.5},
+        {"features": ("state",)},
+        {"washout": 1},
+        {"solver": "rls"},
+        {"precision": "float32"},
+    ],
+    ids=str,
 )
 def test_changed_parameters_wait_for_the_next_fit(changed):
     esn = ESNRegressor(20, random_state=0).fit(X, STEPS)
@@ -40,6 +49,14 @@ def test_changed_parameters_wait_for_the_next_fit(changed):
         esn.partial_fit(X, STEPS)
     expected = np.concatenate(clone(esn).fit(X, STEPS).predict(X))
     assert np.array_equal(np.concatenate(esn.fit(X, STEPS).predict(X)), expected)
+
+
+@pytest.mark.parametrize("parameter", [{"backend": "cuda"}, {"n_jobs": 0}, {"precision": "float16"}, {"units": 0}])
+@pytest.mark.parametrize(("Estimator", "y"), [(ESNClassifier, CLASSES), (ESNRegressor, STEPS)])
+def test_parameters_set_between_calls_of_partial_fit_are_checked(Estimator, y, parameter):
+    esn = Estimator(20, random_state=0).fit(X, y).set_params(**parameter)
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameter))}' parameter of {Estimator.__name__}"):
+        esn.partial_fit(X, y)
 
 
 def test_another_penalty_may_come_with_the_next_chunk():
