@@ -29,6 +29,14 @@ class Features:
     washout: int
     bidirectional: bool
 
+    def number(self, channels, units, each_step):
+        """How many features a step or a sequence has, without the bias."""
+        states = units * (("state" in self.chosen) + ("squared_state" in self.chosen))
+        inputs, directions = channels * ("input" in self.chosen), 1 + self.bidirectional
+        if each_step:
+            return inputs + directions * states
+        return len(self.pooling) * directions * (inputs + states)
+
     def of_steps(self, u, *states):
         """Features of each step but the bias, (time, features) in float64."""
         parts = [u] if "input" in self.chosen else []

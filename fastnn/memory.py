@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 ALIGNMENT = 64
+PLENTY = 1 << 30  # bytes; for fewer nobody asks what there is
 
 
 def lifetimes(ops, unit):
@@ -76,3 +77,11 @@ def available():
         return pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else None
     except (AttributeError, OSError, ValueError):  # Windows has no sysconf, other systems not these names
         return None
+
+
+def check(needed, what, way_out):
+    """Refuses `needed` bytes where they are not there: systems hand out more memory than they have, and end the process
+    that writes to it."""
+    there = available() if needed > PLENTY else None
+    if there is not None and needed > there:
+        raise MemoryError(f"{what} {needed:,} bytes, of which {there:,} are available. Way out: {way_out}")

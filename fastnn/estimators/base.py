@@ -392,6 +392,7 @@ class BaseNetwork(
             dtype = np.dtype(np.float32)
         random_state = _generator.seeded(self.random_state)
         if first:
+            networks.check_room(self, network, dtype)
             init = get_initializer(self.init, where=f"{type(self).__name__}: init")
             if init.name == "auto" and self.solver != "lbfgs":  # which works in float64
                 init = replace(init, dtype=dtype)

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn import memory
 from fastnn.activations import ACTIVATIONS, Activation, get_activation
 from fastnn.estimators import sequences
 from fastnn.estimators.fitting import unchanged_on_failure
@@ -345,9 +346,19 @@ class BaseESN(BaseEstimator):
         self._features = Features(
             self._chosen("features", FEATURES), self._chosen("pooling", POOLING), self.washout, self.bidirectional
         )
+        self._check_room(read.channels)
         self._learn_scale(read.rows, weights)
         self._draw(read.channels, outputs if self.feedback else 0)
         self._equations = self._end = None
+
+    def _check_room(self, channels):
+        """Refuses a reservoir or normal equations that have no room."""
+        features = self._features.number(channels, self.units, self.each_step_)
+        links = {"ring": 1, "orthogonal": self.units}.get(self.topology, (self.density or 0) * self.units)
+        matrices = 1 if self.solver == "rls" else 2
+        needed = 8 * (matrices * features**2 + int(links) * self.units)
+        what = f"{self._name}: units={self.units:,} make {features:,} features, whose readout and reservoir take"
+        memory.check(needed, what, "choose fewer units, or fewer of features and pooling")
 
     def _learn_sequences(self, rows, targets, weights, continued):
         """A target for each sequence."""

@@ -22,6 +22,8 @@ PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread
 BATCH_BYTES = 1 << 30  # at most so many bytes of activations and gradients,
 ENOUGH_ROWS = 16  # but so many rows, for statistics that mean something
 
+LBFGS_STEPS = 10  # whose length and change of gradient scipy's L-BFGS keeps, in float64
+
 # Lowering costs as much as a small prediction, and specs are hashable.
 plan = functools.lru_cache(maxsize=256)(lower)
 
@@ -68,6 +70,18 @@ def bounded_batch_size(lowered, batch_size, dtype):
     """The rows of a batch that runs in one piece: fewer than `batch_size` where these took more than BATCH_BYTES."""
     most = BATCH_BYTES * batch_size // max(1, batch_bytes(lowered, batch_size, dtype))
     return min(batch_size, max(ENOUGH_ROWS, most))
+
+
+def check_room(estimator, network, dtype):
+    """Refuses weights that have no room in training, before any are drawn."""
+    lowered = plan(network, "predict")
+    size = sum(lowered.buffers[name].size for name in lowered.parameters + lowered.statistics)
+    if estimator.solver == "lbfgs":
+        needed = 2 * LBFGS_STEPS * 8 * size
+    else:
+        needed = (2 + optimizer(estimator).n_states) * dtype.itemsize * size  # as drawn, in training, and its memory
+    what = f"{type(estimator).__name__}: {size:,} weights take, with what solver={estimator.solver!r} keeps of each,"
+    memory.check(needed, what, "choose fewer units or filters")
 
 
 def prediction_capacity(lowered, n_rows, dtype):

@@ -1,13 +1,21 @@
-"""Memory of batches that run in one piece: bounded where the size is ours to choose, refused where there is no room."""
+"""Memory: batches that run in one piece are bounded where the size is ours to choose; what has no room is refused."""
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fastnn import ConvNet, MLPClassifier, check_gradient, memory
+from fastnn import (
+    ConvNet,
+    ESNClassifier,
+    ESNRegressor,
+    MLPClassifier,
+    RecurrentClassifier,
+    check_gradient,
+    memory,
+)
 from fastnn.estimators import network
 from fastnn.estimators.architecture import default_layers
-from fastnn.layers import Activation, BatchNorm, Conv2D, Dense
+from fastnn.layers import GRU, Activation, BatchNorm, Conv2D, Dense
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
 from fastnn.native import run as native_run
@@ -110,3 +118,33 @@ def test_where_no_system_tells_nothing_is_refused(backend, monkeypatch):
     monkeypatch.setattr(network, "TRAINING_BYTES", 1)
     monkeypatch.setattr(memory, "available", lambda: None)
     ConvNet(LAYERS, **TINY, backend=backend).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "way_out"),
+    [
+        (MLPClassifier((10**9,)), "fewer units or filters"),
+        (MLPClassifier((2**63, 2**63)), "fewer units or filters"),
+        (MLPClassifier((2**20,), solver="lbfgs"), "fewer units or filters"),
+        (ConvNet([Conv2D(10**9, 3)]), "fewer units or filters"),
+        (RecurrentClassifier([GRU(10**9)]), "fewer units or filters"),
+        (ESNClassifier(10**6), "fewer units, or fewer of features and pooling"),
+        (ESNClassifier(10**6, topology="orthogonal", features=("input",)), "fewer units"),
+    ],
+    ids=str,
+)
+def test_weights_without_room_are_refused_before_they_are_drawn(estimator, way_out, backend, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2 << 30)
+    rows = X.reshape(300, 64) if isinstance(estimator, MLPClassifier) else X
+    with pytest.raises(MemoryError, match=rf"^{type(estimator).__name__}: .* of which 2,147,483,648 are .*{way_out}"):
+        estimator.set_params(backend=backend).fit(rows, Y)
+
+
+@pytest.mark.parametrize("y", [np.arange(9.0), np.ones((9, 7, 2))], ids=["sequences", "steps"])
+@pytest.mark.parametrize("pooling", [("mean",), ("mean", "last")])
+@pytest.mark.parametrize("features", [("bias", "input"), ("state",), ("bias", "input", "state", "squared_state")])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_features_are_counted_before_they_are_made(features, pooling, bidirectional, y):
+    esn = ESNRegressor(5, features=features, pooling=pooling, bidirectional=bidirectional)
+    esn.fit(np.random.default_rng(0).normal(size=(9, 7, 3)), y)
+    assert esn._features.number(3, 5, esn.each_step_) == len(esn.coef_)
