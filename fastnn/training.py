@@ -200,10 +200,9 @@ class Rates:
         self.schedule, self.base, self.control, self.progress = schedule, float(base), control, progress
         if progress.rated != (schedule, self.base):
             progress.rate, progress.rated = None, (schedule, self.base)
-        if not control.incremental:
-            progress.origin = progress.step
         # A schedule with an end spans this fit, or as many calls of partial_fit; one without goes on with the model.
-        self.origin = progress.origin if schedule.needs_total else 0
+        begin = progress.origin if control.incremental else progress.step
+        self.origin = begin if schedule.needs_total else 0
         self.by_rows = schedule.name == "invscaling"
         self.fixed = schedule.name in ("constant", "adaptive")
 
