@@ -424,8 +424,8 @@ class BaseESN(BaseEstimator):
         """Weights of the readout; `blocks()` yields all rows (X, Y, weight) once more."""
         if not self._equations.finite:
             raise ValueError(
-                f"{self._name}: the states have grown beyond all numbers; lower spectral_radius or input_scaling, or "
-                "choose an activation with bounds, such as 'tanh'"
+                f"{self._name}: states, inputs or targets, or their squares, have grown beyond all numbers; scale X "
+                "and y, lower spectral_radius or input_scaling, or choose an activation with bounds, such as 'tanh'"
             )
         alphas, self.loo_errors_ = self._alphas(), None
         if len(alphas) > 1:

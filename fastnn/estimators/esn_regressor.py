@@ -12,6 +12,7 @@ from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
 from fastnn.estimators.fitting import parameters_checked
+from fastnn.estimators.validation import refuse_sparse
 
 
 @documented
@@ -131,6 +132,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
 
     def _targets(self, read, y, alone=True):
         """(whether there are values for every step, whether outputs are without an axis of their own, arrays)."""
+        refuse_sparse(y)
         steps = sequences.of_steps(self, read, y, 3, alone=alone)
         if steps is None:
             y = _check_y(y, multi_output=True, y_numeric=True)

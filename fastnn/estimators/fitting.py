@@ -313,11 +313,14 @@ class Fit:
         where = f"It happened in epoch {divergence.iteration} at learning rate {rate:g}" if rate else (
             f"It happened after {divergence.iteration} iterations of L-BFGS"
         )  # fmt: skip
-        way_out = "scale X, for instance with StandardScaler"
+        regressor = self.estimator._kind == "regressor"
+        found = f"the largest |X| is {largest(X):.3g}"
+        found += f" and the largest |y| {largest(self.rows.target):.3g}" if regressor else ""
+        way_out = f"scale {'X and y' if regressor else 'X'}, for instance with StandardScaler"
         way_out += ", lower learning_rate_init or set clip_norm=1" if rate else ", or choose solver='adam'"
         return (
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-            f"preprocessed. {where}; the largest |X| is {largest(X):.3g}. Way out: {way_out}."
+            f"preprocessed. {where}; {found}. Way out: {way_out}."
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn import get_config
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn import training
@@ -61,6 +61,12 @@ def checked(estimator, X, *, options=X_OPTIONS, reset, **y):
         return validate_data(estimator, X, **y, **options, reset=reset)
     estimator.n_features_in_ = X.shape[1]
     return X, target
+
+
+def refuse_sparse(y):
+    """Refuses sparse targets, which scikit-learn's check of several outputs lets pass, in its own words."""
+    if sparse.issparse(y):
+        check_array(y, input_name="y")
 
 
 def check_range(estimator, X, dtype):

@@ -11,7 +11,15 @@ from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.utils import assert_all_finite
 
-from fastnn import ConvNet, ESNClassifier, MLPClassifier, MLPRegressor, RecurrentClassifier
+from fastnn import (
+    ConvNet,
+    ESNClassifier,
+    ESNRegressor,
+    MLPClassifier,
+    MLPRegressor,
+    RecurrentClassifier,
+    RecurrentRegressor,
+)
 from fastnn.activations import LeakyReLU
 from fastnn.estimators.validation import split
 from fastnn.layers import GRU
@@ -114,6 +122,18 @@ def test_bad_labels(y, backend):
 def test_bad_targets(y, backend):
     with pytest.raises((ValueError, TypeError)):
         MLPRegressor(**SMALL, backend=backend).fit(X, y)
+
+
+@pytest.mark.parametrize("Estimator", [MLPRegressor, RecurrentRegressor, ESNRegressor])
+def test_sparse_targets_of_a_regressor(Estimator, backend):
+    with pytest.raises(TypeError, match=r"Sparse data was passed for y, but dense .* Use '.toarray\(\)'"):
+        Estimator(backend=backend).fit(X, sparse.csr_array(np.eye(3)[Y]))
+
+
+@pytest.mark.parametrize("Estimator", [MLPRegressor, RecurrentRegressor, ESNRegressor])
+def test_huge_targets_are_named(Estimator, backend):
+    with pytest.raises(ValueError, match=r"scale X and y"):
+        Estimator(backend=backend).fit(X, Y * 1e160)
 
 
 def test_negative_poisson_targets(backend):

@@ -86,7 +86,7 @@ def test_a_chunk_that_fails_leaves_the_sums_alone():
     esn = ESNRegressor(20, activation="identity", spectral_radius=3.0, leak=1.0, random_state=0)
     esn.partial_fit(X, STEPS)
     before = esn.coef_
-    with pytest.raises(ValueError, match="grown beyond all numbers; lower spectral_radius"):
+    with pytest.raises(ValueError, match="grown beyond all numbers; scale X and y, lower spectral_radius"):
         esn.partial_fit([np.ones((3000, 2))], [np.ones(3000)])
     assert esn.coef_ is before
     whole = clone(esn).fit([*X, *X], [*STEPS, *STEPS])
