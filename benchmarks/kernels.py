@@ -88,7 +88,8 @@ class Kernel:
 
     @property
     def traffic(self):
-        shapes = ((self.rows if role == "batch" else 1, *shape) for shape, role, *_ in self.operands.values())
+        of_rows = "batch", "row", "row_loss", "source"
+        shapes = ((self.rows if role in of_rows else 1, *shape) for shape, role, *_ in self.operands.values())
         return self.bytes or 4 * sum(map(prod, shapes))
 
     @property
@@ -215,7 +216,8 @@ def measure(benchmark, kernel, isa, threads, tiny=False):
     times = [time / repeats for time in benchmark.stats.stats.data]
     work = kernel.operations or kernel.traffic
     shares = [1e-9 * work / time / peak for time, peak in zip(times, probe.rates[-len(times) :], strict=True)]
-    numbers = {"isa": isa, "threads": threads, "repeats": repeats, "microseconds": 1e6 * statistics.median(times)}
+    numbers = {"op": kernel.op.kind, "isa": isa, "threads": threads, "repeats": repeats}
+    numbers["microseconds"] = 1e6 * statistics.median(times)
     numbers |= {"GB/s": 1e-9 * kernel.traffic / statistics.median(times), "share of": probe.unit}
     numbers |= {"share": statistics.median(shares), "peak": statistics.median(probe.rates)}
     if kernel.operations:
