@@ -226,17 +226,35 @@ static void NAME(lay_windows)(int64_t windows, int64_t lines, int64_t n, const v
         NAME(lay_lines)(n * sizeof(real), windows, lines, n, from, from_window, from_line, to);
 }
 
-/* Whole lines where elements lie side by side on both sides. */
+/* Lines of at least `unit` and less than twice as many elements: the second unit ends with the line. */
+FNN_INLINE void NAME(copy_short)(int64_t unit, int64_t rows, int64_t n, const real *from, int64_t from_row, real *to,
+                                 int64_t to_row)
+{
+    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
+        memcpy(to, from, unit * sizeof(real));
+        memcpy(to + n - unit, from + n - unit, unit * sizeof(real));
+    }
+}
+
+/* Whole lines where elements lie side by side on both sides: to call memcpy for a few takes longer than to copy them. */
 static void NAME(copy)(int64_t rows, int64_t n, const void *from_, int64_t from_row, int64_t from_step, void *to_,
                        int64_t to_row, int64_t to_step)
 {
     const real *from = from_;
     real *to = to_;
-    for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) {
-        if (from_step == 1 && to_step == 1)
-            memcpy(to, from, n * sizeof(real));
-        else
+    if (from_step != 1 || to_step != 1) {
+        for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row)
             for (int64_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
+    } else if (n == 1) {
+        NAME(copy_short)(1, rows, n, from, from_row, to, to_row);
+    } else if (n == 2 || n == 3) {
+        NAME(copy_short)(2, rows, n, from, from_row, to, to_row);
+    } else if (n >= 4 && n < 8) {
+        NAME(copy_short)(4, rows, n, from, from_row, to, to_row);
+    } else if (n >= 8 && n < 16) {
+        NAME(copy_short)(8, rows, n, from, from_row, to, to_row);
+    } else {
+        for (int64_t r = 0; r < rows; r++, from += from_row, to += to_row) memcpy(to, from, n * sizeof(real));
     }
 }
 

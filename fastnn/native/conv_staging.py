@@ -159,9 +159,15 @@ def expanded_stage(layout, source, grouping, margins, together):
     for first, real in panels(layout, grouping.columns):
         columns = layout.padded(real)
         to, image = first * together * n_copies * places + origin * columns, n_copies * places * columns
-        if grouping.depthwise and source.stride[first] == columns:
-            n, at = w * columns, source.offset[first]
-            copies.append((h, n, at, n, 1, source.step[first], to, width * columns, 1, image, *NO_RUNS))
+        if grouping.depthwise:
+            at, stride, step = (int(of[first]) for of in (source.offset, source.stride, source.step))
+            if stride == columns:
+                n = w * columns
+                copies.append((h, n, at, n, 1, step, to, width * columns, 1, image, *NO_RUNS))
+            else:
+                for i in range(h):
+                    start, line = at + i * w * stride, to + i * width * columns
+                    copies.append((w, real, start, stride, 1, step, line, columns, 1, image, *NO_RUNS))
             continue
         make = expanded_picks if picks(layout, source, grouping, first, real) else expanded_runs
         for from_place, from_image, *runs in make(layout, source, grouping, first, real, places * columns):
@@ -263,7 +269,7 @@ class Operand:
             copied = 2 * vectors
             if all(picks(layout, source, grouping, *columns) for columns in panels(layout, grouping.columns)):
                 copied += vectors / 2
-            elif not in_place:
+            elif not grouping.depthwise:
                 copied += 1.25 * grouping.channels * -(-grouping.columns_each // grouping.unit(layout.lanes))
             if not grouping.depthwise:
                 far = (FAR // (vectors * layout.lanes * layout.dtype.itemsize), 4 * vectors)
