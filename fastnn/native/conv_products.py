@@ -122,8 +122,6 @@ def _product(layout, operand, tables, b_rows, strip, pooled=0):
 
 def forward(layout, op):
     """Descriptors of a `conv` op: one of rows of filters, and one of planes (conv_planes); one is 0."""
-    if planes := conv_planes.forward(layout, op):
-        return 0, planes
     x, W = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns = layout.columns(W)
@@ -135,6 +133,8 @@ def forward(layout, op):
     cut = bands(height, places // height * width, FRESH // itemsize) if finished else [range(height)]
     together = _together(places * width, (FRESH if finished else TOGETHER) // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].forward(margin), together, grouping)
+    if planes := conv_planes.forward(layout, op, operand.cycles):
+        return 0, planes
     pieces, pooled, strip = _pieces(cut, across, pool), _pooled(operand, pool), 0
     if pooled:  # windows are numbered from the start of an image
         pieces = [(lines, 0, first, count) for lines, _, first, count in pieces]

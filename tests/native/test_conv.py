@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn import bfloat16
-from fastnn.native import Runner, _executor, _machine, conv_sparse
+from fastnn.native import Runner, _executor, _machine, conv_planes, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.native.conv_staging import Grouping
 from fastnn.ops.window import Geometry
@@ -306,22 +306,46 @@ def narrow(rng):
 
 
 def few(rng):
-    """A few filters of one channel, the places of whose outputs lie along the vectors."""
+    """A few filters, the places of whose outputs may lie along the vectors."""
     while True:
         padding = tuple(tuple(int(i) for i in rng.integers(0, rng.choice([3, 3, 9]), 2)) for _ in range(2))
-        image, kernel, dilation = (tuple(int(i) for i in rng.integers(*ends, 2)) for ends in [(1, 40), (1, 6), (1, 3)])
-        geometry = Geometry(image, kernel, dilation=dilation, padding=padding)
+        ends = [(1, 40), (1, 6), (1, rng.choice([2, 4])), (1, 3)]
+        geometry = Geometry(*(tuple(int(i) for i in rng.integers(*of, 2)) for of in ends), padding)
         if min(geometry.output) > 0:
             break
-    return Case(rng, geometry=geometry, channels=1, filters=int(rng.integers(1, 9)), groups=1, layout="rows")
+    groups = int(rng.choice([1, 1, 2, 4]))
+    channels, filters = groups * int(rng.choice([1, 1, 3, 8, 17, 70])), groups * int(rng.integers(1, 8 // groups + 1))
+    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=groups)
+
+
+@pytest.fixture
+def always_planes(monkeypatch):
+    """Places along the vectors for all few filters, however long the model says that this takes."""
+    monkeypatch.setattr(conv_planes, "_cycles", lambda *_: -np.inf)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("seed", range(30))
-def test_few_filters_of_one_channel(seed, dtype, isa):
+@pytest.mark.parametrize("seed", range(40))
+def test_few_filters(seed, dtype, isa, always_planes):
     rng = np.random.default_rng(500 + seed)
-    compare(few(rng), "conv", int(rng.integers(1, 34)), dtype, isa)
+    rows = int(rng.integers(1, 12))
+    compare(few(rng), "conv", rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(8))
+def test_bits_of_few_filters_do_not_depend_on_threads(seed, isa, always_planes):
+    rng = np.random.default_rng(550 + seed)
+    same_bits(few(rng), "conv", int(rng.integers(1, 34)), isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_places_lie_along_the_vectors_for_few_filters_only(isa):
+    for channels, filters, groups in [(3, 6, 1), (64, 4, 1), (8, 8, 2), (3, 16, 1)]:
+        shape = {"geometry": Geometry((32, 32), (5, 5)), "channels": channels, "filters": filters, "groups": groups}
+        numbers, layout = bound(Case(np.random.default_rng(0), **shape, pool=None), "conv", isa)
+        assert (numbers[4] != 0) == (2 * filters <= layout.lanes)
 
 
 def small_windows(rng):
