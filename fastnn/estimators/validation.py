@@ -107,6 +107,7 @@ def check_weight(sample_weight, X):
     return np.ascontiguousarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
 
 
+SMALLEST = np.finfo(np.float64).tiny  # sum of weights: kernels take what is smaller for zero
 SPLIT = ", without those that early_stopping holds out,"
 
 
@@ -114,11 +115,12 @@ def check_sum(estimator, rows, split):
     """Refuses rows whose weights do not have a positive sum: their loss is no mean, and there is nothing to learn."""
     if rows.loss_weight is None:
         return
-    total = rows.loss_weight.sum()
-    if not total > 0:
+    with np.errstate(over="ignore"):
+        total = rows.loss_weight.sum()
+    if not SMALLEST <= total < np.inf:
         raise ValueError(
             f"{type(estimator).__name__}: the weights of the training rows{SPLIT * split} sum to {total:g}, expected a "
-            f"positive sum; check sample_weight{' times class_weight' * (rows.loss_weight is not rows.weight)}"
+            f"positive number; check sample_weight{' times class_weight' * (rows.loss_weight is not rows.weight)}"
         )
 
 

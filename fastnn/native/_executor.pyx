@@ -145,7 +145,7 @@ cdef inline double inverse_weight(const Step *step, int64_t start, int64_t rows)
         total = 0.0
         for r in range(start, start + rows):
             total += step.weight[step.order[r] if step.order != NULL else r]
-    return 1.0 / total if total > 0.0 else 0.0
+    return 1.0 / total if total != 0.0 else 0.0
 
 
 cdef double batch_loss(const Run *run, int64_t rows, double inverse) noexcept nogil:

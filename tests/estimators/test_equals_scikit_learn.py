@@ -99,6 +99,14 @@ def test_sample_weights(data, backend):
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
 
 
+def test_batches_whose_weights_sum_to_less_than_zero(backend):
+    weight = np.where(np.arange(150) < 50, -1.0, 1.0)
+    options = {"batch_size": 50, "solver": "sgd", "max_iter": 3, "sample_weight": weight}
+    ours, theirs, _ = pair("multiclass", backend, **options)
+    assert_equal_weights(ours, theirs)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_)
+
+
 @pytest.mark.parametrize("data", ["binary", "multiclass", "multilabel", "one_output"])
 def test_lbfgs(data, backend):
     ours, theirs, _ = pair(data, backend, solver="lbfgs", activation="tanh", max_iter=5)
