@@ -1,12 +1,22 @@
 """Time series to try networks on, generated on the spot."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
 
 HIGHEST = 10.0  # from which a NARMA series does not come back; bounded ones stay below 1.2
 SUBSTEPS = 10  # of the Runge-Kutta integration in one unit of time
 
 
+def _checked(**least):
+    """Decorator: these arguments are whole numbers of at least so much."""
+    known = {name: [Interval(Integral, low, None, closed="left")] for name, low in least.items()}
+    return validate_params({**known, "random_state": ["random_state"]}, prefer_skip_nested_validation=True)
+
+
+@_checked(n_steps=1, tau=1, n_series=1, washout=0)
 def mackey_glass(n_steps, *, tau=17, n_series=1, washout=1000, random_state=None):
     """Chaotic series x' = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x, one value each unit of time.
 
@@ -53,6 +63,7 @@ def _mackey_glass(start, n_steps, tau):
     return x[past::SUBSTEPS]
 
 
+@_checked(n_steps=1, order=1)
 def narma(n_steps, *, order=10, random_state=None):
     """Input u, uniform in [0, 0.5), and the series that a nonlinear autoregressive moving average makes of it:
     y(t + 1) = 0.3 y(t) + 0.05 y(t) sum_{i < order} y(t - i) + 1.5 u(t - order + 1) u(t) + 0.1.
@@ -86,6 +97,7 @@ def narma(n_steps, *, order=10, random_state=None):
     return u, y
 
 
+@_checked(n_sequences=1, n_steps=2)
 def adding_problem(n_sequences, *, n_steps=100, random_state=None):
     """Sequences whose target is the sum of two of their numbers: the first channel is uniform in [0, 1), the second is
     1 at two steps, one in each half, and 0 at all others; y is the sum of the first channel at these two.

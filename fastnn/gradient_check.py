@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from fastnn.estimators import network as networks
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
+from fastnn.estimators.validation import check_sum
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
 
@@ -66,6 +67,11 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     >>> check_gradient(MLPRegressor(random_state=0), X, y).worst < 1e-6
     True
     """
+    if not (epsilon is None or epsilon > 0) or max_entries < 1:
+        raise ValueError(
+            f"check_gradient: expected a positive epsilon or None and a max_entries of at least 1, got {epsilon!r} and "
+            f"{max_entries!r}"
+        )
     fit = _as_if_fitting(estimator, X, y, sample_weight)
     plan, runner = fit.gradient_runner()
     draw = check_random_state(random_state)
@@ -93,6 +99,7 @@ def _as_if_fitting(estimator, X, y, sample_weight):
     twin = copy.copy(estimator) if fitted else clone(estimator)
     twin._validate_params()
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)
+    check_sum(twin, rows, split=False)
     inexact = networks.inexact_gradient(network)
     if inexact:
         what, instead = inexact

@@ -42,3 +42,19 @@ def test_adding_problem_marks_what_it_adds(n_steps):
     marked = X[:, :, 1] == 1
     assert (marked[:, : n_steps // 2].sum(axis=1) == 1).all() and (marked.sum(axis=1) == 2).all()
     np.testing.assert_allclose(y, (X[:, :, 0] * marked).sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("generate", "arguments"),
+    [
+        (datasets.mackey_glass, {"n_steps": 9, "tau": 0}),
+        (datasets.mackey_glass, {"n_steps": 9.5}),
+        (datasets.narma, {"n_steps": -1}),
+        (datasets.narma, {"n_steps": 9, "order": 0}),
+        (datasets.adding_problem, {"n_sequences": 3, "n_steps": 1}),
+    ],
+)
+def test_arguments_are_whole_numbers_that_make_sense(generate, arguments):
+    name = list(arguments)[-1]
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {generate.__name__} must be an int in the range"):
+        generate(**arguments)

@@ -112,3 +112,14 @@ def test_repr():
         "intercepts_[0]       3.0e-08",
         "worst                3.0e-08",
     ]
+
+
+@pytest.mark.parametrize("options", [{"epsilon": 0}, {"epsilon": -1e-6}, {"max_entries": 0}], ids=str)
+def test_steps_and_entries_that_check_nothing_are_refused(options, backend):
+    with pytest.raises(ValueError, match="expected a positive epsilon or None and a max_entries of at least 1"):
+        check_gradient(MLPClassifier(**SMALL, backend=backend), X, Y, **options)
+
+
+def test_weights_that_cancel_each_other_are_refused(backend):
+    with pytest.raises(ValueError, match="the weights of the training rows sum to 0"):
+        check_gradient(MLPClassifier(**SMALL, backend=backend), X[:4], Y[:4], [1, -1, 1, -1])
