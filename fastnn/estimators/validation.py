@@ -90,9 +90,11 @@ def _is_plain(array, *axes):
 def as_rows(X):
     """Validated X as a backend reads it: C-ordered and aligned, or CSR with each entry once. X stays as it is."""
     if sparse.issparse(X):
-        X.check_format(full_check=True)  # an index that points outside would be written to, not only read
-        rows = X.tocsr()
-        rows = sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=rows.shape)
+        make = sparse.csc_array if X.format == "csc" else sparse.csr_array
+        # An index that points outside would be written to, not only read: places that are checked are nobody else's.
+        rows = make((X.data, np.array(X.indices), np.array(X.indptr)), shape=X.shape)
+        rows.check_format(full_check=True)
+        rows = rows.tocsr()
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()

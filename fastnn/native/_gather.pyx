@@ -217,6 +217,24 @@ cdef void store(const Op *op, const Step *step) noexcept nogil:
     )
 
 
+def columns_rise(const int64_t[::1] starts, const int64_t[::1] columns, int64_t width):
+    """Whether the columns of each row of a CSR matrix rise, or None where it points outside itself; the last start is
+    known to be none."""
+    cdef int64_t n = starts.shape[0] - 1, r, i, last
+    cdef bint rising = True, inside = starts[0] == 0
+    with nogil:
+        for r in range(n):
+            inside = inside and starts[r] <= starts[r + 1]
+        if inside:
+            for r in range(n):
+                last = -1
+                for i in range(starts[r], starts[r + 1]):
+                    inside = inside and 0 <= columns[i] < width
+                    rising = rising and last < columns[i]
+                    last = columns[i]
+    return rising if inside else None
+
+
 def size(layout, name):
     """(columns, positions) of a buffer in panels; (elements of a row, 0) where rows lie in one piece."""
     buffer = layout.plan.buffers[name]

@@ -521,7 +521,7 @@ def _source(plan, X, y=None, sample_weight=None):
     if sparse.issparse(X):
         if len(expected.shape) > 1:
             raise ValueError(f"X: images and signals of shape {expected.shape} must be dense, got a sparse matrix")
-        X = _csr(X)
+        X = _csr(X, X.data, X.indices, X.indptr)
     elif any(buffer.layout == "entries" for buffer in plan.buffers.values()):
         raise ValueError("X: this plan multiplies the entries of a sparse matrix, got a dense one")
     elif X.dtype == np.uint8:
@@ -554,15 +554,17 @@ def _real(name, array):
     return np.require(array, requirements=["C", "A"])
 
 
-def _csr(X):
-    """(values, columns, starts of the rows) with the entries of each row in the order of their columns."""
-    data, indices, indptr = _real("X.data", X.data), np.asarray(X.indices, np.int64), np.asarray(X.indptr, np.int64)
-    inside = len(indptr) == X.shape[0] + 1 and indptr[0] == 0 and (np.diff(indptr) >= 0).all()
-    inside = inside and indptr[-1] <= min(len(data), len(indices))
-    if not inside or (len(indices) and not 0 <= indices.min() <= indices.max() < X.shape[1]):
+def _csr(X, data, columns, starts):
+    """(values, columns, starts of the rows) of a CSR matrix of X's shape, with the entries of each row in the order of
+    their columns. The places are copies, so that nobody changes them once they have been looked at."""
+    data, columns, starts = _real("X.data", data), np.array(columns, np.int64), np.array(starts, np.int64)
+    rising = None
+    if len(starts) == X.shape[0] + 1 and starts[-1] <= min(len(data), len(columns)):
+        rising = _gather.columns_rise(starts, columns, X.shape[1])
+    if rising is None:
         raise ValueError("X: the CSR matrix points outside itself; see its check_format(full_check=True)")
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-        return _csr(X)
-    return data, np.ascontiguousarray(indices), np.ascontiguousarray(indptr)
+    if not rising:
+        rows = sparse.csr_array((data.copy(), columns, starts), shape=X.shape)
+        rows.sum_duplicates()
+        return _csr(X, rows.data, rows.indices, rows.indptr)
+    return data, columns, starts

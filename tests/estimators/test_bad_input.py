@@ -424,3 +424,30 @@ def test_a_sparse_matrix_that_points_outside_is_refused(make, index, backend):
     fitted = MLPClassifier(**SMALL, backend=backend).fit(X, Y)
     with pytest.raises(ValueError, match=r"indices|indexes|index values"):
         fitted.predict(broken)
+
+
+CHANGES = {
+    "outside": lambda X: X.indices.fill(10**9),
+    "negative": lambda X: X.indices.fill(-(10**9)),
+    "order": lambda X: X.indices.__setitem__(slice(None), X.indices[::-1].copy()),
+    "starts": lambda X: X.indptr[1:].fill(10**9),
+    "size": lambda X: X.resize(3, 3),
+}
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_places_of_a_sparse_matrix_may_change_while_it_is_read(change, index, backend):
+    few = np.random.default_rng(0).random((150, 300)) < 0.05
+    fits = []
+    for changed in (False, True):
+        matrices = [sparse.csr_array(few * 1.0) for _ in range(2)]
+        for matrix in matrices:
+            matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
+        model = MLPClassifier((64,), max_iter=4, random_state=0, backend=backend)
+        if changed:
+            model.epoch_callback = lambda epoch, of=matrices: [CHANGES[change](matrix) for matrix in of] and None
+        fits.append(model.fit(matrices[0], Y, X_val=matrices[1], y_val=Y))
+    for name in ("loss", "validation_loss", "validation_score"):
+        assert fits[1].history_[name] == fits[0].history_[name]
+    np.testing.assert_array_equal(fits[1].coefs_[0], fits[0].coefs_[0])

@@ -61,6 +61,42 @@ def test_a_csr_matrix_that_points_outside_is_refused(runner, X, array, value):
         runner.forward(broken)
 
 
+def train_entries(X, y, changed=lambda X: None):
+    """The gradients' states after a step on a sparse matrix that changes once it is bound."""
+    plan = lowered(network(70, (64,), 3), one_hot=True, entries=True)
+    runner = Runner(plan, dtype=np.float32, rows=9)
+    for name, value in draw(np.random.default_rng(0), plan).items():
+        runner.set(name, value)
+    runner.bind(X, y)
+    changed(X)
+    runner.train(9, 0, 1, 0, np.full(1, 0.1), 1e9)
+    return runner.get("dense0.W")
+
+
+@pytest.fixture
+def few(X):
+    rows = sparse.csr_array(np.where(X > 1, X, 0))
+    rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    return rows
+
+
+@pytest.mark.parametrize("array", ["indices", "indptr"])
+def test_a_csr_matrix_may_change_once_it_is_bound(few, array):
+    y = np.arange(9) % 3
+    expected = train_entries(few.copy(), y)
+    np.testing.assert_array_equal(train_entries(few, y, lambda X: getattr(X, array)[1:].fill(-(10**9))), expected)
+
+
+def test_what_a_csr_matrix_says_of_its_order_is_not_believed(few):
+    y = np.arange(9) % 3
+    few.data[:] = 1
+    expected = train_entries(few.copy(), y)
+    for first, last in zip(few.indptr, few.indptr[1:], strict=False):
+        few.indices[first:last] = few.indices[first:last][::-1].copy()
+    few.has_canonical_format = True
+    np.testing.assert_array_equal(train_entries(few, y), expected)
+
+
 def test_wrong_shapes_are_refused(runner, X):
     with pytest.raises(ValueError, match="expected 70 features, got 69"):
         runner.forward(X[:, :69])
