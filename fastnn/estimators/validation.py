@@ -94,6 +94,8 @@ def as_rows(X):
         # An index that points outside would be written to, not only read: places that are checked are nobody else's.
         rows = make((X.data, np.array(X.indices), np.array(X.indptr)), shape=X.shape)
         rows.check_format(full_check=True)
+        if rows.nnz <= 0 and rows.indptr.any():  # which SciPy looks at only where there are entries
+            raise ValueError("indptr must be a non-decreasing sequence")
         rows = rows.tocsr()
         if not rows.has_canonical_format:
             rows = rows.copy()

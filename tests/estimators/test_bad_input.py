@@ -426,6 +426,15 @@ def test_a_sparse_matrix_that_points_outside_is_refused(make, index, backend):
         fitted.predict(broken)
 
 
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array])
+@pytest.mark.parametrize("last", [0, -1])
+def test_a_sparse_matrix_whose_last_start_denies_its_entries_is_refused(make, last, backend):
+    broken = make(X)
+    broken.indptr[1], broken.indptr[-1] = 10**9, last
+    with pytest.raises(ValueError, match="indptr must be a non-decreasing sequence"):
+        MLPClassifier(**SMALL, backend=backend).fit(broken, Y)
+
+
 CHANGES = {
     "outside": lambda X: X.indices.fill(10**9),
     "negative": lambda X: X.indices.fill(-(10**9)),
