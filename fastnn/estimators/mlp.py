@@ -4,6 +4,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn import activations, layers
@@ -63,6 +64,8 @@ class BaseMLP(BaseNetwork):
 
     def _read(self, X, *, reset, **y):
         """X as rows that a backend reads, or (rows, y); sets or checks the number of features and their names."""
+        if sparse.issparse(X):
+            X = validation.sparse_rows(X)
         checked = validation.checked(self, X, **y, reset=reset)
         return (validation.as_rows(checked[0]), checked[1]) if y else validation.as_rows(checked)
 

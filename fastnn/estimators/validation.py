@@ -88,20 +88,36 @@ def _is_plain(array, *axes):
 
 
 def as_rows(X):
-    """Validated X as a backend reads it: C-ordered and aligned, or CSR with each entry once. X stays as it is."""
-    if sparse.issparse(X):
-        make = sparse.csc_array if X.format == "csc" else sparse.csr_array
-        # An index that points outside would be written to, not only read: places that are checked are nobody else's.
-        rows = make((X.data, np.array(X.indices), np.array(X.indptr)), shape=X.shape)
-        rows.check_format(full_check=True)
-        if rows.nnz <= 0 and rows.indptr.any():  # which SciPy looks at only where there are entries
-            raise ValueError("indptr must be a non-decreasing sequence")
-        rows = rows.tocsr()
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
-        return rows
-    return X if X.flags.aligned and X.flags.c_contiguous else np.array(X, order="C")
+    """Validated X as a backend reads it: C-ordered and aligned, or from `sparse_rows`."""
+    return X if sparse.issparse(X) or (X.flags.aligned and X.flags.c_contiguous) else np.array(X, order="C")
+
+
+def sparse_rows(X):
+    """A sparse matrix that is not validated as CSR with each entry once. X stays as it is.
+
+    A place outside would be written to, not only read, and that by SciPy's conversions, too, of which scikit-learn's
+    checks make use. So this comes before them, and looks at copies, which nobody changes later.
+    """
+    if X.format == "coo":
+        X = sparse.coo_array((X.data, tuple(map(np.array, X.coords))), shape=X.shape)
+    elif X.format == "dia":
+        X = sparse.dia_array((X.data, np.array(X.offsets)), shape=X.shape)
+    elif X.format == "lil":
+        lengths = [[len(row) for row in rows] for rows in (X.rows, X.data)]
+        if lengths[0] != lengths[1] or len(lengths[0]) != X.shape[0]:
+            raise ValueError(f"rows and data of a LIL matrix must have the same lengths, in each of {X.shape[0]} rows")
+    if X.format not in ("csr", "csc", "bsr"):
+        X = X.tocsr()
+    make = getattr(sparse, f"{X.format}_array")
+    rows = make((X.data, np.array(X.indices), np.array(X.indptr)), shape=X.shape)
+    rows.check_format(full_check=True)
+    if rows.nnz <= 0 and rows.indptr.any():  # which SciPy looks at only where there are entries
+        raise ValueError("indptr must be a non-decreasing sequence")
+    rows = rows.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
 
 
 def check_weight(sample_weight, X):

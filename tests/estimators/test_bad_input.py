@@ -426,13 +426,46 @@ def test_a_sparse_matrix_that_points_outside_is_refused(make, index, backend):
         fitted.predict(broken)
 
 
-@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csc_array])
-@pytest.mark.parametrize("last", [0, -1])
-def test_a_sparse_matrix_whose_last_start_denies_its_entries_is_refused(make, last, backend):
-    broken = make(X)
-    broken.indptr[1], broken.indptr[-1] = 10**9, last
-    with pytest.raises(ValueError, match="indptr must be a non-decreasing sequence"):
-        MLPClassifier(**SMALL, backend=backend).fit(broken, Y)
+def breaks(name, place, value):
+    """A function that puts a value at a place of an array of a sparse matrix, or shortens the array."""
+
+    def broken(X):
+        array = getattr(X, name)
+        if place is None:
+            setattr(X, name, array[:value])
+        else:
+            (array[0] if name == "coords" else array)[place] = value
+
+    return broken
+
+
+@pytest.mark.filterwarnings("ignore:Constructing a DIA matrix")
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])  # SciPy adds up repeated ones before it converts a type
+@pytest.mark.parametrize(
+    ("form", "broken", "message"),
+    [
+        ("csr", breaks("indptr", 5, 10**8), "indptr must be a non-decreasing sequence"),
+        ("csr", breaks("indptr", -1, 0), "indptr must be a non-decreasing sequence"),
+        ("csc", breaks("indptr", -1, -1), "indptr must be a non-decreasing sequence"),
+        ("csc", breaks("indptr", 2, 10**8), "indptr must be a non-decreasing sequence"),
+        ("bsr", breaks("indptr", 5, 10**8), "must form a non-decreasing sequence"),
+        ("csr", breaks("data", None, 9), "should have the same size"),
+        ("coo", breaks("coords", 5, 10**8), "axis 0 index 100000000 exceeds matrix dimension 150"),
+        ("coo", breaks("coords", 5, -(10**8)), "negative axis 0 index"),
+        ("coo", breaks("data", None, 9), "must have the same length"),
+        ("dia", breaks("offsets", None, 3), "does not match the number of offsets"),
+        ("lil", breaks("data", 3, [1] * 10**6), "rows and data of a LIL matrix must have the same lengths"),
+        ("lil", breaks("rows", None, 9), "rows and data of a LIL matrix must have the same lengths"),
+        ("lil", breaks("rows", 3, [10**8]), "same lengths|indices must be < 4"),
+    ],
+)
+def test_a_broken_sparse_matrix_is_refused(form, broken, message, dtype, backend):
+    matrix = sparse.csr_array(X.astype(dtype)).asformat(form)
+    fitted = MLPClassifier(**SMALL, backend=backend).fit(matrix, Y)
+    broken(matrix)
+    for call in (lambda: fitted.predict(matrix), lambda: MLPClassifier(**SMALL, backend=backend).fit(matrix, Y)):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 CHANGES = {
