@@ -29,9 +29,10 @@ class HeldOut:
     def __init__(self, estimator, rows, network, target_options, runner, dtype, attributes):
         network, n = estimator._network_for(network, rows.X), rows.X.shape[0]
         self.estimator, self.rows, self.network, self.attributes = estimator, rows, network, attributes
-        if rows.weight is not None and not rows.weight.sum():
+        if rows.weight is not None and not rows.weight.sum() > 0:
             raise ValueError(
-                "The sample weights of the validation rows are all zero; no score can be computed from them"
+                f"{type(estimator).__name__}: the sample weights of the validation rows sum to {rows.weight.sum():g}, "
+                "expected a positive number; no score can be computed from them"
             )
         weighted = rows.loss_weight is not None
         options = networks.cpu_options(network, estimator.backend) | {"entries": few_entries(rows.X, network)}

@@ -325,9 +325,11 @@ def test_a_first_partial_fit_that_fails_leaves_nothing(Estimator, backend):
 
 
 def test_validation_rows_without_weight(backend):
-    with pytest.raises(ValueError, match="sample weights of the validation rows are all zero"):
-        model = MLPClassifier(**SMALL, early_stopping=True, backend=backend)
+    model = MLPClassifier(**SMALL, early_stopping=True, backend=backend)
+    with pytest.raises(ValueError, match="sample weights of the validation rows sum to 0, expected a positive number"):
         model.fit(X, Y, sample_weight=np.r_[1.0, 1.0, np.zeros(148)])
+    with pytest.raises(ValueError, match="sample weights of the validation rows sum to -150"):
+        model.fit(X, Y, X_val=X, y_val=Y, sample_weight_val=np.full(150, -1.0))
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
