@@ -261,7 +261,7 @@ cdef void conv(const Op *op, const Step *step) noexcept nogil:
     cdef char *z = op.buffer[5] if op.buffer[5] != NULL else op.buffer[3]
     cdef Finish finish = NULL
     if op.number[4]:
-        conv_by_planes(op, step, op.number[4])
+        conv_by_planes(op, step, op.number[4], NULL)
         return
     if op.number[3] > 0:
         z, finish = op.buffer[3] if product_of(op).pooled else NULL, pool
@@ -272,12 +272,14 @@ cdef void conv(const Op *op, const Step *step) noexcept nogil:
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
     """Buffers: dz, WT, -, dx, index, s. Numbers: product, places of dx, activation, columns of dz, sparse
-    product, split."""
+    product, split, planes."""
     cdef Finish finish = NULL
     if op.number[2] >= 0:
         finish = multiply_by_derivative
     if op.number[4]:
         sparse_grad_input(op, step, op.number[4], op.number[5], finish)
+    elif op.number[6]:
+        conv_by_planes(op, step, op.number[6], finish)
     else:
         correlate(op, step, op.buffer[0], op.number[3], op.buffer[1], NULL, op.buffer[3], op.number[5], finish)
 
@@ -415,8 +417,8 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
-    product, sparse = conv_products.grad_input(layout, op)
-    numbers = [product, layout.positions(op.outputs[0]), activation, layout.columns(dz), sparse, _split(op)]
+    product, sparse, planes = conv_products.grad_input(layout, op)
+    numbers = [product, layout.positions(op.outputs[0]), activation, layout.columns(dz), sparse, _split(op), planes]
     return buffers, numbers, parameters
 
 

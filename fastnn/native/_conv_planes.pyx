@@ -7,6 +7,7 @@ divided by the stride, in bands of lines; `conv_planes` describes them.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
+from fastnn.native._conv_sparse cimport Finish
 from fastnn.native._conv_strip cimport Windows, finish_lines
 from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels
 from fastnn.native.op cimport Op, Step, at, first_row, real_at, rows_of
@@ -83,7 +84,7 @@ cdef void put_lines(
 
 
 cdef void finish(
-    const Op *op, const Step *step, const Planes *q, int64_t places, int64_t lines, int64_t offset
+    const Op *op, const Step *step, const Planes *q, int64_t places, int64_t lines, int64_t offset, Finish derivative
 ) noexcept nogil:
     """What becomes of planes of so many places: an activation is taken of planes, which have no pads."""
     cdef const fnn_kernels *k = step.kernels
@@ -95,6 +96,10 @@ cdef void finish(
         k.rows_of_planes(places, q.filters, q.plane, plane, strip)
         finish_lines(op, step, activation, &q.pool, strip, q.line, q.shown, lines, offset, k.lanes)
         return
+    if derivative != NULL:
+        put_lines(step, q, places, lines, at(k, op.buffer[3], offset))
+        derivative(op, step, offset, lines * q.shown, k.lanes)
+        return
     if op.buffer[5] != NULL:
         put_lines(step, q, places, lines, at(k, op.buffer[5], offset))
     if activation >= 0:
@@ -104,8 +109,8 @@ cdef void finish(
     put_lines(step, q, places, lines, at(k, op.buffer[3], offset))
 
 
-cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcept nogil:
-    """Buffers: x, W, b, y, -, z or index. Number 2: activation."""
+cdef void conv_by_planes(const Op *op, const Step *step, int64_t number, Finish derivative) noexcept nogil:
+    """Buffers: x, W, b, y, -, z or index. Number 2: activation. With a derivative, y is a gradient that it finishes."""
     cdef const fnn_kernels *k = step.kernels
     cdef const Planes *q = <const Planes *> number
     cdef const char *bias = op.buffer[2]
@@ -131,4 +136,7 @@ cdef void conv_by_planes(const Op *op, const Step *step, int64_t number) noexcep
                 g.c = at(k, step.scratch, q.planes + f * q.plane)
                 g.a_row = g.c_row = q.filter
                 multiply(k, q, &g, vectors)
-            finish(op, step, q, vectors << k.lane_bits, lines, (image * q.outputs + q.edge[band] * q.shown) * k.lanes)
+            finish(
+                op, step, q, vectors << k.lane_bits, lines, (image * q.outputs + q.edge[band] * q.shown) * k.lanes,
+                derivative,
+            )

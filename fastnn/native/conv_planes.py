@@ -16,6 +16,7 @@ from fastnn.native.conv_tiling import OFFSETS, bands, sums
 
 STRIP = 16 * 1024  # bytes of rows that stay in L1 with their planes and the image
 LONGEST = 64 * 1024  # bytes of the rows of a single line, at most
+CURVED = 16  # cycles for a vector of an activation that has an exponential, at least
 
 
 class Planes(NamedTuple):
@@ -49,15 +50,35 @@ class Planes(NamedTuple):
 def forward(layout, op, limit):
     """Descriptor of a `conv` op, or 0 where its filters fill the vectors, or an image takes `limit` cycles or more."""
     x, W = op.inputs[:2]
-    geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
-    (sh, sw), extent = geometry.stride, geometry.extent
-    (top, _), (left, _) = geometry.padding
-    filters, lanes, itemsize = layout.columns(W), layout.lanes, layout.dtype.itemsize
-    source, phases = buffer_source(layout, x, geometry.image), sh * sw
+    geometry, pool, activation = (op.attributes[name] for name in ("geometry", "pool", "activation"))
+    filters, lanes = layout.columns(W), layout.lanes
+    if activation is not None and pool is None:
+        limit -= 4 * prod(geometry.output) * (len(op.outputs) - 1)  # z
+        if "relu" not in activation[0]:  # of planes, which have no pads
+            limit += CURVED * prod(geometry.output) * (lanes - filters) / lanes
+    return _planes(layout, op, buffer_source(layout, x, geometry.image), geometry, pool, filters, limit)
+
+
+def grad_input(layout, op, limit):
+    """The same of a `conv_grad_input` op: the convolution of the gradient, whose taps are taken backwards."""
+    geometry = op.attributes["geometry"]
+    padding = [(n - 1 - a, n - 1 - b) for n, (a, b) in zip(geometry.extent, geometry.padding, strict=True)]
+    if op.attributes["pool"] is not None or geometry.stride != (1, 1) or min(map(min, padding)) < 0:
+        return 0
+    source, columns = buffer_source(layout, op.inputs[0], geometry.output), layout.columns(op.outputs[0])
+    turned = geometry._replace(image=geometry.output, padding=tuple(padding))
+    return _planes(layout, op, source, turned, None, columns, limit, backwards=True)
+
+
+def _planes(layout, op, source, geometry, pool, filters, limit, backwards=False):
+    (sh, sw), extent, ((top, _), (left, _)) = geometry.stride, geometry.extent, geometry.padding
+    lanes, itemsize, phases, groups = layout.lanes, layout.dtype.itemsize, sh * sw, op.attributes["groups"]
     columns, each, channels = geometry.output[1], filters // groups, source.channels // groups
     # From line to line of a plane, and of outputs: the zeros behind one are those before the next.
     line = max((left + geometry.image[1] - 1) // sw + 1, columns, columns + (extent[1] - 1) // sw - left // sw)
-    if 2 * filters > lanes or line * lanes * itemsize > LONGEST or _cycles(layout, op, line) >= limit:
+    if 2 * filters > lanes or line * lanes * itemsize > LONGEST:
+        return 0
+    if _cycles(layout, geometry, source.channels, filters, groups, line) >= limit:
         return 0
     height, across = (pool or geometry).output
     stride, high = (1, 1) if pool is None else (pool.stride[0], pool.kernel[0])
@@ -78,7 +99,8 @@ def forward(layout, op, limit):
     u, v = (np.arange(n) * d for n, d in zip(geometry.kernel, geometry.dilation, strict=True))
     tap = sums(u % sh * sw, v % sw) * size + sums(u // sh * line, v // sw)
     taps = sums(tap, np.arange(channels) * phases * size)
-    step = np.stack([np.arange(len(taps)) * lanes, taps], axis=1)
+    rows = np.arange(len(taps)).reshape(-1, channels)
+    step = np.stack([(rows[::-1] if backwards else rows).ravel() * lanes, taps], axis=1)
     _, n_taps, window, tap = (0, 0, 0, 0) if pool is None else window_tables(layout, pool, line, 0, 1)
     copies = np.array(_copies(layout, source, geometry, line, size), np.int64)
     edges = [band.start for band in cut] + [height]
@@ -110,11 +132,10 @@ def forward(layout, op, limit):
     return layout.descriptor(description)
 
 
-def _cycles(layout, op, line):
+def _cycles(layout, geometry, channels, filters, groups, line):
     """Cycles for an image, by the measure of conv_tiling.Cost."""
-    geometry, lanes, channels = op.attributes["geometry"], layout.lanes, layout.columns(op.inputs[0])
-    filters, groups = layout.columns(op.inputs[1]), op.attributes["groups"]
-    each, depth, places = filters // groups, prod(geometry.kernel) * channels // groups, geometry.output[0] * line
+    lanes, each, places = layout.lanes, filters // groups, geometry.output[0] * line
+    depth = prod(geometry.kernel) * channels // groups
     most = min(layout.panel // lanes, (27 if layout.panel == 4 * lanes else 12) // each or 1)
     tiles = groups * -(-places // (most * lanes))
     products = tiles * (depth * max(each * most / 2, (each + most) / 2, 4) + each * most + 30)

@@ -148,7 +148,8 @@ def forward(layout, op):
 
 
 def grad_input(layout, op):
-    """Descriptors of a `conv_grad_input` op: one of all gradients, and one of maxima only (conv_sparse); one is 0."""
+    """Descriptors of a `conv_grad_input` op: one of all gradients, one of maxima only (conv_sparse), and one of planes
+    (conv_planes); two are 0."""
     dz, WT = op.inputs[:2]
     geometry, pool, groups = (op.attributes[name] for name in ("geometry", "pool", "groups"))
     columns, channels = layout.columns(op.outputs[0]), layout.columns(dz)
@@ -163,12 +164,14 @@ def grad_input(layout, op):
     together = _together(places * width, TOGETHER // itemsize) if len(cut) == 1 else [1]
     operand = Operand(layout, source, lambda i, margin: axis[i].grad_input(margin), together, grouping, pool=pool)
     if sparse := conv_sparse.grad_input(layout, op, operand.cycles):
-        return 0, sparse
+        return 0, sparse, 0
+    if planes := conv_planes.grad_input(layout, op, operand.cycles):
+        return 0, 0, planes
     product = _correlate(
         layout, operand, numbers(*geometry.image), numbers(*geometry.kernel), places, _pieces(cut, across, None),
         layout.shape(WT)[0],
     )  # fmt: skip
-    return product, 0
+    return product, 0, 0
 
 
 def grad_weights(layout, op):

@@ -305,17 +305,20 @@ def narrow(rng):
     return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=1, pool=pool)
 
 
-def few(rng):
-    """A few filters, the places of whose outputs may lie along the vectors."""
+def few(rng, kind="conv"):
+    """A few filters, or for its gradient channels, where places may lie along the vectors."""
     while True:
         padding = tuple(tuple(int(i) for i in rng.integers(0, rng.choice([3, 3, 9]), 2)) for _ in range(2))
-        ends = [(1, 40), (1, 6), (1, rng.choice([2, 4])), (1, 3)]
+        ends = [(1, 40), (1, 6), (1, rng.choice([2, 4]) if kind == "conv" else 2), (1, 3)]
         geometry = Geometry(*(tuple(int(i) for i in rng.integers(*of, 2)) for of in ends), padding)
         if min(geometry.output) > 0:
             break
     groups = int(rng.choice([1, 1, 2, 4]))
     channels, filters = groups * int(rng.choice([1, 1, 3, 8, 17, 70])), groups * int(rng.integers(1, 8 // groups + 1))
-    return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=groups)
+    if kind == "conv":
+        return Case(rng, geometry=geometry, channels=channels, filters=filters, groups=groups)
+    pool = None if rng.integers(4) else "any"
+    return Case(rng, geometry=geometry, channels=filters, filters=channels, groups=groups, pool=pool)
 
 
 @pytest.fixture
@@ -326,18 +329,20 @@ def always_planes(monkeypatch):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS[:2])
 @pytest.mark.parametrize("seed", range(40))
-def test_few_filters(seed, dtype, isa, always_planes):
+def test_few_filters(seed, kind, dtype, isa, always_planes):
     rng = np.random.default_rng(500 + seed)
     rows = int(rng.integers(1, 12))
-    compare(few(rng), "conv", rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
+    compare(few(rng, kind), kind, rows, dtype, isa, capacity=int(rng.integers(1, rows + 1)))
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS[:2])
 @pytest.mark.parametrize("seed", range(8))
-def test_bits_of_few_filters_do_not_depend_on_threads(seed, isa, always_planes):
+def test_bits_of_few_filters_do_not_depend_on_threads(seed, kind, isa, always_planes):
     rng = np.random.default_rng(550 + seed)
-    same_bits(few(rng), "conv", int(rng.integers(1, 34)), isa)
+    same_bits(few(rng, kind), kind, int(rng.integers(1, 34)), isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -346,6 +351,9 @@ def test_places_lie_along_the_vectors_for_few_filters_only(isa):
         shape = {"geometry": Geometry((32, 32), (5, 5)), "channels": channels, "filters": filters, "groups": groups}
         numbers, layout = bound(Case(np.random.default_rng(0), **shape, pool=None), "conv", isa)
         assert (numbers[4] != 0) == (2 * filters <= layout.lanes)
+        shape["channels"], shape["filters"] = filters, channels
+        numbers, layout = bound(Case(np.random.default_rng(0), **shape, pool=None), KINDS[1], isa)
+        assert (numbers[6] != 0) == (2 * filters <= layout.lanes)
 
 
 def small_windows(rng):
