@@ -81,33 +81,40 @@ cdef void gather_rows(
         start += n
 
 
-cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept nogil:
-    """Writes columns of rows of a CSR matrix as dense rows of the batch: only a batch is ever dense.
+cdef inline Span entries_of_half(const Op *op, const Step *step, int half, int64_t r) noexcept nogil:
+    """The entries of row r of the chunk in a CSR matrix, of those in one half of the columns if these are cut."""
+    cdef int64_t source
+    cdef Span row
+    find_rows(step, op.number[2], r, 1, &source)
+    row.first, row.last = step.X_start[source], step.X_start[source + 1]
+    if op.number[4] and half:
+        row.first = entries_before(step, row, op.number[4])
+    elif op.number[4]:
+        row.last = entries_before(step, row, op.number[4])
+    return row
 
-    Repeated entries add up, so that a row is whole before it is rounded.
-    """
+
+cdef void gather_csr(const Op *op, const Step *step, int half, const Half *part) noexcept nogil:
+    """Writes columns of rows of a CSR matrix as dense rows of the batch: only a batch is ever dense."""
     cdef const fnn_kernels *k = step.kernels
     cdef bint operand = op.number[5] == OPERAND
     cdef int64_t columns = op.number[0], stride = (1 if operand else step.capacity) * k.panel
-    cdef int64_t r, p, i, j, width, source, row
+    cdef int64_t r, p, i, j, width, row
     cdef char *rows = step.scratch if operand else op.buffer[0]
-    cdef char *element
-    cdef double value
+    cdef Span entries
     for r in range(part.first, part.first + part.rows):
         row = 0 if operand else r
         for p in range(part.column // k.panel, panels(k, part.column + part.columns)):
             width = panel_width(k, columns, p)
             memset(at(k, rows, p * stride + row * width), 0, width * k.itemsize)
-        find_rows(step, op.number[2], r, 1, &source)
-        for i in range(step.X_start[source], step.X_start[source + 1]):
+        entries = entries_of_half(op, step, half, r)
+        for i in range(entries.first, entries.last):
             j = step.X_column[i]
-            if not part.column <= j < part.column + part.columns:
-                continue
             p = j // k.panel
-            width = panel_width(k, columns, p)
-            element = at(k, rows, p * stride + row * width + j - p * k.panel)
-            value = op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize)
-            set_real(k, element, get_real(k.itemsize, element) + value)
+            set_real(
+                k, at(k, rows, p * stride + row * panel_width(k, columns, p) + j - p * k.panel),
+                op.scalar[0] * get_real(step.X_itemsize, step.X + i * step.X_itemsize),
+            )
         if operand:
             step.bfloat16.pack_rows(
                 1, padded(k, part.columns), <const float *> at(k, rows, part.column), 0,
@@ -116,19 +123,14 @@ cdef void gather_csr(const Op *op, const Step *step, const Half *part) noexcept 
 
 
 cdef void note_entries(const Op *op, const Step *step, int half, const Half *part) noexcept nogil:
-    """Where the entries of rows of a CSR matrix lie, of those in one half of the columns if these are cut."""
-    cdef int64_t r, source
+    """Where the entries of rows of a CSR matrix lie."""
+    cdef int64_t r
     cdef Span row
     for r in range(part.first, part.first + part.rows):
-        find_rows(step, op.number[2], r, 1, &source)
-        row.first, row.last = step.X_start[source], step.X_start[source + 1]
+        row = entries_of_half(op, step, half, r)
+        span_of(step, op.buffer[0], half, r)[0] = row
         if op.number[4] == 0:
             span_of(step, op.buffer[0], 1, r)[0] = Span(row.last, row.last)
-        elif half:
-            row.first = entries_before(step, row, op.number[4])
-        else:
-            row.last = entries_before(step, row, op.number[4])
-        span_of(step, op.buffer[0], half, r)[0] = row
 
 
 cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept nogil:
@@ -147,7 +149,7 @@ cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept 
 
 
 cdef void gather(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: those of gather_rows, what becomes of the rows."""
+    """Numbers: those of gather_rows, the first column, where the columns are cut, what becomes of the rows."""
     cdef int half
     cdef Half part
     for half in range(2 if op.number[4] else 1):
@@ -155,7 +157,7 @@ cdef void gather(const Op *op, const Step *step) noexcept nogil:
         if op.number[5] == NOTED:
             note_entries(op, step, half, &part)
         elif step.X_start != NULL:
-            gather_csr(op, step, &part)
+            gather_csr(op, step, half, &part)
         else:
             gather_rows(op, step, &part, step.X + op.number[3] * step.X_itemsize, step.X_row, step.X_itemsize)
         if op.number[5] == ROUNDED:
