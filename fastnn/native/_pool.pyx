@@ -8,54 +8,61 @@ from fastnn.native.kernels cimport fnn_kernels, fnn_window
 from fastnn.native.op cimport Op, Step, at, panels, row_span, rows_of
 
 
-cdef inline const fnn_window *window_of(const Op *op) noexcept nogil:
-    return <const fnn_window *> <uintptr_t> op.number[1]
+# This thread's images and their windows in one panel: where they start in buffers of images and of windows.
+cdef struct Images:
+    const fnn_window *window
+    int64_t n, width, places, windows
+
+
+cdef inline Images images_of(const Op *op, const Step *step, int64_t p) noexcept nogil:
+    cdef const fnn_window *w = <const fnn_window *> <uintptr_t> op.number[1]
+    cdef Images images
+    images.window, images.n = w, rows_of(step)
+    images.places = row_span(step, op.number[0], w.image[0] * w.image[1], p, &images.width)
+    images.windows = row_span(step, op.number[0], w.output[0] * w.output[1], p, &images.width)
+    return images
 
 
 cdef void max_pool(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef const fnn_window *w = window_of(op)
-    cdef int64_t columns = op.number[0], places = w.image[0] * w.image[1], windows = w.output[0] * w.output[1]
-    cdef int64_t p, width, x, y
-    for p in range(panels(k, columns)):
-        x = row_span(step, columns, places, p, &width)
-        y = row_span(step, columns, windows, p, &width)
-        k.max_pool(w, rows_of(step), width, at(k, op.buffer[0], x), at(k, op.buffer[1], y), at(k, op.buffer[2], y))
+    cdef Images i
+    cdef int64_t p
+    for p in range(panels(k, op.number[0])):
+        i = images_of(op, step, p)
+        k.max_pool(
+            i.window, i.n, i.width, at(k, op.buffer[0], i.places), at(k, op.buffer[1], i.windows),
+            at(k, op.buffer[2], i.windows),
+        )
 
 
 cdef void max_pool_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef const fnn_window *w = window_of(op)
-    cdef int64_t columns = op.number[0], places = w.image[0] * w.image[1], windows = w.output[0] * w.output[1]
-    cdef int64_t p, width, x, y
-    for p in range(panels(k, columns)):
-        x = row_span(step, columns, places, p, &width)
-        y = row_span(step, columns, windows, p, &width)
+    cdef Images i
+    cdef int64_t p
+    for p in range(panels(k, op.number[0])):
+        i = images_of(op, step, p)
         k.max_pool_grad(
-            w, rows_of(step), width, at(k, op.buffer[0], y), at(k, op.buffer[1], y), at(k, op.buffer[2], x)
+            i.window, i.n, i.width, at(k, op.buffer[0], i.windows), at(k, op.buffer[1], i.windows),
+            at(k, op.buffer[2], i.places),
         )
 
 
 cdef void avg_pool(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef const fnn_window *w = window_of(op)
-    cdef int64_t columns = op.number[0], places = w.image[0] * w.image[1], windows = w.output[0] * w.output[1]
-    cdef int64_t p, width, x, y
-    for p in range(panels(k, columns)):
-        x = row_span(step, columns, places, p, &width)
-        y = row_span(step, columns, windows, p, &width)
-        k.avg_pool(w, rows_of(step), width, at(k, op.buffer[0], x), at(k, op.buffer[1], y))
+    cdef Images i
+    cdef int64_t p
+    for p in range(panels(k, op.number[0])):
+        i = images_of(op, step, p)
+        k.avg_pool(i.window, i.n, i.width, at(k, op.buffer[0], i.places), at(k, op.buffer[1], i.windows))
 
 
 cdef void avg_pool_grad(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef const fnn_window *w = window_of(op)
-    cdef int64_t columns = op.number[0], places = w.image[0] * w.image[1], windows = w.output[0] * w.output[1]
-    cdef int64_t p, width, x, y
-    for p in range(panels(k, columns)):
-        x = row_span(step, columns, places, p, &width)
-        y = row_span(step, columns, windows, p, &width)
-        k.avg_pool_grad(w, rows_of(step), width, at(k, op.buffer[0], y), at(k, op.buffer[1], x))
+    cdef Images i
+    cdef int64_t p
+    for p in range(panels(k, op.number[0])):
+        i = images_of(op, step, p)
+        k.avg_pool_grad(i.window, i.n, i.width, at(k, op.buffer[0], i.windows), at(k, op.buffer[1], i.places))
 
 
 def bind(op, layout):
