@@ -38,11 +38,11 @@ def pool_first(builder):
 
 def fold_norms(plan):
     """Predictions: a batch norm right behind a dense or convolution layer goes into that layer's weights."""
-    readers, step, prepare, buffers = _readers(plan), [], list(plan.prepare), dict(plan.buffers)
+    step, prepare, buffers = [], list(plan.prepare), dict(plan.buffers)
     for op in plan.step:
         last = step[-1] if step else None
         fits = op.kind == "batch_norm_inference" and last is not None and last.kind in ("dense", "conv")
-        if not fits or last.outputs != op.inputs[:1] or readers[op.inputs[0]] > 1:
+        if not fits or not _flows(plan, last, op):
             step.append(op)
             continue
         x, W, *b = last.inputs
@@ -57,34 +57,95 @@ def fold_norms(plan):
 
 def fuse(plan, *, update=False):
     """Joins dense or conv + max_pool + activation, their gradients and, with `update`, a dense layer's whole update."""
-    plan = _fuse_pools(plan)
-    plan = _fuse_activations(plan)
+    plan = _fuse_pairs(plan, _pooled)
+    plan = _fuse_pairs(plan, _activated)
     plan = _fuse_pool_gradients(plan)
-    plan = _fuse_dropout_gradients(plan)
-    plan = _fuse_activation_gradients(plan)
-    plan = _fuse_last_steps(plan)
+    plan = _fuse_pairs(plan, _dropout_gradient)
+    plan = _fuse_pairs(plan, _activation_gradient)
+    plan = _fuse_pairs(plan, _last_step_gradient)
     if update:
         plan = _fuse_updates(plan)
     used = {name for op in plan.ops for name in op.inputs + op.outputs}
     return plan.with_(buffers={name: buffer for name, buffer in plan.buffers.items() if name in used})
 
 
-def _readers(plan):
-    return Counter(name for op in plan.ops for name in set(op.inputs)) + Counter([plan.output])
+def _is_read_once(plan, name):
+    return sum(name in op.inputs for op in plan.ops) + (name == plan.output) == 1
 
 
-def _fuse_pools(plan):
-    """conv -> z, max_pool z -> (y, index) becomes one op, where windows lie side by side."""
-    readers, ops = _readers(plan), []
+def _fuse_pairs(plan, rule):
+    """Replaces an op of the step and the one right before it by rule(plan, last, op), where that is not None."""
+    ops = []
     for op in plan.step:
-        last = ops[-1] if ops else None
-        fits = op.kind == "max_pool" and op.attributes["geometry"].separate and last is not None
-        if fits and last.kind == "conv" and last.outputs == op.inputs and readers[op.inputs[0]] == 1:
-            attributes = last.attributes | {"pool": op.attributes["geometry"]}
-            ops[-1] = last.with_(outputs=op.outputs, attributes=attributes)
-        else:
+        fused = rule(plan, ops[-1], op) if ops else None
+        if fused is None:
             ops.append(op)
+        else:
+            ops[-1] = fused
     return plan.with_(step=tuple(ops))
+
+
+def _pooled(plan, conv, pool):
+    """conv -> z, max_pool z -> (y, index) becomes one op, where windows lie side by side."""
+    if (conv.kind, pool.kind) != ("conv", "max_pool") or conv.outputs != pool.inputs:
+        return None
+    if not pool.attributes["geometry"].separate or not _is_read_once(plan, pool.inputs[0]):
+        return None
+    return conv.with_(outputs=pool.outputs, attributes=conv.attributes | {"pool": pool.attributes["geometry"]})
+
+
+def _activated(plan, layer, activation):
+    """dense or conv -> z, activation z -> y becomes one op; z stays an output only where something else reads it."""
+    if layer.kind not in ("dense", "conv") or layer.attributes["activation"] is not None:
+        return None
+    if activation.kind != "activation" or layer.outputs[:1] != activation.inputs:
+        return None
+    (z, *index), (y,) = layer.outputs, activation.outputs
+    alone = _is_read_once(plan, z)
+    if layer.attributes.get("pool") is not None and not alone:
+        return None
+    attributes = layer.attributes | {"activation": activation.attributes["activation"]}
+    return layer.with_(outputs=(y, *index) if alone else (y, z), attributes=attributes)
+
+
+def _dropout_gradient(plan, dropout, relu):
+    """dropout_grad and the activation_grad of the relu before it become that of a relu that scales as dropout does:
+    what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again."""
+    if (dropout.kind, relu.kind) != ("dropout_grad", "activation_grad") or not _flows(plan, dropout, relu):
+        return None
+    if relu.attributes["activation"] != ("relu",):
+        return None
+    stream = dropout.attributes["stream"]
+    kept = next(op.outputs for op in plan.step if op.kind == "dropout" and op.attributes["stream"] == stream)
+    attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - dropout.attributes["rate"]))}
+    return relu.with_(inputs=dropout.inputs + kept, attributes=attributes)
+
+
+def _activation_gradient(plan, layer, activation):
+    """dense_grad_input or conv_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before
+    it stores."""
+    if layer.kind not in ("dense_grad_input", "conv_grad_input") or layer.attributes["activation"] is not None:
+        return None
+    if activation.kind != "activation_grad" or not _flows(plan, layer, activation):
+        return None
+    attributes = layer.attributes | {"activation": activation.attributes["activation"]}
+    inputs = (*layer.inputs, activation.inputs[1])
+    return layer.with_(inputs=inputs, outputs=activation.outputs, attributes=attributes)
+
+
+def _last_step_gradient(plan, last, cell):
+    """last_step_grad dy -> dh and the gradient of the cell whose last step that is: it starts from dy, and no sequence
+    of zeros is written and read. Gradients that are cut off between would take a later start with them."""
+    if last.kind != "last_step_grad" or cell.kind not in RECURRENT_GRADIENTS or not _flows(plan, last, cell):
+        return None
+    if cell.attributes["truncate"] is not None or cell.attributes["reverse"] != last.attributes["reverse"]:
+        return None
+    return cell.with_(inputs=last.inputs[:1] + cell.inputs[1:], attributes=cell.attributes | {"last": True})
+
+
+def _flows(plan, op, later):
+    """Whether an op's only output is what a later one reads first, and nobody else reads it."""
+    return op.outputs == later.inputs[:1] and _is_read_once(plan, later.inputs[0])
 
 
 def _fuse_pool_gradients(plan):
@@ -112,72 +173,6 @@ def _fuse_pool_gradients(plan):
 def _is_conv_gradient(op, dz):
     place = {"conv_grad_input": 0, "conv_grad_weights": 1}.get(op.kind)
     return place is not None and op.inputs[place] == dz
-
-
-def _fuse_activations(plan):
-    """dense or conv -> z, activation z -> y becomes one op; z stays an output only where something else reads it."""
-    readers, ops = _readers(plan), []
-    for op in plan.step:
-        last = ops[-1] if ops else None
-        fits = op.kind == "activation" and last is not None and last.kind in ("dense", "conv")
-        fits = fits and last.attributes["activation"] is None
-        pooled = fits and last.attributes.get("pool") is not None
-        if fits and last.outputs[:1] == op.inputs and not (pooled and readers[op.inputs[0]] > 1):
-            z, *index = last.outputs
-            y = op.outputs[0]
-            outputs = (y, *index) if readers[z] == 1 else (y, z)
-            attributes = last.attributes | {"activation": op.attributes["activation"]}
-            ops[-1] = last.with_(outputs=outputs, attributes=attributes)
-        else:
-            ops.append(op)
-    return plan.with_(step=tuple(ops))
-
-
-def _fuse_dropout_gradients(plan):
-    """dropout_grad and the activation_grad of the relu before it become that of a relu that scales as dropout does:
-    what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again."""
-    readers, ops = _readers(plan), []
-    kept = {op.attributes["stream"]: op.outputs for op in plan.step if op.kind == "dropout"}
-    for op in plan.step:
-        last = ops[-1] if ops else None
-        fits = op.kind == "activation_grad" and op.attributes["activation"] == ("relu",) and last is not None
-        if fits and last.kind == "dropout_grad" and last.outputs == op.inputs[:1] and readers[op.inputs[0]] == 1:
-            attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - last.attributes["rate"]))}
-            ops[-1] = op.with_(inputs=last.inputs + kept[last.attributes["stream"]], attributes=attributes)
-        else:
-            ops.append(op)
-    return plan.with_(step=tuple(ops))
-
-
-def _fuse_activation_gradients(plan):
-    """dense_grad_input or conv_grad_input -> dy, activation_grad dy -> dz becomes one op that multiplies by f' before
-    it stores."""
-    readers, ops = _readers(plan), []
-    for op in plan.step:
-        last = ops[-1] if ops else None
-        fits = op.kind == "activation_grad" and last is not None
-        fits = fits and last.kind in ("dense_grad_input", "conv_grad_input") and last.attributes["activation"] is None
-        if fits and last.outputs[0] == op.inputs[0] and readers[op.inputs[0]] == 1:
-            attributes = last.attributes | {"activation": op.attributes["activation"]}
-            ops[-1] = last.with_(inputs=(*last.inputs, op.inputs[1]), outputs=op.outputs, attributes=attributes)
-        else:
-            ops.append(op)
-    return plan.with_(step=tuple(ops))
-
-
-def _fuse_last_steps(plan):
-    """last_step_grad dy -> dh and the gradient of the cell whose last step that is: it starts from dy, and no sequence
-    of zeros is written and read. Gradients that are cut off between would take a later start with them."""
-    readers, ops = _readers(plan), []
-    for op in plan.step:
-        last = ops[-1] if ops else None
-        fits = last is not None and last.kind == "last_step_grad" and op.kind in RECURRENT_GRADIENTS
-        fits = fits and last.outputs == op.inputs[:1] and readers[last.outputs[0]] == 1
-        if fits and op.attributes["truncate"] is None and op.attributes["reverse"] == last.attributes["reverse"]:
-            ops[-1] = op.with_(inputs=last.inputs[:1] + op.inputs[1:], attributes=op.attributes | {"last": True})
-        else:
-            ops.append(op)
-    return plan.with_(step=tuple(ops))
 
 
 def _fuse_updates(plan):
