@@ -7,7 +7,7 @@ number from 1.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fastnn.spec import check_number, look_up
+from fastnn.spec import check_number
 
 
 @dataclass(frozen=True)
@@ -206,15 +206,3 @@ class AdamW(Adam):
 
 
 OPTIMIZERS = {spec.name: spec for spec in (SGD, GradientDescent, AdaGrad, RMSProp, Adam, AdamW)}
-
-
-def get_optimizer(spec_or_name, where="optimizer"):
-    """The optimiser spec for a name (with its default constants), or the given spec itself.
-
-    Raises
-    ------
-    ValueError
-        For anything else, with the list of names; `where` is the place the message names.
-    """
-    way_out = "for other constants than the defaults pass a spec, such as Adam(beta_1=0.8)"
-    return look_up(spec_or_name, OPTIMIZERS, Optimizer, where, "an optimiser", way_out)

@@ -12,7 +12,6 @@ from fastnn.optimizers import (
     AdamW,
     GradientDescent,
     RMSProp,
-    get_optimizer,
 )
 
 
@@ -37,12 +36,6 @@ def test_a_spec_says_rule_constants_states_and_decay(spec, kernel, n_states, dec
     assert all(type(number) is float for number in spec.kernel[1:])
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_name_gives_the_spec_with_default_constants(name):
-    assert get_optimizer(name) == OPTIMIZERS[name]()
-    assert get_optimizer(name).name == name
-
-
 def test_only_gradient_descent_takes_all_rows():
     assert [name for name, spec in OPTIMIZERS.items() if spec.full_batch] == ["gd"]
 
@@ -63,9 +56,3 @@ def test_only_gradient_descent_takes_all_rows():
 def test_constants_out_of_range_are_refused(spec, field, wrong):
     with pytest.raises(ValueError, match=rf"{spec.__name__}\({field}=\): expected .*got .*usual value"):
         spec(**{field: wrong})
-
-
-@pytest.mark.parametrize("wrong, cure", [("lion", "pass a spec"), (Adam, r"write Adam\(\)"), (None, "pass a spec")])
-def test_an_unknown_optimiser_is_refused_with_place_names_and_cure(wrong, cure):
-    with pytest.raises(ValueError, match=f"solver: expected one of sgd, .*adamw.*{cure}"):
-        get_optimizer(wrong, where="solver")

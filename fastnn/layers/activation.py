@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastnn import ops
-from fastnn.activations import LeakyReLU, RReLU, get_activation
+from fastnn.activations import RReLU, get_activation
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ def activate(builder, z, spec, name):
     if isinstance(spec, RReLU):
         if builder.training:
             return ops.random.rrelu(builder, z, spec.lower, spec.upper, builder.number("stream") + 1, name)
-        spec = LeakyReLU((spec.lower + spec.upper) / 2)
+        spec = spec.at_prediction
     return ops.activation.activation(builder, z, spec, name)

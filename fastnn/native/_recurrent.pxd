@@ -85,7 +85,7 @@ cdef inline char *place(
 
 
 cdef inline void load_step(
-    const Op *op, const Step *step, const Rows *rows, int64_t n, const char *x, int64_t time, int64_t columns,
+    const Step *step, const Rows *rows, int64_t n, const char *x, int64_t time, int64_t columns,
     int64_t t, char *to
 ) noexcept nogil:
     """Step t of the first n sequences of a batch buffer, side by side."""
@@ -181,7 +181,7 @@ cdef inline void run_rows(
     if op.buffer[5] != NULL:
         s.heard = take_room(k, &room, size)
         s.mask = take_room(k, &room, size)
-        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+        load_step(step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
     s.x = take_room(k, &room, n * padded(k, channels))
     s.z = room
     for i in range(time):
@@ -189,7 +189,7 @@ cdef inline void run_rows(
         n = running(&rows, t)
         if n == 0:
             continue
-        load_step(op, step, &rows, n, op.buffer[0], time, channels, t, s.x)
+        load_step(step, &rows, n, op.buffer[0], time, channels, t, s.x)
         for p in range(panels(k, units)):
             products(op, step, &rows, n, &s, p, i == 0)
             run_cell(op, step, &rows, n, &s, p, t)
@@ -321,12 +321,12 @@ cdef inline void run_rows_grad(
     s.dh = take_room(k, &room, size)
     s.dc = take_room(k, &room, size)
     if op.number[LAST]:
-        load_step(op, step, &rows, n, op.buffer[0], 1, units, 0, s.dh)
+        load_step(step, &rows, n, op.buffer[0], 1, units, 0, s.dh)
     s.dheard, s.mask = NULL, NULL
     if op.buffer[5] != NULL:
         s.dheard = take_room(k, &room, size)
         s.mask = take_room(k, &room, size)
-        load_step(op, step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
+        load_step(step, &rows, n, op.buffer[5], 1, units, 0, s.mask)
     s.lines = room
     if rounded:  # pads, too
         memset(packed_of(op, step, &rows, &s), 0, rows.n * packed_row(op, k) * sizeof(uint16_t))

@@ -297,7 +297,6 @@ class Runner:
 
     def __init__(self, plan, *, dtype, rows, n_threads=1, seed=0, isa=None, keep=False):
         self.plan, self.dtype, self.rows, self.keep = plan, np.dtype(dtype), int(rows), keep
-        self._multiply_adds = plan.multiply_adds
         self.isa = isa or _machine.best_isa()
         if self.isa is None:
             names = _machine.isa_names(bfloat16=True)
