@@ -18,7 +18,8 @@ from fastnn.estimators.architecture import default_layers
 from fastnn.layers import GRU, Activation, BatchNorm, Conv2D, Dense
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
-from fastnn.native import run as native_run
+from fastnn.native import _machine
+from fastnn.native.layout import compiled
 from fastnn.optimizers import Adam
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -44,7 +45,7 @@ def test_batches_of_the_default_layers_are_bounded(shape, dtype):
     if 16 < rows:
         assert network.batch_bytes(lowered, rows, np.dtype(dtype)) <= network.BATCH_BYTES
     assert (rows == 200) == (shape[0] != 224)
-    layout = native_run.compiled(lowered, native_run._machine.best_isa(), np.dtype(dtype), rows, False).layout
+    layout = compiled(lowered, _machine.best_isa(), np.dtype(dtype), rows, False).layout
     assert layout.batch_size == pytest.approx(network.batch_bytes(lowered, rows, np.dtype(dtype)), rel=0.05)
 
 

@@ -14,7 +14,6 @@ from fastnn.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
 from fastnn.native import Runner, _machine, _peak
-from fastnn.native import run as native_run
 from fastnn.optimizers import SGD
 from fastnn.plan import PAIRS, PRODUCTS, TILES, Op
 from fastnn.reference.bfloat16 import bfloat16
@@ -317,7 +316,7 @@ def test_predictions_have_the_same_bits_for_any_chunks(draw_network, products, i
 def test_float64_is_refused(isa):
     plan = lowered(replace(network(3, (4,), 2), precision="bfloat16"), "predict")
     with pytest.raises(ValueError, match="products of bfloat16 need float32"):
-        native_run.Runner(plan, dtype=np.float64, rows=4, isa=isa)
+        Runner(plan, dtype=np.float64, rows=4, isa=isa)
 
 
 def test_the_peak_probe_counts_its_work():

@@ -9,7 +9,7 @@ import pytest
 
 from fastnn import ConvNet
 from fastnn.layers import Conv2D, MaxPool2D
-from fastnn.native import run as native_run
+from fastnn.native import layout as native_layout
 from fastnn.native.cache import Cache
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -62,7 +62,7 @@ def test_threads_share_the_first_result():
 
 
 def test_fits_and_predictions_of_many_shapes_stay_below_the_bound(monkeypatch):
-    compiled, bound, made = native_run.compiled, 1 << 17, []
+    compiled, bound, made = native_layout.compiled, 1 << 17, []
 
     def noted(*arguments, make=compiled.function):
         made.append(make(*arguments))
@@ -87,5 +87,5 @@ def test_a_layout_that_is_gone_still_serves_its_runner(monkeypatch):
     X, y = np.random.default_rng(1).random((40, 9, 9, 1), np.float32), np.arange(40) % 2
     model = ConvNet([Conv2D(4, 3), MaxPool2D(2)], max_iter=3, random_state=0)
     kept = model.set_params(n_iter_no_change=99).fit(X, y).predict_proba(X)
-    gone = model.set_params(epoch_callback=lambda epoch: native_run.compiled.clear()).fit(X, y).predict_proba(X)
+    gone = model.set_params(epoch_callback=lambda epoch: native_layout.compiled.clear()).fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(gone, kept)

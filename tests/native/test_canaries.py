@@ -8,7 +8,7 @@ from scipy import sparse
 
 from fastnn import memory
 from fastnn.native import Runner, _machine
-from fastnn.native import run as native_run
+from fastnn.native import layout as native_layout
 from fastnn.plan import PRODUCTS
 from tests.native.networks import data, draw, lowered, random_image_network, random_network, random_sequence_network
 from tests.native.test_nonzero import some_zeros
@@ -21,7 +21,7 @@ CANARY = 0xA5
 @pytest.fixture
 def canaries(monkeypatch):
     """Spreads the buffers of every layout; returns the layouts made."""
-    layouts, place, allocate = [], native_run.Layout._place, memory.allocate
+    layouts, place, allocate = [], native_layout.Layout._place, memory.allocate
 
     def place_with_gap(layout, buffer):
         if not layouts or layouts[-1] is not layout:
@@ -33,11 +33,11 @@ def canaries(monkeypatch):
     def allocate_with_gaps(sizes, spans):
         return allocate({name: size + GAP for name, size in sizes.items()}, spans)
 
-    monkeypatch.setattr(native_run.Layout, "_place", place_with_gap)
+    monkeypatch.setattr(native_layout.Layout, "_place", place_with_gap)
     monkeypatch.setattr(memory, "allocate", allocate_with_gaps)
-    native_run.compiled.clear()
+    native_layout.compiled.clear()
     yield layouts
-    native_run.compiled.clear()
+    native_layout.compiled.clear()
 
 
 def free_bytes(layout, arena, size):
@@ -75,7 +75,7 @@ def test_gaps_are_untouched(canaries, seed, draw_network, isa, dtype, precision)
     runner.bind(X, y, w)
     runner.train(rows, 0, 1, 0, np.array([0.0]), 1e9)
     layout = canaries[-1]
-    arenas = {native_run.FIXED: runner.fixed, native_run.BATCH: runner._batch}
+    arenas = {native_layout.FIXED: runner.fixed, native_layout.BATCH: runner._batch}
     free = {arena: free_bytes(layout, arena, len(array)) for arena, array in arenas.items()}
     for arena, array in arenas.items():
         array[free[arena]] = CANARY
@@ -95,7 +95,7 @@ def test_gaps_around_a_reservoir_are_untouched(canaries, rows, links, dtype, isa
     case = reservoir(np.random.default_rng(rows), dtype, rows, 7, 3, 21, links)
     case.native(dtype, isa, threads=2)
     runner, layout = case.runner, canaries[-1]
-    arenas = {native_run.FIXED: runner.fixed, native_run.BATCH: runner._batch}
+    arenas = {native_layout.FIXED: runner.fixed, native_layout.BATCH: runner._batch}
     free = {arena: free_bytes(layout, arena, len(array)) for arena, array in arenas.items()}
     for arena, array in arenas.items():
         array[free[arena]] = CANARY

@@ -10,6 +10,7 @@ from fastnn import bfloat16
 from fastnn.native import Runner, _executor, _machine, conv_planes, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.native.conv_staging import Grouping
+from fastnn.native.layout import Layout
 from fastnn.ops.window import Geometry
 from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
@@ -475,7 +476,7 @@ def bound(case, kind, isa):
     """The numbers of an op, and the layout that keeps what they point to."""
     op = case.op(kind)
     buffers = {buffer: Buffer(buffer, *case.shapes()[buffer]) for buffer in op.inputs + op.outputs}
-    layout = native_run.Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
+    layout = Layout(Plan("kernel", buffers, step=(op,)), isa, np.dtype(np.float32), 9, None)
     _, _, _, numbers, _ = layout.bound[1][0]
     return numbers, layout
 
