@@ -1,9 +1,27 @@
 """What a program is, for the other modules of this backend."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from fastnn.native.kernels cimport fnn_bfloat16, fnn_kernels
 from fastnn.native.op cimport Op, Step
+
+
+cdef struct Place:             # of one thread
+    const Op *ops
+    char *scratch
+
+
+cdef struct Job:
+    Step base
+    int64_t first, n         # the step's ops
+    int64_t total
+    int64_t rows             # of a chunk, at most its capacity
+    int64_t taken            # chunks that a thread has begun
+    bint check               # whether X must be finite, also in the type of the run
+    bint refused             # out: whether it is not
+
+
+cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil
 
 
 cdef class Source:

@@ -3,15 +3,16 @@
 from cython.parallel cimport parallel
 from libc.math cimport pow, sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
 from fastnn.native.kernels cimport (
     FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_flush_denormals, fnn_isa_in_use, fnn_kernels,
-    fnn_kernels_for, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_team_size, fnn_thread_number,
+    fnn_kernels_for, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size,
+    fnn_thread_number,
 )
-from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at
+from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, share
 
 from fastnn.native._machine import isa_names
 
@@ -36,6 +37,9 @@ cdef extern from * nogil:
     """
     double fnn_seconds()
 
+cdef extern from "simd/compiler.h" nogil:
+    void FNN_PREFETCH_SECOND(const char *address)
+
 fnn_register_fork_handlers()
 
 WINDOW = <int> FNN_WINDOW  # places of a pooling window whose maximum a tile takes from its registers
@@ -45,6 +49,7 @@ cdef enum:
     COUNTERS = 2   # of an op for each thread
     APART = 16     # between those of two threads: two lines of the cache, which are fetched in pairs
     UNSEEN = 64    # batches at most from one look at the time of day to the next
+    BLOCK = 4096   # bytes of numbers that are checked at a time
 
 
 # Seconds between looks at the time of day: one takes 30 nanoseconds, a hundredth of a step of the smallest networks.
@@ -261,6 +266,95 @@ cdef void run_all(Run *run, int threads) noexcept nogil:
         return
     with parallel(num_threads=threads):
         run_thread(run, fnn_thread_number(), fnn_team_size())
+
+
+cdef bint is_finite(const char *x, int64_t n, int64_t itemsize, int64_t real) noexcept nogil:
+    """Whether n real numbers are finite, also as numbers of `real` bytes. To the bits of each without its sign is added
+    what the bits of the least number that is infinite lack to the sign bit, into which only infinite ones then carry.
+    """
+    cdef int64_t i
+    cdef uint32_t carry = 0, bits
+    cdef uint64_t long_carry = 0, long_bits
+    # From 2^128 - 2^103 on, halfway to the power of two behind the largest float32, float64 is rounded to infinity.
+    cdef uint64_t lacking = <uint64_t> 0x0010000000000000 if real == 8 else <uint64_t> 0x3810000010000000
+    if itemsize == 4:
+        for i in range(n):
+            memcpy(&bits, x + 4 * i, 4)
+            carry |= (bits & 0x7FFFFFFFu) + 0x00800000u
+        return carry >> 31 == 0
+    for i in range(n if itemsize == 8 else 0):
+        memcpy(&long_bits, x + 8 * i, 8)
+        long_carry |= (long_bits & <uint64_t> 0x7FFFFFFFFFFFFFFF) + lacking
+    return long_carry >> 63 == 0
+
+
+cdef bint is_share_finite(
+    const char *x, int64_t n, int64_t itemsize, int64_t real, int thread, int threads
+) noexcept nogil:
+    """The same for a thread's share of the numbers. They come from memory, which is asked for them two blocks before
+    (60 000 x 784 of float32 on one thread: 20 milliseconds instead of 26)."""
+    cdef const char *block = x + share(n, thread, threads) * itemsize
+    cdef const char *end = x + share(n, thread + 1, threads) * itemsize
+    cdef int64_t line
+    while block < end:
+        for line in range(0, BLOCK if end - block >= 3 * BLOCK else 0, 64):
+            FNN_PREFETCH_SECOND(block + 2 * BLOCK + line)
+        if not is_finite(block, min(<int64_t> BLOCK, end - block) // itemsize, itemsize, real):
+            return False
+        block += BLOCK
+    return True
+
+
+cdef void check_share(
+    const char *x, int64_t n, int64_t itemsize, int64_t real, int32_t *finite, int thread, int threads
+) noexcept nogil:
+    finite[thread] = is_share_finite(x, n, itemsize, real, thread, threads)
+
+
+def all_finite(array, dtype, int threads):
+    """Whether a contiguous array of float32 or float64 has neither NaN nor infinity, nor what is infinite as `dtype`,
+    which is one of them, too."""
+    cdef const char *x = <const char *> <uintptr_t> array.ctypes.data
+    cdef int64_t n = array.size, itemsize = array.itemsize, real = dtype.itemsize
+    cdef int32_t[::1] finite
+    if threads == 1:
+        return is_share_finite(x, n, itemsize, real, 0, 1)
+    finite = np.ones(threads, np.int32)
+    with nogil, parallel(num_threads=threads):
+        check_share(x, n, itemsize, real, &finite[0], fnn_thread_number(), fnn_team_size())
+    return all(finite)
+
+
+cdef void run_chunks_left(Job *job, const Place *place) noexcept nogil:
+    """Chunks that no other thread has begun, one after another, up to one that is refused: a thread whose core is busy
+    with something else then holds up the others by one chunk at most."""
+    cdef Step step = job.base
+    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c = fnn_take(&job.taken), i
+    cdef int64_t line = step.X_row * step.X_itemsize
+    cdef const char *x
+    cdef uint64_t mode = fnn_flush_denormals()
+    step.scratch = place.scratch
+    while c < chunks:
+        step.first = c * job.rows
+        step.n = min(job.rows, job.total - step.first)
+        if job.check:
+            x = step.X + step.first * line
+            if not is_finite(x, step.n * step.X_row, step.X_itemsize, step.kernels.itemsize):
+                job.refused = True
+                break
+        for i in range(job.first, job.first + job.n):
+            place.ops[i].run(&place.ops[i], &step)
+        c = fnn_take(&job.taken)
+    fnn_restore_float_mode(mode)
+
+
+cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
+    job.taken = 0
+    if threads == 1:
+        run_chunks_left(job, places)
+        return
+    with parallel(num_threads=threads):
+        run_chunks_left(job, places + fnn_thread_number())
 
 
 cdef class Source:

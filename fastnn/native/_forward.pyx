@@ -3,7 +3,6 @@
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cython.parallel cimport parallel
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -14,11 +13,8 @@ from numpy import ndarray
 
 from fastnn.native.threads import OPERATIONS_PER_THREAD, OPERATIONS_WITHOUT_TRIAL, Pace, threads_for
 
-from fastnn.native._executor cimport Program, Source
-from fastnn.native._finite cimport is_finite
-from fastnn.native.kernels cimport (
-    fnn_flush_denormals, fnn_kernels, fnn_restore_float_mode, fnn_take, fnn_thread_number,
-)
+from fastnn.native._executor cimport Job, Place, Program, Source, run_forward
+from fastnn.native.kernels cimport fnn_kernels
 from fastnn.native.op cimport Op, Step, panel_width, panels
 
 cdef int64_t PER_THREAD = OPERATIONS_PER_THREAD
@@ -30,53 +26,6 @@ cdef enum:
     AXES = 6                 # of a parameter, at most
     LARGE = 1 << 14          # bytes from which on weights are read where the user has them,
     DIRECT = 24 << 10        # up to so many rows times columns: their rows lie apart, which each tile of rows pays for
-
-
-cdef struct Place:             # of one thread
-    const Op *ops
-    char *scratch
-
-
-cdef struct Job:
-    Step base
-    int64_t first, n         # the step's ops
-    int64_t total
-    int64_t rows             # of a chunk, at most its capacity
-    int64_t taken            # chunks that a thread has begun
-    bint check               # whether X must be finite, also in the type of the run
-    bint refused             # out: whether it is not
-
-
-cdef void run_chunks_left(Job *job, const Place *place) noexcept nogil:
-    """Chunks that no other thread has begun, one after another, up to one that is refused: a thread whose core is busy
-    with something else then holds up the others by one chunk at most."""
-    cdef Step step = job.base
-    cdef int64_t chunks = (job.total + job.rows - 1) // job.rows, c = fnn_take(&job.taken), i
-    cdef int64_t line = step.X_row * step.X_itemsize
-    cdef const char *x
-    cdef uint64_t mode = fnn_flush_denormals()
-    step.scratch = place.scratch
-    while c < chunks:
-        step.first = c * job.rows
-        step.n = min(job.rows, job.total - step.first)
-        if job.check:
-            x = step.X + step.first * line
-            if not is_finite(x, step.n * step.X_row, step.X_itemsize, step.kernels.itemsize):
-                job.refused = True
-                break
-        for i in range(job.first, job.first + job.n):
-            place.ops[i].run(&place.ops[i], &step)
-        c = fnn_take(&job.taken)
-    fnn_restore_float_mode(mode)
-
-
-cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil:
-    job.taken = 0
-    if threads == 1:
-        run_chunks_left(job, places)
-        return
-    with parallel(num_threads=threads):
-        run_chunks_left(job, places + fnn_thread_number())
 
 
 cdef class Workspace:

@@ -5,7 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fastnn.native import _executor, _finite, _forward, _machine
+from fastnn.native import _executor, _forward, _machine
 from fastnn.native.layout import ALIGNMENT, FIXED, compiled
 from fastnn.native.source import source_of
 from fastnn.native.threads import Pace, threads_for
@@ -81,7 +81,7 @@ class Runner:
     @staticmethod
     def all_finite(array, dtype, n_threads):
         """Whether a C-contiguous array of float32 or float64 is finite, also as numbers of `dtype`, one of them too."""
-        return _finite.all_finite(array, dtype, n_threads if array.nbytes >= WORTH_THREADS else 1)
+        return _executor.all_finite(array, dtype, n_threads if array.nbytes >= WORTH_THREADS else 1)
 
     @property
     def limit(self):
