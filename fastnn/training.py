@@ -126,17 +126,25 @@ class Progress:
     last: dict | None = None
     shown: bytes | None = None
 
-    def copy(self):
-        """A copy with lists of its own, so that a fit that fails leaves this one as it was."""
-        return replace(self, history={key: list(values) for key, values in self.history.items()})
+    def copy(self, *, lists=True):
+        """A copy with lists of its own, so that a fit that fails leaves this one as it was. Or with the same `lists`,
+        which get longer: copied in each of many short fits, they would take more time than all else."""
+        history = {key: list(values) for key, values in self.history.items()} if lists else self.history
+        return replace(self, history=history)
 
     def curves(self, keys):
         """The lists of `history` under these keys, new ones filled up with NaN; all other keys are dropped."""
-        length = len(self.history.get("loss", ()))
+        length, known = len(self.history.get("loss", ())), self.history
+        short = {key: length - len(known.get(key, ())) for key in keys}
         self.history = {
-            key: [math.nan] * (length - len(self.history.get(key, ()))) + self.history.get(key, []) for key in keys
+            key: [math.nan] * n + known.get(key, []) if n else known.get(key, []) for key, n in short.items()
         }
         return tuple(self.history.values())
+
+    def cut(self, epochs):
+        """Takes what later epochs have added from the curves."""
+        for values in self.history.values():
+            del values[epochs:]
 
     def level(self):
         """Fills the curves up with NaN, after an interruption in the middle of an epoch's bookkeeping: its steps are

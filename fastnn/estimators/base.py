@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn import initializers, schedules, training
 from fastnn.estimators import network as networks
 from fastnn.estimators import validation
-from fastnn.estimators.fitting import Fit, digest, unchanged_on_failure
+from fastnn.estimators.fitting import Fit, curves_of, digest, unchanged_on_failure
 from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
@@ -319,6 +319,15 @@ class BaseNetwork(
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")
 
+    def __copy__(self):
+        """A shallow copy, but for the curves, which `partial_fit` lengthens."""
+        twin = self.__class__.__new__(self.__class__)
+        vars(twin).update(vars(self))
+        if hasattr(self, "_progress"):
+            twin._progress = self._progress.copy()
+            vars(twin).update(curves_of(twin._progress, self.validation_scores_ is not None))
+        return twin
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"] if self.precision == "auto" else []
@@ -367,7 +376,7 @@ class BaseNetwork(
         if self.solver == "lbfgs":
             network = networks.remember_last_batch(network)
         validation.check_combination(self, network)
-        return rows, network, *self._start(network, rows.X.dtype, first)
+        return rows, network, *self._start(network, rows.X.dtype, first, incremental)
 
     def _encode_held_out(self, training, X, y, weight):
         """The user's validation rows as Rows; labels must be known from training, whose targets these are."""
@@ -384,7 +393,7 @@ class BaseNetwork(
         y, target = self._encode(y, reset=first, incremental=incremental)
         return Rows(X, y, target, weight, self._loss_weight(y, weight, incremental))
 
-    def _start(self, network, dtype, first):
+    def _start(self, network, dtype, first, incremental):
         """Where training starts: (Progress, weights by name, dtype)."""
         if self.precision != "auto":
             dtype = np.dtype("float32" if self.precision == "bfloat16" else self.precision)
@@ -403,7 +412,7 @@ class BaseNetwork(
         if self.precision == "auto":
             dtype = real_type(self.coefs_)
         kept = getattr(self, "_progress", None)
-        progress = kept.copy() if kept else self._new_progress(random_state)
+        progress = kept.copy(lists=not incremental) if kept else self._new_progress(random_state)
         if network.loss != self._network.loss:  # whose values no other loss can be held against
             progress.best_loss, progress.stalled = np.inf, 0
         if self.early_stopping and progress.best_score > -np.inf:

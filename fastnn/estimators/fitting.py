@@ -88,6 +88,13 @@ class Fit:
 
     def run(self, data):
         """Trains and sets the fitted attributes; `data` is what callbacks are shown: X, y, metadata by name."""
+        try:
+            self._run(data)
+        except BaseException:
+            self.progress.cut(self.epochs_before)
+            raise
+
+    def _run(self, data):
         e = self.estimator
         total = 1 if self.incremental else e.max_iter
         self.watch = Watch(e, total=total, progress=self.progress, attributes=self.attributes, **data)
@@ -287,21 +294,19 @@ class Fit:
         if weights is None:  # and training goes on
             weights, progress = training.weights_of(self.runner, self.plan), progress.copy()
             self._settle(progress, weights)
-        history = progress.history
-        curve = history.get("loss", [])
+        curves = curves_of(progress, self.early_stopping)
+        curve = curves["loss_curve_"]
         return {
             **networks.to_attributes(network, weights, self.dtype),
+            **curves,
             "layers_": list(network.layers),
             "n_layers_": len(networks.attribute_names(network)["coefs_"]) + 1,
             "n_outputs_": network.layers[-1].units,
             "out_activation_": network.output_activation,
             "n_iter_": len(curve) - self.epochs_before if self.n_iter is None else self.n_iter,
             "t_": progress.samples,
-            "history_": history,
-            "loss_curve_": curve,
             "loss_": curve[-1] if curve else np.nan,
             "best_loss_": None if self.early_stopping else progress.best_loss,
-            "validation_scores_": history["validation_score"] if self.early_stopping else None,
             "best_validation_score_": progress.best_score if self.early_stopping else None,
             "_network": network,
             "_progress": progress,
@@ -322,6 +327,13 @@ class Fit:
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
             f"preprocessed. {where}; {found}. Way out: {way_out}."
         )
+
+
+def curves_of(progress, early_stopping):
+    """The fitted attributes that show the curves of a Progress."""
+    history = progress.history
+    scores = history["validation_score"] if early_stopping else None
+    return {"history_": history, "loss_curve_": history.get("loss", []), "validation_scores_": scores}
 
 
 def digest(weights):

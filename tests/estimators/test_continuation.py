@@ -1,5 +1,6 @@
 """Pickles, warm starts, partial_fit: training that was interrupted equals training that was not, bit for bit."""
 
+import copy
 import pickle
 import warnings
 
@@ -266,3 +267,41 @@ def test_lbfgs_warm_start_goes_on(backend):
         model.fit(X, Y)
     assert model.loss_ < first
     assert len(model.loss_curve_) == 10
+
+
+def test_partial_fit_lengthens_the_curves_it_has():
+    """A copy of them in each of a hundred thousand calls would take more time than all else."""
+    model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    curves = {key: id(values) for key, values in model.history_.items()}
+    model.partial_fit(X, Y)
+    assert {key: id(values) for key, values in model.history_.items()} == curves
+    assert id(model.loss_curve_) == curves["loss"] and len(model.loss_curve_) == 2
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"learning_rate_init": 1e30, "solver": "sgd"}, {"epoch_callback": lambda e: 1 / 0}]
+)
+def test_partial_fit_that_fails_leaves_the_curves(parameters):
+    model = MLPClassifier((5,), random_state=0, batch_size=10).partial_fit(X, Y, classes=[0, 1, 2])
+    before, history = pickle.dumps(model.history_), model.history_
+    model.set_params(**parameters)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        model.partial_fit(X, Y)
+    assert model.history_ is history and pickle.dumps(history) == before
+
+
+def test_a_copy_has_curves_of_its_own():
+    model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    twin, curve = copy.copy(model), list(model.loss_curve_)
+    twin.partial_fit(X, Y)
+    assert model.loss_curve_ == curve == model.history_["loss"] and model.n_iter_ == 1
+    assert twin.loss_curve_ is twin.history_["loss"] and len(twin.loss_curve_) == 2
+    model.partial_fit(X, Y)
+    assert_same(model, twin)
+
+
+@pytest.mark.parametrize("y", [[-1], [3], ["0"]])
+def test_partial_fit_names_classes_it_does_not_know(y):
+    model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="has classes not in"):
+        model.partial_fit(X[:1], y)
