@@ -34,7 +34,7 @@ class Timed(Runner):
         super().__init__(plan, rows=rows, **options)
         self.steps = 0
         if plan.purpose == "train":
-            threads = threads_for(2 * plan.multiply_adds * rows, self.limit)
+            threads = threads_for(2 * plan.multiply_adds * rows, self.limit())
             self._pace, self.times = Always(threads), np.zeros((threads, len(plan.ops) + 1, 2))
 
     def train(self, *arguments, **options):

@@ -93,6 +93,8 @@ class Fit:
         except BaseException:
             self.progress.cut(self.epochs_before)
             raise
+        finally:
+            self.watch = None  # which knows the fit in turn: its arrays would stay until Python looks for cycles
 
     def _run(self, data):
         e = self.estimator

@@ -64,28 +64,33 @@ cdef void complement(char *output, int64_t n, int64_t itemsize) noexcept nogil:
 
 
 cdef class Forward:
-    """The step of a program for chunks of so many rows; calls may overlap, each has a workspace of its own."""
+    """The step of a program for chunks of so many rows; calls may overlap, each has a workspace of its own.
+
+    Of its runner it has the packed parameters, the seed and a function that gives the number of threads, but not the
+    runner itself, which has it: both would stay until Python looks for cycles.
+    """
 
     cdef Program program
-    cdef object runner, layout, dtype
+    cdef object fixed, limit, layout, dtype
     cdef Step step
     cdef int64_t operations   # for a row
     cdef int64_t batch_size, scratch_size
     cdef list spare
     cdef dict paces           # by number of threads
 
-    def __init__(self, runner, layout, Program program):
-        self.runner, self.layout, self.program, self.spare, self.paces = runner, layout, program, [], {}
+    def __init__(self, layout, Program program, fixed, seed, limit):
+        self.layout, self.program, self.fixed, self.limit = layout, program, fixed, limit
+        self.spare, self.paces = [], {}
         self.dtype, self.operations = layout.dtype, 2 * layout.plan.multiply_adds
         self.batch_size, self.scratch_size = layout.batch_size, layout.scratch_size * layout.dtype.itemsize
         memset(&self.step, 0, sizeof(Step))
-        program.describe(&self.step, layout.rows, runner.seed)
+        program.describe(&self.step, layout.rows, seed)
 
     cdef Workspace take(self):
         try:
             return self.spare.pop()
         except IndexError:
-            return Workspace(self.program, self.runner.fixed, self.batch_size, self.scratch_size)
+            return Workspace(self.program, self.fixed, self.batch_size, self.scratch_size)
 
     cdef void give_back(self, Workspace workspace):
         if (len(self.spare) + 1) * (self.batch_size + self.scratch_size) <= SPARE:
@@ -99,7 +104,7 @@ cdef class Forward:
         cdef int64_t operations = self.operations * job.total
         cdef int threads = 1
         if operations >= 2 * PER_THREAD:
-            threads = min(job.total, threads_for(operations, self.runner.limit))
+            threads = min(job.total, threads_for(operations, self.limit()))
         if threads == 1 or operations > WITHOUT_TRIAL:
             return self.run(job, threads, operations + bytes_read, direct)
         pace = self.paces.get(threads) or self.paces.setdefault(threads, Pace(threads))

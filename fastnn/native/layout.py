@@ -84,6 +84,7 @@ class Layout:
         spans = memory.lifetimes(plan.step + plan.update, reuse) if reuse else dict.fromkeys(batch, (0, 0))
         offsets, self.batch_size = memory.allocate(batch, spans)
         self.offsets |= {name: (BATCH, offset) for name, offset in offsets.items()}
+        self.sizes = {name: self.elements(name) * dtype.itemsize for name in self.offsets}
 
     def _turned(self):
         """Weights (in, out) of dense layers with few outputs, which are kept as (out, in), with their gradients and the

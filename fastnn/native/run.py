@@ -65,7 +65,7 @@ class Runner:
         if self.isa is None:
             names = _machine.isa_names(bfloat16=True)
             raise ValueError(f"FASTNN_ISA names an instruction set that is not here; choose one of {names}")
-        self.seed, self.n_threads = seed, n_threads
+        self.seed, self.limit = seed, n_threads if callable(n_threads) else lambda: n_threads
         self.order, self.source, self._cursor, self._pace = None, None, (0, 0), None
         made = compiled(plan, self.isa, self.dtype, self.rows, keep)
         self.layout, self.program = made.layout, made.program
@@ -84,17 +84,13 @@ class Runner:
         return _executor.all_finite(array, dtype, n_threads if array.nbytes >= WORTH_THREADS else 1)
 
     @property
-    def limit(self):
-        return self.n_threads() if callable(self.n_threads) else self.n_threads
-
-    @property
     def nbytes(self):
         """Bytes of what outlasts a call: packed parameters, copies derived from them, states and gradients."""
         return self.fixed.nbytes
 
     def _view(self, name):
         arena, offset = self.layout.offsets[name]
-        size = self.layout.elements(name) * self.dtype.itemsize
+        size = self.layout.sizes[name]
         return (self.fixed if arena == FIXED else self._batch)[offset : offset + size].view(self.dtype)
 
     def set(self, name, array):
@@ -161,7 +157,7 @@ class Runner:
         rows = min(batch_size, self.source.n)
         if self._pace is None:
             operations = 2 * self.plan.multiply_adds * min(rows, self.rows)
-            self._pace = Pace(threads_for(operations, self.limit), operations)
+            self._pace = Pace(threads_for(operations, self.limit()), operations)
         self._prepare_arenas(self._pace.threads, rows)
         end, done = perf_counter() + seconds, 0
         while done < n_batches:
@@ -263,7 +259,7 @@ class Runner:
                 self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
         made = compiled(self.plan, self.isa, self.dtype, rows, self.keep)
-        forward = self._forwards[rows] = _forward.Forward(self, made.layout, made.program)
+        forward = self._forwards[rows] = _forward.Forward(made.layout, made.program, self.fixed, self.seed, self.limit)
         return forward
 
     def quick(self, forms, types, same, lists):
