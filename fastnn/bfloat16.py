@@ -65,7 +65,7 @@ class _Rounding:
         gathered."""
         for op in self.plan.step:
             x = op.outputs[0]
-            readers = [reader for reader in self.plan.ops if x in reader.inputs and reader.kind != "nonzero"]
+            readers = [reader for reader in self.plan.readers.get(x, ()) if reader.kind != "nonzero"]
             if op.kind == "gather" and x != self.plan.output and readers:
                 if all(r.kind in DENSE + CONVOLUTIONS and x not in r.inputs[1:] for r in readers):
                     yield x, readers
@@ -73,7 +73,7 @@ class _Rounding:
     def _in_float32(self, op):
         """Whether an op multiplies rounded numbers in float32."""
         if op.kind in TRANSPOSES:
-            readers = [r for r in self.plan.ops if r.kind == TRANSPOSES[op.kind] and op.outputs[0] in r.inputs]
+            readers = [r for r in self.plan.readers.get(op.outputs[0], ()) if r.kind == TRANSPOSES[op.kind]]
             return any(map(self._in_float32, readers))
         if self.products == NUMBERS or op.attributes.get("nonzero") or op.attributes.get("entries"):
             return True

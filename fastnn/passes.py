@@ -70,7 +70,7 @@ def fuse(plan, *, update=False):
 
 
 def _is_read_once(plan, name):
-    return sum(name in op.inputs for op in plan.ops) + (name == plan.output) == 1
+    return len(plan.readers.get(name, ())) + (name == plan.output) == 1
 
 
 def _fuse_pairs(plan, rule):
@@ -154,8 +154,7 @@ def _fuse_pool_gradients(plan):
     pools = {}
     for op in plan.step:
         if op.kind == "max_pool_grad" and op.attributes["geometry"].separate:
-            readers = [reader for reader in plan.ops if op.outputs[0] in reader.inputs]
-            if all(_is_conv_gradient(reader, op.outputs[0]) for reader in readers):
+            if all(_is_conv_gradient(reader, op.outputs[0]) for reader in plan.readers.get(op.outputs[0], ())):
                 pools[op.outputs[0]] = op
     ops = []
     for op in plan.step:
@@ -178,18 +177,20 @@ def _is_conv_gradient(op, dz):
 def _fuse_updates(plan):
     """dense_grad_weights, penalty, clip_value, update and transpose of a layer become dense_update without a
     gradient buffer."""
-    step, update = list(plan.step), list(plan.update)
-    gradients, fused = dict(plan.gradients), []
+    touching, gradients, fused, gone = {}, dict(plan.gradients), [], set()
+    for u in plan.update:
+        for name in set(u.inputs + u.outputs):
+            touching.setdefault(name, []).append(u)
     for op in plan.step:
         if op.kind != "dense_grad_weights":
             continue
-        own = [u for u in update if set(op.outputs) & set(u.inputs + u.outputs)]
-        W, b = (u.inputs[0] for u in own if u.kind == "update")
-        own += [u for u in update if u.kind == "transpose" and u.inputs == (W,)]
-        fused.append(_dense_update(op, own, W, b))
-        step.remove(op)
-        update = [u for u in update if u not in own]
+        own = {id(u): u for name in op.outputs for u in touching[name]}
+        W, b = (u.inputs[0] for u in own.values() if u.kind == "update")
+        own |= {id(u): u for u in touching[W] if u.kind == "transpose"}
+        fused.append(_dense_update(op, own.values(), W, b))
+        gone |= {id(op), *own}
         del gradients[W], gradients[b]
+    step, update = ([op for op in ops if id(op) not in gone] for ops in (plan.step, plan.update))
     return plan.with_(step=tuple(step), update=tuple(fused + update), gradients=gradients)
 
 
@@ -228,7 +229,7 @@ def halve_long_rows(plan):
     halved, step = {}, []
     for op in plan.step:
         x = op.outputs[0]
-        readers = [reader for reader in plan.ops if x in reader.inputs]
+        readers = plan.readers.get(x, ())
         if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or {r.kind for r in readers} - OF_ROWS:
             continue
         forward = [reader for reader in readers if reader.kind == "dense"]
@@ -326,7 +327,7 @@ def read_entries(plan):
         x = op.outputs[0]
         if op.kind != "gather" or len(plan.buffers[x].shape) > 1 or op.attributes.get("scale", 1.0) != 1.0:
             continue
-        readers = {reader.kind for reader in plan.ops if x in reader.inputs}
+        readers = {reader.kind for reader in plan.readers.get(x, ())}
         if readers and readers <= OF_ROWS:
             noted.add(x)
 
@@ -351,10 +352,14 @@ def place_barriers(plan):
 
 
 def _with_barriers(ops):
-    placed, pending = [], []
+    placed, pending = [], {}  # split -> what ops since the last barrier write and read
     for op in ops:
-        barrier = any(_disturbs(earlier, op) for earlier in pending)
-        pending = [op] if barrier else [*pending, op]
+        barrier = any(_disturb(split, *earlier, op) for split, earlier in pending.items())
+        if barrier:
+            pending = {}
+        writes, reads = pending.setdefault(op.split, (set(), set()))
+        writes.update(op.outputs)
+        reads.update(op.inputs)
         placed.append(op.with_(barrier=barrier))
     return tuple(placed)
 
@@ -371,8 +376,8 @@ def _with_help(ops):
     )  # fmt: skip
 
 
-def _disturbs(earlier, later):
-    if earlier.split == later.split and earlier.split in ("rows", "halves", "parts"):
+def _disturb(split, writes, reads, op):
+    """Whether ops of a split that write and read these buffers disturb a later op."""
+    if split == op.split and split in ("rows", "halves", "parts"):
         return False
-    writes, reads = set(earlier.outputs), set(earlier.inputs)
-    return bool(writes & set(later.inputs + later.outputs) or reads & set(later.outputs))
+    return not writes.isdisjoint(op.inputs + op.outputs) or not reads.isdisjoint(op.outputs)

@@ -156,6 +156,15 @@ class Plan:
         """Multiply-adds of one row through the whole plan."""
         return sum(op.multiply_adds for op in self.ops)
 
+    @cached_property
+    def readers(self):
+        """The ops that read each buffer that any reads, by its name."""
+        readers = {}
+        for op in self.ops:
+            for name in set(op.inputs):
+                readers.setdefault(name, []).append(op)
+        return readers
+
     @property
     def n_parameters(self):
         """Number of trained numbers."""
