@@ -48,8 +48,8 @@ def checked(estimator, X, *, options=X_OPTIONS, reset, **y):
     as long as 100 steps of a small network, and looks for NaN on one thread."""
     known, target = vars(estimator), y.get("y")
     plain = (
-        _is_plain(X, 2)
-        and _is_plain(target, 1, 2)
+        is_plain(X, 2)
+        and is_plain(target, 1, 2)
         and X.dtype in options["dtype"]
         and target.dtype in PLAIN_TARGETS
         and len(X) == len(target)
@@ -82,7 +82,7 @@ def check_range(estimator, X, dtype):
         )
 
 
-def _is_plain(array, *axes):
+def is_plain(array, *axes):
     """Whether it is a C-contiguous array with so many axes that is not empty."""
     return type(array) is np.ndarray and array.ndim in axes and array.size > 0 and array.flags.c_contiguous
 

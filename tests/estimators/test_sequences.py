@@ -41,6 +41,12 @@ def test_a_table_is_a_series_of_one_channel_a_row():
     assert np.array_equal(fit(table[:, :, np.newaxis]).decision_function(table), expected)
 
 
+def test_numbers_whose_sum_is_beyond_all_are_read():
+    huge = [np.full((3, 2), value, np.float32) for value in (3e38, -3e38, 1.0, 2.0)]
+    huge[2][0] = 3e38, -3e38
+    assert np.isfinite(fit(huge).decision_function(huge)).all()
+
+
 def test_whole_numbers_and_single_precision():
     assert fit([np.arange(6).reshape(3, 2)] * 4)._dtype == np.float64
     assert fit([x.astype(np.float32) for x in SERIES])._dtype == np.float32
