@@ -144,9 +144,7 @@ class Standing(Kernel):
             runner.train(self.rows, 0, 1, 0, RATES, np.inf)
         else:
             runner._prepare_arenas(threads, self.rows)
-        address, barrier, names, numbers, scalars = runner.layout._bind(self.op)
-        places = [None if name is None else runner.layout.offsets[name] for name in names]
-        ops = [(address, barrier, places, numbers, scalars)] * repeats
+        ops = [runner.layout.placed(*runner.layout._bind(self.op))] * repeats
         runner.program = _executor.Program(isa, runner.dtype.itemsize, [[], ops, []], Adam().kernel)
         runner._ops = runner.program.resolve([a.ctypes.data for a in (runner.fixed, runner._batch, runner._row_loss)])
         return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)

@@ -39,10 +39,15 @@ def _distinct(y):
     return np.unique(y)
 
 
+def _is_plain(y):
+    """Whether y is one axis of whole numbers or text, whose labels anyone can tell; scikit-learn takes 20 times as long
+    to look into what else it might be."""
+    return y.ndim == 1 and y.dtype.kind in "biuU"
+
+
 def _labels_in(y):
     """The sorted labels in y."""
-    # In whole numbers and text there are none of the doubts that scikit-learn looks into, for 20 times as long.
-    return _distinct(y) if y.ndim == 1 and y.dtype.kind in "biuU" else unique_labels(y)
+    return _distinct(y) if _is_plain(y) else unique_labels(y)
 
 
 def _are_places(classes, y):
@@ -260,10 +265,9 @@ class ClassifierTargets(ClassifierMixin):
         return y, _places(self.classes_, y)
 
     def _learn_classes(self, y):
-        if y.ndim == 1 and y.dtype.kind in "biuU":
+        if _is_plain(y):
             classes = _distinct(y)
-            # Nothing else than classes, and none of the doubts that type_of_target warns of: it takes 20 times as long.
-            if 2 * len(classes) <= len(y):
+            if 2 * len(classes) <= len(y):  # more make type_of_target warn that these may be no classes
                 self._label_binarizer, self.classes_ = None, classes
                 return
         if y.dtype != object and type_of_target(y, input_name="y") in ("binary", "multiclass"):

@@ -211,13 +211,12 @@ class Layout:
 
     def sections(self):
         """The bound ops with buffers as (arena, offset)."""
-        return [
-            [
-                (address, barrier, [None if name is None else self.offsets[name] for name in names], numbers, scalars)
-                for address, barrier, names, numbers, scalars in section
-            ]
-            for section in self.bound
-        ]
+        return [[self.placed(*bound) for bound in section] for section in self.bound]
+
+    def placed(self, address, barrier, names, numbers, scalars):
+        """A bound op with its buffers as (arena, offset)."""
+        places = [None if name is None else self.offsets[name] for name in names]
+        return address, barrier, places, numbers, scalars
 
 
 @dataclass(frozen=True)
