@@ -9,7 +9,7 @@ import numbers
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from fastnn.spec import check_number, look_up
+from fastnn.spec import check_number, look_up, shown
 
 KINDS = {3: "images", 2: "signals"}  # by the number of axes of a row
 SHAPES = {"images": "(height, width, channels)", "signals": "(time, channels)"}
@@ -55,7 +55,7 @@ class Sized:
                 return
         raise ValueError(
             f"{type(self).__name__}(size=): expected a whole number of pixels or time steps from 1, or a fraction of "
-            f"the side in (0, 1), got {size!r}; the usual value is {type(self).size:g}"
+            f"the side in (0, 1), got {shown(size)}; the usual value is {type(self).size:g}"
         )
 
     def check(self, shape, where="augment"):

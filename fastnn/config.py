@@ -4,6 +4,8 @@ import os
 import platform
 from importlib import import_module, metadata
 
+from fastnn.spec import shown
+
 
 def show_config(mode="stdout"):
     """Shows version, compiler, instruction sets, threads and the versions of what fastnn stands on.
@@ -21,7 +23,7 @@ def show_config(mode="stdout"):
         In the order of printing.
     """
     if mode not in ("stdout", "dicts"):
-        raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', got {mode!r}")
+        raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', got {shown(mode)}")
     config = {"fastnn": _version("fastnn"), **_core(), **_environment()}
     if mode == "dicts":
         return config

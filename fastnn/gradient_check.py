@@ -10,6 +10,7 @@ from fastnn.estimators import network as networks
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
 from fastnn.estimators.validation import check_sum
+from fastnn.spec import shown
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
 
@@ -69,8 +70,8 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     """
     if not (epsilon is None or epsilon > 0) or max_entries < 1:
         raise ValueError(
-            f"check_gradient: expected a positive epsilon or None and a max_entries of at least 1, got {epsilon!r} and "
-            f"{max_entries!r}"
+            "check_gradient: expected a positive epsilon or None and a max_entries of at least 1, got "
+            f"{shown(epsilon)} and {shown(max_entries)}"
         )
     fit = _as_if_fitting(estimator, X, y, sample_weight)
     plan, runner = fit.gradient_runner()
@@ -94,7 +95,9 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
 def _as_if_fitting(estimator, X, y, sample_weight):
     """The Fit that `estimator.fit` would run, or that a warm start would."""
     if not isinstance(estimator, BaseNetwork):
-        raise TypeError(f"check_gradient: expected an estimator of fastnn that trains by gradients, got {estimator!r}")
+        raise TypeError(
+            f"check_gradient: expected an estimator of fastnn that trains by gradients, got {shown(estimator)}"
+        )
     fitted = hasattr(estimator, "coefs_")
     twin = copy.copy(estimator) if fitted else clone(estimator)
     twin._validate_params()

@@ -1,8 +1,19 @@
-"""What specs of every kind share: the check of their numbers, and the look-up by name."""
+"""What specs of every kind share: the check of their numbers, the look-up by name, and how messages show a value."""
 
 import math
 import numbers
 from dataclasses import fields
+
+LONGEST = 200  # characters of a value that a message shows
+
+
+def shown(value):
+    """A user's value as a message shows it: cut where it is long, and its type alone where it cannot be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # whatever the user's own class raises
+        return f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def check_number(spec, name, interval, whole=False):
@@ -18,7 +29,7 @@ def check_number(spec, name, interval, whole=False):
     usual = next(f.default for f in fields(spec) if f.name == name)
     expected = "a whole number" if whole else "a finite number"
     raise ValueError(
-        f"{type(spec).__name__}({name}=): expected {expected} in {interval}, got {value!r}; "
+        f"{type(spec).__name__}({name}=): expected {expected} in {interval}, got {shown(value)}; "
         f"the usual value is {usual:g}"
     )
 
@@ -47,4 +58,4 @@ def look_up(given, known, base, where, kind, way_out):
         return given
     if isinstance(given, type) and issubclass(given, base):
         way_out = f"write {given.__name__}() with brackets"
-    raise ValueError(f"{where}: expected one of {', '.join(known)} or {kind} spec, got {given!r}; {way_out}")
+    raise ValueError(f"{where}: expected one of {', '.join(known)} or {kind} spec, got {shown(given)}; {way_out}")

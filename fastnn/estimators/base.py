@@ -24,6 +24,7 @@ from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
+from fastnn.spec import shown
 
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
@@ -581,7 +582,7 @@ class BaseNetwork(
         except (IndexError, TypeError):
             raise ValueError(
                 f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
-                f"{len(network.layers) - 1}, a place in layers_, got {layer!r}"
+                f"{len(network.layers) - 1}, a place in layers_, got {shown(layer)}"
             ) from None
         return None if place + 1 == len(network.layers) else place + 1
 

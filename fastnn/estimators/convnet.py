@@ -15,6 +15,7 @@ from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
 from fastnn.layers import Dense, Dropout, ShapeError, check_layers
 from fastnn.losses import get_loss
 from fastnn.lower import Network
+from fastnn.spec import shown
 
 
 class BaseConvNet(BaseNetwork):
@@ -150,7 +151,7 @@ class BaseConvNet(BaseNetwork):
         ):
             if other:
                 raise ValueError(
-                    f"{type(self).__name__}: training cannot go on with {name}={getattr(self, name)!r}, since the "
+                    f"{type(self).__name__}: training cannot go on with {name}={shown(getattr(self, name))}, since the "
                     f"first fit had {kept}; keep to it, or start anew with fit and warm_start=False"
                 )
 

@@ -17,6 +17,7 @@ from fastnn.estimators.fitting import unchanged_on_failure
 from fastnn.features import FEATURES, POOLING, Features
 from fastnn.readout import RecursiveLeastSquares, Ridge
 from fastnn.reservoir import TOPOLOGIES, Echo, Reservoir, recurrent_weights
+from fastnn.spec import shown
 
 # Parameters that a first call of fit or partial_fit settles for predictions and for further calls.
 SETTLED = (
@@ -201,21 +202,31 @@ class BaseESN(BaseEstimator):
     def _name(self):
         return type(self).__name__
 
+    def _numbers(self, what):
+        """A parameter that is a number or several, as float64."""
+        given = getattr(self, what)
+        try:
+            return np.asarray(given, np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self._name}: {what} must be a number or several, got {shown(given)}") from None
+
     def _alphas(self):
-        alphas = np.atleast_1d(np.asarray(self.alpha, np.float64))
+        alphas = np.atleast_1d(self._numbers("alpha"))
         if alphas.ndim != 1 or not alphas.size or not (np.isfinite(alphas) & (alphas >= 0)).all():
-            raise ValueError(f"{self._name}: alpha must be a number or several, none negative, got {self.alpha!r}")
+            raise ValueError(f"{self._name}: alpha must be a number or several, none negative, got {shown(self.alpha)}")
         return alphas
 
     def _chosen(self, what, known):
         given = getattr(self, what)
         unknown = [name for name in given if name not in known]
         if unknown or not len(given):
-            raise ValueError(f"{self._name}: {what} must name some of {known}, got {given!r}")
+            raise ValueError(f"{self._name}: {what} must name some of {known}, got {shown(given)}")
         return tuple(name for name in known if name in given)
 
     def _check_parameters(self, incremental, continued):
         """Refuses parameters that contradict each other."""
+        if isinstance(self.units, bool):  # which scikit-learn takes for whole numbers
+            raise ValueError(f"{self._name}: units must be a whole number, at least 1, got {self.units}")
         several = len(self._alphas()) > 1
         if several and (incremental or self.solver == "rls"):
             where = "partial_fit" if incremental else "solver='rls'"
@@ -226,7 +237,7 @@ class BaseESN(BaseEstimator):
         if self.solver == "rls" and self._alphas()[0] <= 0:
             raise ValueError(f"{self._name}: solver='rls' starts from P = I / alpha and needs a positive alpha")
         if self._chosen("features", FEATURES) == ("bias",):
-            raise ValueError(f"{self._name}: features={self.features!r} leaves nothing to read; add 'state'")
+            raise ValueError(f"{self._name}: features={shown(self.features)} leaves nothing to read; add 'state'")
         self._chosen("pooling", POOLING)
         if self.feedback and self.bidirectional:
             raise ValueError(
@@ -240,8 +251,8 @@ class BaseESN(BaseEstimator):
         for name, value in self._settled.items():
             if repr(getattr(self, name)) != repr(value):
                 raise ValueError(
-                    f"{self._name}: {name} was {value!r} in the first call and cannot become {getattr(self, name)!r} "
-                    "in partial_fit; start anew with fit"
+                    f"{self._name}: {name} was {shown(value)} in the first call and cannot become "
+                    f"{shown(getattr(self, name))} in partial_fit; start anew with fit"
                 )
 
     def _kernel(self):
@@ -255,14 +266,14 @@ class BaseESN(BaseEstimator):
     def _draw(self, channels, fed_back):
         """Sets the reservoir's weights."""
         random_state = check_random_state(self.random_state)
-        scaling = np.asarray(self.input_scaling, np.float64)
+        scaling = self._numbers("input_scaling")
         if scaling.ndim and scaling.shape != (channels,):
             raise ValueError(
                 f"{self._name}: input_scaling has shape {scaling.shape} for {channels} channels; give one number for "
                 "each, or a single one"
             )
         if not np.isfinite(scaling).all():
-            raise ValueError(f"{self._name}: input_scaling must be finite numbers, got {self.input_scaling!r}")
+            raise ValueError(f"{self._name}: input_scaling must be finite numbers, got {shown(self.input_scaling)}")
         feedback = np.full(fed_back, float(self.feedback_scaling))
         scale = np.concatenate([np.broadcast_to(scaling, channels), feedback])[:, np.newaxis]
         self.input_weights_ = scale * random_state.uniform(-1, 1, (len(scale), self.units))

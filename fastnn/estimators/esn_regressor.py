@@ -13,6 +13,7 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
 from fastnn.estimators.fitting import parameters_checked
 from fastnn.estimators.validation import refuse_sparse
+from fastnn.spec import shown
 
 
 @documented
@@ -219,7 +220,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
 
     def _check_forecast(self, n_steps, X, y, X_future):
         if not isinstance(n_steps, Integral) or n_steps < 1:
-            raise ValueError(f"{self._name}.forecast: n_steps must be a whole number, at least 1, got {n_steps!r}")
+            raise ValueError(f"{self._name}.forecast: n_steps must be a whole number, at least 1, got {shown(n_steps)}")
         if not self.each_step_ or self._features.bidirectional:
             raise ValueError(
                 f"{self._name}.forecast needs a network with targets for every step, which does not run backwards"

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.estimators import sequences, validation
 from fastnn.layers import all_layers
+from fastnn.spec import shown
 
 CHANNELS = 16  # the last of two axes is read as channels up to here, where nothing else says what it is
 
@@ -20,12 +21,12 @@ def check_input_shape(estimator):
     given = estimator.input_shape
     if given is None:
         return None
-    shape = tuple(given) if hasattr(given, "__iter__") else (given,)
+    shape = tuple(given) if np.iterable(given) else (given,)
     whole = all(isinstance(size, Integral) and not isinstance(size, bool) and size >= 1 for size in shape)
     if not whole or not 1 <= len(shape) <= 3:
         raise ValueError(
             f"{type(estimator).__name__}: input_shape must be (height, width, channels), (height, width) or "
-            f"(time, channels), got {given!r}"
+            f"(time, channels), got {shown(given)}"
         )
     return tuple(map(int, shape))
 
@@ -109,7 +110,7 @@ def _input_shape(estimator, came):
     shape = with_channels(estimator, given)
     if prod(shape) != prod(came) or (len(came) > 1 and not _is_form(came, shape)):
         raise ValueError(
-            f"{type(estimator).__name__}: input_shape={estimator.input_shape!r} does not fit X of shape "
+            f"{type(estimator).__name__}: input_shape={shown(estimator.input_shape)} does not fit X of shape "
             f"(n, {_text(came)}); it must be the shape of one row, {prod(came)} numbers"
         )
     return shape

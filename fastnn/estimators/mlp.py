@@ -15,6 +15,7 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
 from fastnn.losses import get_loss
 from fastnn.lower import Network
+from fastnn.spec import shown
 
 
 class BaseMLP(BaseNetwork):
@@ -89,14 +90,15 @@ class BaseMLP(BaseNetwork):
 
     def _hidden_sizes(self):
         given = self.hidden_layer_sizes
-        sizes = list(given) if hasattr(given, "__iter__") else [given]
+        sizes = list(given) if np.iterable(given) else [given]
         for size in sizes:
             if not isinstance(size, (int, np.integer)) or isinstance(size, bool):
                 raise ValueError(
-                    f"hidden_layer_sizes must hold whole numbers, one for each hidden layer, got {size!r} in {given!r}"
+                    f"hidden_layer_sizes must hold whole numbers, one for each hidden layer, got {shown(size)} in "
+                    f"{shown(given)}"
                 )
         if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {shown(sizes)}.")
         return tuple(int(size) for size in sizes)
 
     def _hidden_activations(self, n_hidden):
@@ -114,16 +116,19 @@ class BaseMLP(BaseNetwork):
     def _dropout_rates(self, n_hidden):
         """One dropout rate for each hidden layer."""
         given, name = self.dropout, type(self).__name__
-        if np.ndim(given) == 0:
-            return (float(given),) * n_hidden
-        rates = tuple(float(rate) for rate in given)
+        try:
+            rates = tuple(map(float, given)) if np.iterable(given) else (float(given),) * n_hidden
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{name}: dropout must be a number, or one for each hidden layer, got {shown(given)}"
+            ) from None
         if len(rates) != n_hidden:
             raise ValueError(
                 f"{name}: dropout has {len(rates)} entries for {n_hidden} hidden layers; "
                 "give one for each hidden layer, or a single number for all"
             )
         if not all(0 <= rate < 1 for rate in rates):
-            raise ValueError(f"{name}: dropout must lie in [0, 1), got {list(rates)}")
+            raise ValueError(f"{name}: dropout must lie in [0, 1), got {shown(given)}")
         return rates
 
     @property

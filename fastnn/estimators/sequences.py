@@ -9,6 +9,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.estimators.validation import is_plain
 from fastnn.layers import Embedding
+from fastnn.spec import shown
 
 REAL = (np.float64, np.float32)
 WEIGHTS = {"dtype": np.float64, "ensure_non_negative": True}
@@ -266,8 +267,8 @@ def _lengths(name, lengths, n, time):
     lengths = np.asarray(lengths)
     if lengths.shape != (n,) or not np.issubdtype(lengths.dtype, np.integer):
         raise ValueError(
-            f"{name}: lengths must be {n} whole numbers, one for each sequence, got {lengths!r}; if these are sample "
-            "weights, pass them by name"
+            f"{name}: lengths must be {n} whole numbers, one for each sequence, got {shown(lengths)}; if these are "
+            "sample weights, pass them by name"
         )
     for wrong, what in (
         (lengths < 1, "at least 1"),

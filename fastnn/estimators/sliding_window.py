@@ -7,6 +7,8 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastnn.spec import shown
+
 
 class SlidingWindow(TransformerMixin, BaseEstimator):
     """Windows of a series: row t of the result holds the steps t - window + 1, ..., t of all channels.
@@ -109,7 +111,7 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
         targets : ndarray of shape (n, channels)
         """
         if not isinstance(horizon, Integral) or horizon < 1:
-            raise ValueError(f"SlidingWindow: horizon must be a whole number, at least 1, got {horizon!r}")
+            raise ValueError(f"SlidingWindow: horizon must be a whole number, at least 1, got {shown(horizon)}")
         windows = self.fit(X).transform(X)
         X = np.asarray(X, windows.dtype)
         first = self.stride * (self.window - 1)

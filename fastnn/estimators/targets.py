@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
 from fastnn.estimators.validation import refuse_sparse
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
+from fastnn.spec import shown
 
 COUNTED = 1024  # classes at most that are found by counting where there are fewer rows
 
@@ -335,8 +336,8 @@ class ClassifierTargets(ClassifierMixin):
             # scikit-learn would take a class for a place in the list.
             if not self._is_multilabel or not all(w is None or isinstance(w, dict) or w == "balanced" for w in given):
                 raise ValueError(
-                    f"{type(self).__name__}: class_weight={given!r}: a list holds a dict for each label of multilabel "
-                    "targets; for classes give one dict, {class: weight}"
+                    f"{type(self).__name__}: class_weight={shown(given)}: a list holds a dict for each label of "
+                    "multilabel targets; for classes give one dict, {class: weight}"
                 )
             given = [dict(enumerate(_of_classes(w, np.arange(2)))) if isinstance(w, dict) else w for w in given]
         return compute_sample_weight(given, y)

@@ -14,6 +14,7 @@ from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
 from fastnn.layers.weights import check_flag, keep_weights
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
+from fastnn.spec import shown
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Conv2D:
         for field_name in ("filters", "groups"):
             value = getattr(self, field_name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name}: {field_name} must be an int >= 1, got {value!r}")
+                raise ValueError(f"{name}: {field_name} must be an int >= 1, got {shown(value)}")
         if self.filters % self.groups:
             raise ValueError(f"{name}: filters must be a multiple of groups, got {self.filters} and {self.groups}")
         for field_name in ("kernel_size", "stride", "dilation"):

@@ -12,6 +12,7 @@ from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
 from fastnn.layers.weights import check_flag, keep_weights
+from fastnn.spec import shown
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Dense:
 
     def __post_init__(self):
         if isinstance(self.units, bool) or not isinstance(self.units, Integral) or self.units < 1:
-            raise ValueError(f"Dense: units must be an int >= 1, got {self.units!r}")
+            raise ValueError(f"Dense: units must be an int >= 1, got {shown(self.units)}")
         get_activation(self.activation, where="Dense: activation")
         if self.init is not None:
             get_initializer(self.init, where="Dense: init")

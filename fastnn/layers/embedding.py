@@ -8,6 +8,7 @@ from fastnn import ops
 from fastnn.initializers import get_initializer
 from fastnn.layers.stack import expected
 from fastnn.layers.weights import check_flag
+from fastnn.spec import shown
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Embedding:
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             if not whole or value < 1 or (most and value > most):
                 bound = f" and <= {most}" if most else ""
-                raise ValueError(f"Embedding: {field} must be an int >= 1{bound}, got {value!r}")
+                raise ValueError(f"Embedding: {field} must be an int >= 1{bound}, got {shown(value)}")
         if self.init is not None:
             get_initializer(self.init, where="Embedding: init")
         check_flag(self, "trainable")

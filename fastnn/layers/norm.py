@@ -5,12 +5,13 @@ from numbers import Real
 from typing import ClassVar
 
 from fastnn import ops
+from fastnn.spec import shown
 
 
 def _check(layer, name, low, high):
     value = getattr(layer, name)
     if isinstance(value, bool) or not isinstance(value, Real) or not low < value <= high:
-        raise ValueError(f"{type(layer).__name__}: {name} must be a number in ({low}, {high}], got {value!r}")
+        raise ValueError(f"{type(layer).__name__}: {name} must be a number in ({low}, {high}], got {shown(value)}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from fastnn import ops
 from fastnn.layers.stack import expected
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 from fastnn.ops.window import Geometry
+from fastnn.spec import shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class _Pool:
         if not isinstance(padding, str):
             size = pair(self.size, self.axes, "")
             if any(max(sides) >= side for sides, side in zip(padding, size, strict=True) if max(sides)):
-                raise ValueError(f"{name}: padding must be smaller than size={self.size!r}, got {self.padding!r}")
+                raise ValueError(f"{name}: padding must be smaller than size={self.size!r}, got {shown(self.padding)}")
 
     def lower(self, builder, x):
         """Adds the pool; returns the name of y."""

@@ -15,6 +15,7 @@ from fastnn.activations import RReLU, get_activation
 from fastnn.initializers import GlorotUniform, get_initializer
 from fastnn.layers.steps import check_sequence
 from fastnn.layers.weights import check_flag
+from fastnn.spec import shown
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class _Recurrent:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise ValueError(
-                    f"{name}: {field} must be an int >= 1{' or None' * (field == 'truncate')}, got {value!r}"
+                    f"{name}: {field} must be an int >= 1{' or None' * (field == 'truncate')}, got {shown(value)}"
                 )
         for field in ("dropout", "recurrent_dropout"):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
-                raise ValueError(f"{name}: {field} must be a number in [0, 1), got {value!r}")
+                raise ValueError(f"{name}: {field} must be a number in [0, 1), got {shown(value)}")
         if self.init is not None:
             get_initializer(self.init, where=f"{name}: init")
         get_initializer(self.recurrent_init, where=f"{name}: recurrent_init")
@@ -173,7 +174,7 @@ class LSTM(_Recurrent):
         super().__post_init__()
         number = isinstance(self.forget_bias, Real) and not isinstance(self.forget_bias, bool)
         if not number or not isfinite(self.forget_bias):
-            raise ValueError(f"LSTM: forget_bias must be a finite number, got {self.forget_bias!r}")
+            raise ValueError(f"LSTM: forget_bias must be a finite number, got {shown(self.forget_bias)}")
 
     def _starting_bias(self, b):
         b[1] = self.forget_bias
@@ -231,9 +232,9 @@ class Bidirectional:
 
     def __post_init__(self):
         if not isinstance(self.layer, _Recurrent):
-            raise ValueError(f"Bidirectional: layer must be a SimpleRNN, LSTM or GRU, got {self.layer!r}")
+            raise ValueError(f"Bidirectional: layer must be a SimpleRNN, LSTM or GRU, got {shown(self.layer)}")
         if self.merge not in MERGES:
-            raise ValueError(f"Bidirectional: merge must be one of {tuple(MERGES)}, got {self.merge!r}")
+            raise ValueError(f"Bidirectional: merge must be one of {tuple(MERGES)}, got {shown(self.merge)}")
 
     @property
     def layers(self):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastnn import ops
+from fastnn.spec import shown
 
 
 class ShapeError(ValueError):
@@ -34,11 +35,11 @@ def _check_lengths(builder, layer, x):
 def check_layers(layers, where):
     """The layers as a tuple; ValueError for anything that is no layer."""
     if not isinstance(layers, (list, tuple)):
-        raise ValueError(f"{where} must be a list of layers such as [Conv2D(32, 3), Flatten()], got {layers!r}")
+        raise ValueError(f"{where} must be a list of layers such as [Conv2D(32, 3), Flatten()], got {shown(layers)}")
     for i, layer in enumerate(layers):
         if isinstance(layer, (type, str)) or not hasattr(layer, "lower"):  # str.lower is no layer's
             hint = f"; write {layer.__name__}(...) with brackets" if isinstance(layer, type) else ""
-            raise ValueError(f"{where}[{i}]: expected a layer of fastnn.layers, got {layer!r}{hint}")
+            raise ValueError(f"{where}[{i}]: expected a layer of fastnn.layers, got {shown(layer)}{hint}")
     return tuple(layers)
 
 

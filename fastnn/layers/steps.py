@@ -9,6 +9,7 @@ from fastnn.layers.dense import Dense
 from fastnn.layers.norm import LayerNorm
 from fastnn.layers.random import Dropout
 from fastnn.layers.stack import expected
+from fastnn.spec import shown
 
 
 def check_sequence(shape):
@@ -41,7 +42,7 @@ class TimeDistributed:
     def __post_init__(self):
         if not isinstance(self.layer, (Dense, Activation, Dropout, LayerNorm)):
             raise ValueError(
-                f"TimeDistributed: layer must be a Dense, Activation, Dropout or LayerNorm, got {self.layer!r}"
+                f"TimeDistributed: layer must be a Dense, Activation, Dropout or LayerNorm, got {shown(self.layer)}"
             )
 
     @property

@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from fastnn.spec import shown
+
 
 def check_flag(layer, *names):
     """ValueError unless these fields of a layer are True or False."""
     for name in names:
         if not isinstance(getattr(layer, name), (bool, np.bool_)):
-            raise ValueError(f"{type(layer).__name__}: {name} must be True or False, got {getattr(layer, name)!r}")
+            raise ValueError(f"{type(layer).__name__}: {name} must be True or False, got {shown(getattr(layer, name))}")
 
 
 def keep_weights(layer, W, fits, expected):

@@ -5,6 +5,7 @@ from numbers import Integral
 
 from fastnn.layers.stack import ShapeError, expected, show_shape
 from fastnn.ops.window import Geometry, same_padding
+from fastnn.spec import shown
 
 _DIMENSIONS = {1: ("time", "channels"), 2: ("height", "width", "channels")}
 
@@ -17,7 +18,7 @@ def pair(value, axes, where, least=1):
     """(vertical, horizontal) from an int or, in two dimensions, a pair of them; a signal has height 1."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
     if len(values) != axes or not all(_is_count(v, least) for v in values):
-        raise ValueError(f"{where} must be an int >= {least}{' or a pair of them' * (axes == 2)}, got {value!r}")
+        raise ValueError(f"{where} must be an int >= {least}{' or a pair of them' * (axes == 2)}, got {shown(value)}")
     return ((1,) if axes == 1 else ()) + tuple(map(int, values))
 
 
@@ -41,7 +42,7 @@ def check_padding(padding, axes, where):
     sides = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
     if len(sides) != axes or not all(len(side) == 2 and all(_is_count(v, 0) for v in side) for side in sides):
         pairs = "(before, after)" if axes == 1 else "(vertical, horizontal) or ((top, bottom), (left, right))"
-        raise ValueError(f"{where} must be 'valid', 'same', an int >= 0 or {pairs}, got {padding!r}")
+        raise ValueError(f"{where} must be 'valid', 'same', an int >= 0 or {pairs}, got {shown(padding)}")
     return (((0, 0),) if axes == 1 else ()) + tuple(tuple(map(int, side)) for side in sides)
 
 

@@ -261,6 +261,10 @@ def test_one_row_one_feature_one_class(backend):
         ({"dropout": 1.0}, "The 'dropout' parameter"),
         ({"dropout": [0.1]}, "dropout has 1 entries for 2 hidden layers"),
         ({"dropout": [0.1, 1.0]}, r"dropout must lie in \[0, 1\)"),
+        ({"dropout": np.array(3)}, r"dropout must lie in \[0, 1\), got array\(3\)"),
+        ({"dropout": [0.1, None]}, r"dropout must be a number, or one for each hidden layer, got \[0\.1, None\]"),
+        ({"dropout": [[0.1], [0.2, 0.3]]}, "dropout must be a number, or one for each hidden layer"),
+        ({"hidden_layer_sizes": np.array(3)}, r"hidden_layer_sizes must hold whole numbers.* got array\(3\)"),
         ({"normalization": "group"}, "The 'normalization' parameter"),
         ({"init": "xavier"}, "The 'init' parameter"),
         ({"learning_rate": "linear"}, "The 'learning_rate' parameter"),
@@ -280,6 +284,26 @@ def test_bad_parameters(parameters, message, backend):
     model = MLPRegressor(**({"hidden_layer_sizes": (4, 3), "max_iter": 2, "backend": backend} | parameters))
     with pytest.raises(ValueError, match=message):
         model.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "parameters"),
+    [
+        (MLPClassifier, {"hidden_layer_sizes": [0] * 10**6}),
+        (MLPClassifier, {"hidden_layer_sizes": [0.5] * 10**6}),
+        (MLPClassifier, {"dropout": [2] * 10**6, "hidden_layer_sizes": [1] * 10**6}),
+        (MLPClassifier, {"class_weight": [0] * 10**6}),
+        (ConvNet, {"layers": [[0] * 10**6]}),
+        (ConvNet, {"input_shape": [0] * 10**6}),
+        (ConvNet, {"augment": [[0] * 10**6]}),
+        (ESNClassifier, {"alpha": [-1.0] * 10**6}),
+        (ESNClassifier, {"features": ["states"] * 10**6}),
+    ],
+)
+def test_a_huge_parameter_does_not_make_a_huge_message(Estimator, parameters):
+    with pytest.raises(ValueError, match=next(iter(parameters))) as caught:
+        Estimator(**parameters).fit(X, Y)
+    assert len(str(caught.value)) < 600
 
 
 def test_lbfgs_needs_the_whole_gradient(backend):
