@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn import activations, layers
 from fastnn.activations import get_activation
+from fastnn.estimators import network as networks
 from fastnn.estimators import validation
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
@@ -138,9 +139,16 @@ class BaseMLP(BaseNetwork):
     def _fitted_network(self):
         """The network with dense layers of the sizes that `coefs_` has now: a user may have cut neurons out of it."""
         network, dense = self._network, [layer for layer in self._network.layers if isinstance(layer, layers.Dense)]
-        if len(self.coefs_) != len(dense):
-            raise ValueError(f"coefs_ holds {len(self.coefs_)} arrays, but the network has {len(dense)} dense layers")
-        features, *units = (int(np.shape(self.coefs_[0])[0]), *(int(np.shape(coef)[1]) for coef in self.coefs_))
+        coefs = [networks.numbers(coef, f"coefs_[{i}]") for i, coef in enumerate(networks.arrays(self, "coefs_"))]
+        if len(coefs) != len(dense):
+            raise ValueError(f"coefs_ holds {len(coefs)} arrays, but the network has {len(dense)} dense layers")
+        for i, coef in enumerate(coefs):
+            inputs, units = self.n_features_in_ if i == 0 else None, self.n_outputs_ if i + 1 == len(coefs) else None
+            fits = coef.ndim == 2 and coef.size > 0
+            if not fits or inputs not in (None, coef.shape[0]) or units not in (None, coef.shape[1]):
+                expected = f"({inputs or 'inputs'}, {units or 'units'})"
+                raise ValueError(f"coefs_[{i}]: expected shape {expected}, got {coef.shape}")
+        features, *units = (coefs[0].shape[0], *(coef.shape[1] for coef in coefs))
         if (features,) == network.input_shape and units == [layer.units for layer in dense]:
             return network
         sizes = iter(units)

@@ -12,6 +12,7 @@ from fastnn.layers import BatchNorm, Dropout, Residual, all_layers
 from fastnn.lower import lower
 from fastnn.ops.recurrent import CELLS
 from fastnn.schedules import Constant, InverseScaling, get_schedule
+from fastnn.spec import shown
 
 CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few enough for the cache
 TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
@@ -226,11 +227,34 @@ def to_attributes(network, weights, dtype):
 def from_attributes(estimator, network):
     """Weights by name from the fitted attributes as they are now."""
     return {
-        name: np.asarray(array)
+        name: numbers(array, f"{attribute}[{i}]")
         for attribute, names in attribute_names(network).items()
-        for name, array in zip(names, getattr(estimator, attribute, ()), strict=False)
+        for i, (name, array) in enumerate(zip(names, arrays(estimator, attribute), strict=False))
         if name is not None and array is not None
     }
+
+
+def arrays(estimator, attribute):
+    """The list in a fitted attribute such as `coefs_`, in whose place a user may have put something else."""
+    given = getattr(estimator, attribute, ())
+    if not isinstance(given, (list, tuple, np.ndarray)):
+        raise ValueError(
+            f"{type(estimator).__name__}: {attribute} must be a list of arrays as after fit, got {shown(given)}"
+        )
+    return given
+
+
+def numbers(array, where):
+    """An entry of such a list as an array of numbers."""
+    try:
+        converted = np.asarray(array)
+        if converted.dtype == object and array is not None:
+            converted = converted.astype(np.float64)
+    except (TypeError, ValueError):
+        converted = None
+    if converted is None or converted.dtype.kind not in "biuf":
+        raise ValueError(f"{where}: expected an array of real numbers, got {shown(array)}")
+    return converted
 
 
 def load(runner, network, lowered, weights):

@@ -227,6 +227,47 @@ def test_arrays_that_do_not_fit_are_an_error(attribute, backend):
             model.predict(X)
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("coefs_", lambda coefs: None, "coefs_ must be a list of arrays as after fit, got None"),
+        ("coefs_", lambda coefs: dict(enumerate(coefs)), "coefs_ must be a list of arrays as after fit, got {0: "),
+        ("coefs_", lambda coefs: coefs[:1], "coefs_ holds 1 arrays, but the network has 2 dense layers"),
+        ("coefs_", lambda coefs: [None, coefs[1]], r"coefs_\[0\]: expected an array of real numbers, got None"),
+        ("coefs_", lambda coefs: ["a", coefs[1]], r"coefs_\[0\]: expected an array of real numbers, got 'a'"),
+        ("coefs_", lambda coefs: [coefs[0] * 1j, coefs[1]], r"coefs_\[0\]: expected an array of real numbers"),
+        ("coefs_", lambda coefs: [[[1, 2], [3]], coefs[1]], r"coefs_\[0\]: expected an array of real numbers"),
+        ("coefs_", lambda coefs: [coefs[0].ravel(), coefs[1]], r"coefs_\[0\]: expected shape \(7, units\)"),
+        ("coefs_", lambda coefs: [coefs[0][:2], coefs[1]], r"coefs_\[0\]: expected shape \(7, units\), got \(2, 4\)"),
+        ("coefs_", lambda coefs: [coefs[0], coefs[1][:, [0, 0]]], r"coefs_\[1\]: expected shape \(inputs, 1\)"),
+        ("coefs_", lambda coefs: [coefs[0][:, :0], coefs[1][:0]], r"coefs_\[0\]: expected shape .* got \(7, 0\)"),
+        ("intercepts_", lambda given: None, "intercepts_ must be a list of arrays as after fit, got None"),
+        ("intercepts_", lambda given: [None, given[1]], r"intercepts_\[0\]: expected shape \(4,\), got nothing"),
+    ],
+)
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_what_is_no_list_of_fitting_arrays_is_named(Estimator, attribute, value, message, backend):
+    model = Estimator(hidden_layer_sizes=(4,), max_iter=2, warm_start=True, backend=backend)
+    model.fit(X, np.arange(90) % 2).predict(X)
+    setattr(model, attribute, value(getattr(model, attribute)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            model.predict(X)
+    for train in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"{attribute}.* (must be|expected|should have)"):
+            train(X, np.arange(90) % 2)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.int64, object, ">f8", np.longdouble, list])
+def test_any_real_numbers_may_stand_for_weights(kind, backend):
+    model = MLPClassifier(**SMALL, backend=backend).fit(X.astype(np.float64), np.arange(90) % 2)
+    model.coefs_ = [np.round(coef * 8) for coef in model.coefs_]
+    expected = model.predict_proba(X)
+    model.coefs_ = [coef.tolist() if kind is list else coef.astype(kind) for coef in model.coefs_]
+    for _ in range(2):
+        np.testing.assert_array_equal(model.predict_proba(X), expected)
+
+
 @pytest.mark.skipif("FASTNN_ISA" in os.environ, reason="an instruction set is forced for all tests")
 def test_another_instruction_set_is_respected(monkeypatch):
     _machine = pytest.importorskip("fastnn.native._machine", reason="the compiled core is not built")
