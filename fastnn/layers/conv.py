@@ -12,7 +12,7 @@ from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
-from fastnn.layers.weights import check_flag, keep_weights
+from fastnn.layers.weights import check_flag, given_weights, keep_weights
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 from fastnn.spec import shown
 
@@ -92,7 +92,7 @@ class Conv2D:
 
     def _keep_weights(self):
         """The given weights with four axes (three for signals)."""
-        W = np.asarray(self.weights, np.float64)
+        W = given_weights(self)
         kernel = pair(self.kernel_size, self.axes, "")[-self.axes :]
         if W.shape == kernel:
             W = W[..., np.newaxis, np.newaxis]

@@ -11,7 +11,7 @@ from fastnn.activations import get_activation
 from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
-from fastnn.layers.weights import check_flag, keep_weights
+from fastnn.layers.weights import check_flag, given_weights, keep_weights
 from fastnn.spec import shown
 
 
@@ -47,7 +47,7 @@ class Dense:
             get_initializer(self.init, where="Dense: init")
         check_flag(self, "trainable")
         if self.weights is not None:
-            W = np.asarray(self.weights, np.float64)
+            W = given_weights(self)
             keep_weights(self, W, W.ndim == 2 and W.shape[1] == self.units, f"(in, {self.units})")
 
     def lower(self, builder, x):

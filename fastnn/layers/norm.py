@@ -1,6 +1,7 @@
 """Normalisation layers."""
 
 from dataclasses import dataclass
+from math import isfinite
 from numbers import Real
 from typing import ClassVar
 
@@ -10,8 +11,9 @@ from fastnn.spec import shown
 
 def _check(layer, name, low, high):
     value = getattr(layer, name)
-    if isinstance(value, bool) or not isinstance(value, Real) or not low < value <= high:
-        raise ValueError(f"{type(layer).__name__}: {name} must be a number in ({low}, {high}], got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not (isfinite(value) and low < value <= high):
+        interval = f"({low}, {high}{']' if isfinite(high) else ')'}"
+        raise ValueError(f"{type(layer).__name__}: {name} must be a number in {interval}, got {shown(value)}")
 
 
 @dataclass(frozen=True)

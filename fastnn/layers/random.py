@@ -5,6 +5,7 @@ from numbers import Real
 from typing import ClassVar
 
 from fastnn import ops
+from fastnn.layers.weights import check_flag
 from fastnn.spec import shown
 
 
@@ -29,8 +30,7 @@ class Dropout:
     def __post_init__(self):
         if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
             raise ValueError(f"Dropout: rate must be a number in [0, 1), got {shown(self.rate)}")
-        if not isinstance(self.channels, bool):
-            raise ValueError(f"Dropout: channels must be True or False, got {shown(self.channels)}")
+        check_flag(self, "channels")
 
     def lower(self, builder, x):
         """Adds the mask in training; returns the name of the output."""

@@ -233,7 +233,7 @@ class Bidirectional:
     def __post_init__(self):
         if not isinstance(self.layer, _Recurrent):
             raise ValueError(f"Bidirectional: layer must be a SimpleRNN, LSTM or GRU, got {shown(self.layer)}")
-        if self.merge not in MERGES:
+        if not isinstance(self.merge, str) or self.merge not in MERGES:
             raise ValueError(f"Bidirectional: merge must be one of {tuple(MERGES)}, got {shown(self.merge)}")
 
     @property

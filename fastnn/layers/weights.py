@@ -12,6 +12,16 @@ def check_flag(layer, *names):
             raise ValueError(f"{type(layer).__name__}: {name} must be True or False, got {shown(getattr(layer, name))}")
 
 
+def given_weights(layer):
+    """The field `weights` of a layer as a float64 array; ValueError for what is no array of numbers."""
+    try:
+        return np.asarray(layer.weights, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{type(layer).__name__}: weights must be an array of numbers, got {shown(layer.weights)}"
+        ) from None
+
+
 def keep_weights(layer, W, fits, expected):
     """Sets the field `weights` of a layer to an array as nested tuples: layers are hashable, since plans are cached by
     them. ValueError unless it `fits`, with the shape `expected` as text."""
