@@ -178,8 +178,8 @@ class BaseNetwork(
         Most threads; None and -1 mean all cores. Small nets use fewer. Results do not depend on it.
 
     scoring : str, callable or None, default=None
-        Score of the held-out rows, any scorer of scikit-learn; None means accuracy
-        for a classifier and R^2 for a regressor.
+        Score of the held-out rows, any scorer of scikit-learn; None means accuracy for a classifier and R^2 for a
+        regressor, which of a single row is NaN, and with early stopping an error.
 
     epoch_callback : callable or None, default=None
         Called after each epoch with a ``fastnn.estimators.callbacks.Epoch`` (number, loss, learning_rate, seconds,

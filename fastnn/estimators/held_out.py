@@ -51,7 +51,15 @@ class HeldOut:
         loss = float(self.loss_runner.evaluate())
         if not np.isfinite(loss):
             return np.nan, loss  # scorers raise errors on outputs that are not numbers
-        return (self._own_score(weights) if self.scorer is None else self._scored(weights)), loss
+        score = self._own_score(weights) if self.scorer is None else self._scored(weights)
+        few = self.scorer is None or self.rows.X.shape[0] == 1
+        if np.isnan(score) and few and self.estimator.early_stopping and self.estimator.solver != "lbfgs":
+            raise ValueError(
+                f"{type(self.estimator).__name__}: early_stopping goes by the score of the validation rows, which is "
+                "NaN: R^2 needs at least two of them; give more rows in X_val, or a score that is there for one, such "
+                "as scoring='neg_mean_squared_error'"
+            )
+        return score, loss
 
     def _own_score(self, weights):
         networks.load(self.runner, self.network, self.plan, weights)

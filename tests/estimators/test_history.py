@@ -104,6 +104,21 @@ def test_early_stopping_keeps_the_best_weights_on_given_data(weighted, backend):
 
 
 @ignore_convergence
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_early_stopping_has_nothing_to_go_by_where_r2_has_a_single_row(scoring, backend):
+    model = MLPRegressor(hidden_layer_sizes=(4,), scoring=scoring, max_iter=2, random_state=0, backend=backend)
+    one = {"X_val": X[:1], "y_val": Y[:1]}
+    history = model.fit(X, Y, **one).history_
+    assert np.isnan(history["validation_score"]).all()
+    assert np.isfinite(history["validation_loss"]).all()
+    model.set_params(early_stopping=True)
+    with pytest.raises(ValueError, match=r"MLPRegressor: early_stopping .* NaN: R\^2 needs at least two .* scoring="):
+        model.fit(X, Y, **one)
+    assert model.set_params(scoring="neg_mean_squared_error").fit(X, Y, **one).best_validation_score_ < 0
+
+
+@ignore_convergence
 @pytest.mark.parametrize(
     "scoring",
     ["neg_log_loss", "balanced_accuracy", make_scorer(accuracy_score), lambda model, X, y: model.score(X, y)],
