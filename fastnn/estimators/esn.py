@@ -5,6 +5,7 @@ from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn import memory
 from fastnn.activations import ACTIVATIONS, Activation, get_activation
+from fastnn.estimators import network as networks
 from fastnn.estimators import sequences
 from fastnn.estimators.fitting import unchanged_on_failure
 from fastnn.features import FEATURES, POOLING, Features
@@ -284,10 +286,29 @@ class BaseESN(BaseEstimator):
 
     def _echo(self):
         """The reservoir ready to run; only as long as one call, because the weights are the user's."""
+        units = self._settled["units"]
+        inputs = self.n_channels_ + (self.n_outputs_ if self._settled["feedback"] else 0)
         reservoir = Reservoir(
-            self.input_weights_, self.recurrent_weights_, self.bias_, self._activation, float(self._settled["leak"])
+            self._array("input_weights_", inputs, units),
+            self._array("recurrent_weights_", units, units),
+            self._array("bias_", units),
+            self._activation,
+            float(self._settled["leak"]),
         )
         return Echo(reservoir, self._dtype, self.backend, self.n_jobs)
+
+    def _array(self, name, *shape):
+        """A fitted attribute as an array of this shape, in whose place a user may have put something else."""
+        given = getattr(self, name)
+        array = given if sparse.issparse(given) else networks.numbers(given, f"{self._name}: {name}")
+        if array.shape != shape:
+            raise ValueError(f"{self._name}: {name}: expected shape {shape}, got {array.shape}")
+        return array
+
+    def _check_readout(self):
+        features = self._features.number(self.n_channels_, self._settled["units"], self.each_step_)
+        self._array("coef_", features, self.n_outputs_)
+        self._array("intercept_", self.n_outputs_)
 
     def _learn_scale(self, rows, weights):
         self.mean_ = self.scale_ = None
@@ -455,6 +476,7 @@ class BaseESN(BaseEstimator):
     def _outputs(self, X, lengths):
         """(Sequences, outputs): (n, outputs), or with targets for every step a list of (time_i, outputs)."""
         check_is_fitted(self)
+        self._check_readout()
         read = sequences.read(self, X, lengths, reset=False)
         rows, echo = self._inputs(read.rows), self._echo()
         if not self.each_step_:

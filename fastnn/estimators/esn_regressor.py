@@ -193,6 +193,7 @@ class ESNRegressor(RegressorMixin, BaseESN):
         """
         check_is_fitted(self)
         self._check_forecast(n_steps, X, y, X_future)
+        self._check_readout()
         echo, feedback = self._echo(), self._settled["feedback"]
         if X is None:
             states, outputs = self._end["state"][np.newaxis], self._end["output"][np.newaxis]

@@ -139,3 +139,30 @@ def test_weights_may_be_exchanged(topology):
     for form in (sparse.csc_array, sparse.csr_array, sparse.coo_array):
         esn.recurrent_weights_ = form(dense)
         np.testing.assert_allclose(np.concatenate(esn.predict(X)), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("coef_", lambda coef: None, "coef_: expected an array of real numbers, got None"),
+        ("coef_", lambda coef: coef[:, :0], r"coef_: expected shape \(\d+, \d\), got \(\d+, 0\)"),
+        ("intercept_", lambda intercept: 0.0, r"intercept_: expected shape \(\d,\), got \(\)"),
+        ("input_weights_", np.transpose, r"input_weights_: expected shape \(\d, 20\), got \(20, \d\)"),
+        ("recurrent_weights_", lambda W: W[:5], r"recurrent_weights_: expected shape \(20, 20\), got \(5, 20\)"),
+        ("bias_", lambda bias: ["a"] * 20, "bias_: expected an array of real numbers"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(attribute, value, message, backend):
+    esn = ESNRegressor(20, random_state=0, backend=backend).fit(X, STEPS)
+    setattr(esn, attribute, value(getattr(esn, attribute)))
+    with pytest.raises(ValueError, match=f"ESNRegressor: {message}"):
+        esn.predict(X)
+
+
+def test_lists_of_numbers_may_stand_for_weights(backend):
+    esn = ESNRegressor(20, random_state=0, backend=backend).fit(X, STEPS)
+    expected = esn.predict(X)
+    for name in ("coef_", "intercept_", "input_weights_", "bias_"):
+        setattr(esn, name, getattr(esn, name).tolist())
+    for actual, wanted in zip(esn.predict(X), expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
