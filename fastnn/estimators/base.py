@@ -84,7 +84,7 @@ class BaseNetwork(
 
     learning_rate : str or schedule spec, default="constant"
         "constant"; "invscaling": learning_rate_init / (rows seen by the last epoch's end + 1) ** power_t; "adaptive":
-        divided by 5 whenever n_iter_no_change epochs pass without progress, until it is 1e-6 or less; "step",
+        divided by 5 whenever more than n_iter_no_change epochs pass without progress, until it is 1e-6 or less; "step",
         "exponential", "cosine", "one_cycle", "warm_up", or a spec from ``fastnn.schedules``. Works with every solver
         but "lbfgs"; in MLPClassifier and MLPRegressor solver="adam" ignores "invscaling" and "adaptive", as in
         scikit-learn, and takes the specs ``InverseScaling()`` and ``Adaptive()``. Schedules with an end ("cosine",
@@ -112,8 +112,8 @@ class BaseNetwork(
         for "lbfgs", the largest gradient component at which it stops.
 
     verbose : bool, int or "bar", default=False
-        True prints a line an epoch. "bar" shows a progress bar on standard error, if that is a terminal, in fits that
-        take more than a second.
+        True prints a line an epoch, two where rows are held out. "bar" shows a progress bar on standard error, if that
+        is a terminal, in fits that take more than a second.
 
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's weights. The optimiser's state is then kept, also in pickles, and a
@@ -128,7 +128,8 @@ class BaseNetwork(
     early_stopping : bool, default=False
         Whether to stop when the score on held-out rows makes no progress, and to keep the weights of the best score.
         The rows are `X_val` where given to `fit`, else `validation_fraction` of the data, a classifier's stratified by
-        class where every class is frequent enough (never for multilabel targets). Not used by "lbfgs".
+        class where every class is frequent enough (never for multilabel targets); of two classes one that is too rare
+        is an error. Not used by "lbfgs".
 
     validation_fraction : float, default=0.1
         Share of rows set aside by early_stopping.
@@ -175,7 +176,8 @@ class BaseNetwork(
         Compiled kernels, or the same plan in NumPy.
 
     n_jobs : int or None, default=None
-        Most threads; None and -1 mean all cores. Small nets use fewer. Results do not depend on it.
+        Most threads; None and -1 mean all cores, -2 all but one, and so on. Small nets use fewer. Results do not depend
+        on it.
 
     scoring : str, callable or None, default=None
         Score of the held-out rows, any scorer of scikit-learn; None means accuracy for a classifier and R^2 for a
@@ -211,16 +213,17 @@ class BaseNetwork(
 
     history_ : dict of str to list
         One entry an epoch: "loss", "seconds", "learning_rate" (of its last batch; not for "lbfgs") and, where rows are
-        held out, "validation_loss" (without penalty) and "validation_score".
+        held out, "validation_loss" (without penalty) and "validation_score". Training that goes on records what its
+        last fit has, NaN for epochs that did not have it.
 
     validation_scores_ : list of float or None
         Scores of the held-out rows with early stopping.
 
     best_validation_score_ : float or None
-        Their maximum.
+        Their maximum, of those by the scorer in use.
 
     t_ : int
-        Rows seen in training.
+        Rows seen in training; "lbfgs" does not count them.
 
     n_iter_ : int
         Epochs (iterations) of the last fit.

@@ -105,7 +105,8 @@ class BaseESN(BaseEstimator):
         Compiled kernels, or the same plan in NumPy.
 
     n_jobs : int or None, default=None
-        Most threads for the reservoir, which share sequences; None and -1 mean all cores. Results do not depend on it.
+        Most threads for the reservoir, which share sequences; None and -1 mean all cores, -2 all but one, and so
+        on. Results do not depend on it.
 
     Attributes
     ----------

@@ -94,8 +94,8 @@ class ClassifierTargets(ClassifierMixin):
 
     Attributes
     ----------
-    classes_ : ndarray or list of ndarray of shape (n_classes,)
-        Class labels.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; of multilabel targets the places of the labels, 0, 1, ...
 
     out_activation_ : str
         "softmax", "logistic" or "identity".
