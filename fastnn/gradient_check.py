@@ -1,6 +1,7 @@
 """Backpropagation against finite differences."""
 
 import copy
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
@@ -68,7 +69,8 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     >>> check_gradient(MLPRegressor(random_state=0), X, y).worst < 1e-6
     True
     """
-    if not (epsilon is None or epsilon > 0) or max_entries < 1:
+    positive = epsilon is None or (isinstance(epsilon, Real) and 0 < epsilon < np.inf)
+    if not positive or not isinstance(max_entries, Integral) or max_entries < 1:
         raise ValueError(
             "check_gradient: expected a positive epsilon or None and a max_entries of at least 1, got "
             f"{shown(epsilon)} and {shown(max_entries)}"
@@ -84,7 +86,7 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     result = GradientCheck()
     for name, gradient in gradients.items():
         size = gradient.size
-        entries = range(size) if size <= max_entries else sorted(draw.choice(size, max_entries, replace=False))
+        entries = range(size) if size <= max_entries else sorted(draw.choice(size, int(max_entries), replace=False))
         weights = runner.get(name)
         errors = [_entry_error(runner, name, weights, entry, gradient.flat[entry], step, floor) for entry in entries]
         runner.set(name, weights)

@@ -1,8 +1,12 @@
 """Figures of fitted estimators, after scikit-learn's convention: ``SomeDisplay.from_estimator(estimator, ...)`` gathers
 what is to be seen and draws it; ``display.plot()`` draws it again. Needs matplotlib (extra ``plot``)."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
+
+from fastnn.spec import shown
 
 
 def _axes(ax):
@@ -104,7 +108,7 @@ class LossCurveDisplay:
         -------
         display : LossCurveDisplay
         """
-        history = _network(estimator).history_
+        history = _fitted(cls, estimator, "history_")
         names = {"loss": "training loss", "validation_loss": "validation loss"}
         curves = {
             f"{name}: {label}" if name else label: np.asarray(history[key])
@@ -178,9 +182,9 @@ class FilterDisplay(_Picture):
         display : FilterDisplay
             One tile a filter; of signals, one line a filter.
         """
-        coefs = _network(estimator).coefs_
-        if not -len(coefs) <= index < len(coefs):
-            raise ValueError(f"FilterDisplay: index={index} is not in coefs_, which holds {len(coefs)} arrays")
+        coefs = _fitted(cls, estimator, "coefs_")
+        if not isinstance(index, Integral) or not -len(coefs) <= index < len(coefs):
+            raise ValueError(f"FilterDisplay: index={shown(index)} is not in coefs_, which holds {len(coefs)} arrays")
         W = np.asarray(coefs[index], float)
         if W.ndim == 2:
             convolutions = [i for i, coef in enumerate(coefs) if np.ndim(coef) > 2]
@@ -190,8 +194,8 @@ class FilterDisplay(_Picture):
             )
         if W.ndim == 3:
             W = W[np.newaxis]
-        if channel is not None and not -W.shape[2] <= channel < W.shape[2]:
-            raise ValueError(f"FilterDisplay: channel={channel}, but the layer reads {W.shape[2]} channels")
+        if channel is not None and not (isinstance(channel, Integral) and -W.shape[2] <= channel < W.shape[2]):
+            raise ValueError(f"FilterDisplay: channel={shown(channel)}, but the layer reads {W.shape[2]} channels")
         tiles = np.moveaxis(W, -1, 0)  # filter, height, width, channel
         if channel is None and tiles.shape[-1] == 3:
             low, high = (f(tiles, axis=(1, 2, 3), keepdims=True) for f in (np.min, np.max))
@@ -240,7 +244,7 @@ class FeatureMapDisplay(_Picture):
         display : FeatureMapDisplay
             Of a signal, one line a channel; of features, one line.
         """
-        check_is_fitted(estimator)
+        _fitted(cls, estimator, "coefs_")
         X = X[:1]
         if hasattr(estimator, "steps") and len(estimator) > 1:
             X = estimator[:-1].transform(X)
@@ -250,6 +254,17 @@ class FeatureMapDisplay(_Picture):
 
 
 def _network(estimator):
-    """The fitted estimator itself, the last step of a pipeline."""
-    check_is_fitted(estimator)
+    """The estimator itself, the last step of a pipeline."""
     return estimator[-1] if hasattr(estimator, "steps") else estimator
+
+
+def _fitted(display, estimator, attribute):
+    """An attribute that the networks of fastnn have once they are fitted."""
+    check_is_fitted(estimator)
+    network = _network(estimator)
+    if not hasattr(network, attribute):
+        raise TypeError(
+            f"{display.__name__}: expected a network of fastnn that trains by gradients, or a Pipeline that ends in "
+            f"one, got {shown(network)}"
+        )
+    return getattr(network, attribute)

@@ -102,6 +102,15 @@ def test_bad_requests(net):
         plot.FilterDisplay.from_estimator(net, 1)
     with pytest.raises(ValueError, match="channel=1, but the layer reads 1"):
         plot.FilterDisplay.from_estimator(net, channel=1)
+    with pytest.raises(ValueError, match="index='a' is not in coefs_"):
+        plot.FilterDisplay.from_estimator(net, "a")
+    with pytest.raises(ValueError, match=r"channel=0\.5, but the layer reads 1"):
+        plot.FilterDisplay.from_estimator(net, channel=0.5)
+    scaler = StandardScaler().fit([[0.0], [1.0]])
+    for display, rest in ((plot.LossCurveDisplay, ()), (plot.FilterDisplay, ()), (plot.FeatureMapDisplay, ([[0.0]],))):
+        for other in (scaler, make_pipeline(scaler)):
+            with pytest.raises(TypeError, match=f"{display.__name__}: expected a network of fastnn .* StandardScaler"):
+                display.from_estimator(other, *rest)
     with pytest.raises(NotFittedError):
         plot.LossCurveDisplay.from_estimator(ConvNet())
 

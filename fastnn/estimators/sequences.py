@@ -217,7 +217,13 @@ def _from_list(name, X):
         raise ValueError(f"{name}: X is an empty list; expected at least one sequence")
     rows = []
     for i, x in enumerate(X):
-        if np.ndim(x) != 2:
+        try:
+            axes = np.ndim(x)
+        except ValueError:
+            raise ValueError(
+                f"{name}: X[{i}] has steps of different numbers of channels; expected (time, channels)"
+            ) from None
+        if axes != 2:
             raise ValueError(
                 f"{name}: X[{i}] has shape {np.shape(x)}, expected (time, channels); bring a series of one channel "
                 "into that shape with x.reshape(-1, 1)"

@@ -114,7 +114,19 @@ def test_repr():
     ]
 
 
-@pytest.mark.parametrize("options", [{"epsilon": 0}, {"epsilon": -1e-6}, {"max_entries": 0}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epsilon": 0},
+        {"epsilon": -1e-6},
+        {"epsilon": "small"},
+        {"epsilon": np.inf},
+        {"max_entries": 0},
+        {"max_entries": None},
+        {"max_entries": 2.5},
+    ],
+    ids=str,
+)
 def test_steps_and_entries_that_check_nothing_are_refused(options, backend):
     with pytest.raises(ValueError, match="expected a positive epsilon or None and a max_entries of at least 1"):
         check_gradient(MLPClassifier(**SMALL, backend=backend), X, Y, **options)

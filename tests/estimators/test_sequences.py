@@ -59,6 +59,7 @@ def test_whole_numbers_and_single_precision():
         ([], None, "X is an empty list"),
         ([SERIES[0], np.zeros((0, 2)), *SERIES[2:]], None, r"X\[1\] is an empty sequence"),
         ([SERIES[0], SERIES[1][:, :1], *SERIES[2:]], None, r"X\[1\] has 1 channels, X\[0\] has 2"),
+        ([SERIES[0], [[1, 2], [3]], *SERIES[2:]], None, r"X\[1\] has steps of different numbers of channels"),
         ([SERIES[0], SERIES[1][:, 0], *SERIES[2:]], None, r"X\[1\] has shape \(5,\), expected \(time, channels\)"),
         ([SERIES[0], SERIES[1] * np.nan, *SERIES[2:]], None, r"X\[1\] contains NaN"),
         (padded(SERIES)[0], None, "X contains NaN"),
@@ -71,7 +72,7 @@ def test_whole_numbers_and_single_precision():
         (np.zeros((4, 0, 2)), None, "holds no numbers"),
         (np.zeros((4, 3, 2, 1)), None, r"expected X of shape \(n, time, channels\)"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 @pytest.mark.parametrize("Estimator", [ESNClassifier, ESNRegressor])
 def test_bad_input(X, lengths, message, Estimator):
