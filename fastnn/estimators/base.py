@@ -599,7 +599,7 @@ class BaseNetwork(
             shown as a table. Before `fit` the output layer is missing.
         """
         if self.__sklearn_is_fitted__():
-            return summarize(self._fitted_network(), real_type(self.coefs_).itemsize)
+            return summarize(self._fitted_network(), real_type(networks.arrays(self, "coefs_")).itemsize)
         return summarize(self._unfitted_network(), 8 if self.precision == "float64" else 4)
 
     def _unfitted_network(self):

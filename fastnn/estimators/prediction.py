@@ -38,6 +38,7 @@ class Ready:
         known, names = vars(estimator), networks.attribute_names(network)
         options = networks.cpu_options(network, estimator.backend)
         lowered = networks.plan(network, "predict", entries=entries, **options)
+        weights = networks.from_attributes(estimator, network)
         dtype = np.dtype(np.float32) if network.precision == "bfloat16" else real_type(estimator.coefs_)
         self.runner = training.runner_class(estimator.backend)(
             lowered,
@@ -46,7 +47,7 @@ class Ready:
             n_threads=partial(training.thread_limit, estimator.backend, estimator.n_jobs),
         )
         same, forms = {name: known.get(name) for name in ORIGIN}, estimator._forms(network)
-        networks.load(self.runner, network, lowered, networks.from_attributes(estimator, network))
+        networks.load(self.runner, network, lowered, weights)
         # A network that ends early has no names for the arrays of later layers.
         arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
         self.quick = self.runner.quick(forms, estimator._types(), same, arrays)

@@ -258,6 +258,14 @@ def test_what_is_no_list_of_fitting_arrays_is_named(Estimator, attribute, value,
             train(X, np.arange(90) % 2)
 
 
+def test_convolutions_name_what_is_no_list_of_arrays(backend):
+    model = convnet(backend)
+    model.coefs_ = None
+    for call in (lambda: model.predict(IMAGES), model.summary):
+        with pytest.raises(ValueError, match="ConvNet: coefs_ must be a list of arrays as after fit, got None"):
+            call()
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.int64, object, ">f8", np.longdouble, list])
 def test_any_real_numbers_may_stand_for_weights(kind, backend):
     model = MLPClassifier(**SMALL, backend=backend).fit(X.astype(np.float64), np.arange(90) % 2)
