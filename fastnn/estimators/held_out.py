@@ -5,6 +5,7 @@ from sklearn.metrics import check_scoring
 
 from fastnn.estimators import network as networks
 from fastnn.estimators.validation import few_entries, fitted_copy
+from fastnn.spec import shown
 
 
 class HeldOut:
@@ -73,4 +74,9 @@ class HeldOut:
             view.scale = view.scale_
         X, y, weight = view._scored(self.rows)
         options = {} if weight is None else {"sample_weight": weight}
-        return float(self.scorer(view, X, y, **options))
+        score = self.scorer(view, X, y, **options)
+        try:
+            return float(score)
+        except (TypeError, ValueError):
+            name = type(self.estimator).__name__
+            raise ValueError(f"{name}: scoring must return a number, got {shown(score)}") from None

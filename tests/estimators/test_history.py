@@ -164,6 +164,13 @@ def test_a_scorer_that_cannot_take_nan(backend):
     assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_ < 30
 
 
+@pytest.mark.parametrize("score", [None, "good", [0.5, 0.6]], ids=str)
+def test_a_scorer_returns_a_number(score, backend):
+    model = MLPClassifier((8,), early_stopping=True, scoring=lambda model, X, y: score, backend=backend)
+    with pytest.raises(ValueError, match="MLPClassifier: scoring must return a number, got "):
+        model.fit(X, Y)
+
+
 def test_patience_lasts_one_epoch_more_than_n_iter_no_change(backend):
     model = MLPClassifier((8,), tol=100.0, n_iter_no_change=5, random_state=0, backend=backend).fit(X, Y)
     assert model.n_iter_ == 1 + 5 + 1
