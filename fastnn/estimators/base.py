@@ -384,7 +384,8 @@ class BaseNetwork(
 
     def _encode_held_out(self, training, X, y, weight):
         """The user's validation rows as Rows; labels must be known from training, whose targets these are."""
-        y, target = self._encode(self._check_y(y, X), reset=False, incremental=True)
+        with validation.about(f"{type(self).__name__}.fit: y_val"):
+            y, target = self._encode(self._check_y(y, X), reset=False, incremental=True)
         if self._columns(target) != self._columns(training):
             columns = self._columns(training)[0]
             raise ValueError(f"{type(self).__name__}.fit: y_val has shape {y.shape}, y has {columns} columns")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,9 +211,21 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
     for given, missing, value in (("X_val", "y_val", y_val), ("y_val", "X_val", X_val)):
         if value is None:
             raise ValueError(f"{name}.fit: {given} is provided, but {missing} was not provided.")
-    X_val = estimator._read(X_val, reset=False)
-    check_consistent_length(X_val, y_val)
-    return X_val, y_val, check_weight(sample_weight_val, X_val)
+    with about(f"{name}.fit: X_val"):
+        X_val = estimator._read(X_val, reset=False)
+    with about(f"{name}.fit: X_val and y_val"):
+        check_consistent_length(X_val, y_val)
+    with about(f"{name}.fit: sample_weight_val"):
+        return X_val, y_val, check_weight(sample_weight_val, X_val)
+
+
+@contextmanager
+def about(what):
+    """Puts `what` before the message of an error: checks that serve all rows call those for validation X and y, too."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 # Products leave out zeros in groups of four neighbours of a row; where they leave out none, they are slower by a fifth.

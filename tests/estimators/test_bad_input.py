@@ -399,9 +399,13 @@ def test_label_smoothing_without_a_target(backend):
         ({"X_val": X}, "X_val is provided, but y_val was not provided"),
         ({"y_val": Y}, "y_val is provided, but X_val was not provided"),
         ({"sample_weight_val": np.ones(150)}, "sample_weight_val is given without X_val"),
-        ({"X_val": X, "y_val": Y[:9]}, "inconsistent numbers of samples"),
-        ({"X_val": X[:, :3], "y_val": Y}, "X has 3 features"),
-        ({"X_val": X, "y_val": Y + 1}, "classes not in"),
+        ({"X_val": X, "y_val": Y[:9]}, "fit: X_val and y_val: .* inconsistent numbers of samples"),
+        ({"X_val": X[:, :3], "y_val": Y}, "fit: X_val: X has 3 features"),
+        ({"X_val": X[:0], "y_val": Y[:0]}, "fit: X_val: Found array with 0 sample"),
+        ({"X_val": with_value(np.nan), "y_val": Y}, "fit: X_val: Input X contains NaN"),
+        ({"X_val": X, "y_val": Y + 1}, "fit: y_val: `y` has classes not in"),
+        ({"X_val": X, "y_val": np.where(Y, 1.0, np.nan)}, "fit: y_val: .*contains NaN"),
+        ({"X_val": X, "y_val": Y, "sample_weight_val": [1.0]}, "fit: sample_weight_val: sample_weight"),
     ],
 )
 def test_bad_validation_data(validation, message, backend):
