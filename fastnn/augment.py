@@ -289,6 +289,8 @@ def get_augmentations(given, shape, where="augment"):
         the message names.
     """
     way_out = "for other numbers than the defaults pass a spec, such as Rotate(degrees=15)"
+    if given is not None and not isinstance(given, (list, tuple)):
+        raise ValueError(f"{where}: expected a list of names and specs, ['shift', Rotate(15)] say, got {shown(given)}")
     specs = []
     for i, one in enumerate(given or ()):
         specs.append(look_up(one, AUGMENTATIONS, Augmentation, f"{where}[{i}]", "an augmentation", way_out))

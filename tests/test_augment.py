@@ -110,6 +110,12 @@ def test_an_unknown_augmentation_is_refused_with_its_place(wrong):
         get_augmentations(wrong, IMAGE)
 
 
+@pytest.mark.parametrize("wrong", ["shift", Shift(), 3, np.array(["shift"])])
+def test_what_is_no_list_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"augment: expected a list of names and specs, .* got "):
+        get_augmentations(wrong, IMAGE)
+
+
 def test_a_list_is_checked_against_the_rows():
     with pytest.raises(ValueError, match=r"^ConvNet: augment\[1\] Zoom\(fraction=0.1\): expected images"):
         get_augmentations([Shift(), Zoom()], SIGNAL, "ConvNet: augment")

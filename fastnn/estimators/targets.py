@@ -174,6 +174,7 @@ class ClassifierTargets(ClassifierMixin):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            A sparse matrix where the labels in `fit` were one.
         """
         return self._labels(self._outputs(X))
 
