@@ -295,6 +295,7 @@ cdef void add_images(
     cdef const Class *rows
     cdef const Block *block
     cdef int64_t parts = op.number[1], places = op.number[2], panel, width, offset, i, j, n, row
+    cdef char *strip
     cdef fnn_indexed whole, g
     memset(&whole, 0, sizeof(fnn_indexed))
     for panel in range(panels(k, p.columns)):
@@ -306,10 +307,10 @@ cdef void add_images(
         for i in range(p.n_pieces):
             piece = &p.pieces[i]
             if p.windows > 0:
-                whole.b = at(k, step.scratch, p.strip)
+                whole.b = strip = at(k, step.scratch, p.strip)
                 k.put_in_windows(
                     images * piece.count, p.taps, width, at(k, op.buffer[1], offset + piece.first * width),
-                    at(k, op.buffer[2], offset + piece.first * width), p.window, p.tap, whole.b, width,
+                    at(k, op.buffer[2], offset + piece.first * width), p.window, p.tap, strip, width,
                 )
             whole.init = whole.c if accumulate or i > 0 else NULL
             for n in range(p.first_block[panel], p.first_block[panel + 1]):
