@@ -37,7 +37,7 @@ static double NAME(square_sum)(int64_t n, const void *g_)
     const real *g = g_;
     double sum[FNN_LANES] = {0};
     for (int64_t i = 0; i < n; i += FNN_LANES)
-        FNN_EACH_LANE sum[lane] += (double)g[i + lane] * g[i + lane];
+        FNN_EACH_DOUBLE sum[lane] += (double)g[i + lane] * g[i + lane];
     return NAME(total)(sum);
 }
 

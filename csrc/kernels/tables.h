@@ -55,6 +55,7 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 
 /* A loop over one vector's lanes that becomes one vector's operations. */
 #define FNN_EACH_LANE FNN_LANE_LOOP for (signed_bits lane = 0; lane < FNN_LANES; lane++)
+#define FNN_EACH_DOUBLE FNN_WIDE_LANE_LOOP for (signed_bits lane = 0; lane < FNN_LANES; lane++)
 
 #define FNN_REAL_BITS 32
 #define FNN_SUFFIX f32

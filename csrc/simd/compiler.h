@@ -11,6 +11,8 @@
 #define FNN_UNROLL_DEPTH _Pragma("clang loop unroll_count(2)")
 #define FNN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #define FNN_LANE_LOOP _Pragma("clang loop vectorize(assume_safety) unroll(disable)")
+/* On loops over lanes that fill several vectors: clang would leave a loop over these, and sums in memory. */
+#define FNN_WIDE_LANE_LOOP FNN_UNROLL
 #elif defined(__GNUC__)
 #define FNN_GNU_VECTORS
 #define FNN_INLINE static inline __attribute__((always_inline, unused))
@@ -19,18 +21,21 @@
 #define FNN_INDEPENDENT _Pragma("GCC ivdep")
 /* On loops over the lanes of one vector: compilers unroll them before they vectorise, and then cannot. */
 #define FNN_LANE_LOOP _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
+#define FNN_WIDE_LANE_LOOP FNN_LANE_LOOP
 #elif defined(_MSC_VER)
 #define FNN_INLINE static __forceinline
 #define FNN_UNROLL
 #define FNN_UNROLL_DEPTH
 #define FNN_INDEPENDENT __pragma(loop(ivdep))
 #define FNN_LANE_LOOP __pragma(loop(ivdep))
+#define FNN_WIDE_LANE_LOOP FNN_LANE_LOOP
 #else
 #define FNN_INLINE static inline
 #define FNN_UNROLL
 #define FNN_UNROLL_DEPTH
 #define FNN_INDEPENDENT
 #define FNN_LANE_LOOP
+#define FNN_WIDE_LANE_LOOP FNN_LANE_LOOP
 #endif
 
 #ifdef FNN_GNU_VECTORS
