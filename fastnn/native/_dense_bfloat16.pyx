@@ -406,7 +406,7 @@ def _rows_scratch(layout, depth, positions, split):
 
 
 def bind_dense(op, layout):
-    buffers, (*numbers, _form), parameters = _dense.bind_dense(op, layout)
+    buffers, (*numbers, _form, _in_place), parameters = _dense.bind_dense(op, layout)
     numbers[2] = _split(op, numbers[2])
     operand = layout.is_operand(op.inputs[0])
     if not operand:

@@ -6,7 +6,8 @@ from libc.string cimport memset
 from fastnn.native._entries cimport Span, entries_before, span_of
 from fastnn.native.kernels cimport fnn_kernels, fnn_philox
 from fastnn.native.op cimport (
-    Half, Op, Step, at, first_row, half_of, operand_at, padded, panel_stride, panel_width, panels, rows_of,
+    Half, Op, Step, at, first_row, half_of, operand_at, padded, panel_stride, panel_width, panels, reads_in_place,
+    rows_of,
 )
 
 
@@ -149,9 +150,12 @@ cdef void round_rows(const Op *op, const Step *step, const Half *part) noexcept 
 
 
 cdef void gather(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: those of gather_rows, the first column, where the columns are cut, what becomes of the rows."""
+    """Numbers: those of gather_rows, the first column, where the columns are cut, what becomes of the rows, and in
+    number[8] whether they may be read in place."""
     cdef int half
     cdef Half part
+    if reads_in_place(op, step):
+        return
     for half in range(2 if op.number[4] else 1):
         part = half_of(step, op.number[0], op.number[4], half)
         if op.number[5] == NOTED:
@@ -256,7 +260,8 @@ def bind_gather(op, layout):
     elif layout.is_operand(op.outputs[0]):
         form = OPERAND
         layout.scratch(layout.padded(numbers[0]))  # a row of a CSR matrix
-    return buffers, [*numbers, op.attributes.get("first", 0), op.attributes.get("cut", 0), form], scalars
+    numbers += [op.attributes.get("first", 0), op.attributes.get("cut", 0), form, 0, 0]
+    return buffers, [*numbers, int(op.outputs[0] in layout.in_place)], scalars
 
 
 def bind_gather_target(op, layout):

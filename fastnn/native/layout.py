@@ -65,6 +65,7 @@ class Layout:
         self.plan, self.dtype, self.rows = plan, dtype, rows
         self.lanes, self.panel, self.narrow, self.picks = _machine.geometry(isa, dtype.itemsize)
         self.turned = self._turned()
+        self.in_place = self._in_place() if reuse else set()
         self.partial_sizes, self.packed_sizes, self.tables = {}, {}, []
         self.scratch_size, self.common_size = self.panel * self.panel, 0
         self.bound = [[self._bind(op) for op in section] for section in (plan.prepare, plan.step, plan.update)]
@@ -103,6 +104,21 @@ class Layout:
                 states = (name for name in plan.states if name.startswith(f"{W}."))
                 turned |= {W, read, plan.gradients.get(W), *states}
         return turned
+
+    def _in_place(self):
+        """Gathered rows that are X as it is, which products may then read where the caller has it."""
+        as_given = {"scale": 1.0, "first": 0, "partner": None}
+        return {
+            op.outputs[0]
+            for op in self.plan.step
+            if op.kind == "gather" and all(op.attributes.get(name, value) == value for name, value in as_given.items())
+            if all(map(self._reads_all_numbers, self.plan.readers.get(op.outputs[0], ())))
+        }
+
+    def _reads_all_numbers(self, op):
+        """Whether an op is the forward product of a dense layer, in tiles and with nothing left out."""
+        other = ("precision", "nonzero", "entries")
+        return op.kind == "dense" and op.inputs[1] not in self.turned and not any(map(op.attributes.get, other))
 
     def _bind(self, op):
         rounded = op.attributes.get("precision") == "bfloat16"

@@ -181,6 +181,19 @@ cdef inline void rows_of_panels(
     g.finish = FNN_SUM
 
 
+cdef inline bint reads_in_place(const Op *op, const Step *step) noexcept nogil:
+    """Whether a gather has nothing to do, because the layers behind it, ops like this one, read X where the caller has
+    it. The layout says whether they may; here X has to be a matrix of the right type whose rows come in order."""
+    return op.number[8] and step.order == NULL and step.X_start == NULL and step.X_itemsize == step.kernels.itemsize
+
+
+cdef inline void rows_in_place(const Step *step, const Half *part, fnn_gemm *g) noexcept nogil:
+    """The same for the chunk's rows of X, or a part of their columns, where the caller has them."""
+    cdef const char *x = at(step.kernels, step.X, step.first * step.X_row + part.column)
+    rows_of_panels(step.kernels, x, part.columns, step.kernels.panel, g)
+    g.a_row = g.tail_row = step.X_row
+
+
 cdef inline double real_at(const fnn_kernels *k, const char *x, int64_t element) noexcept nogil:
     return (<const float *> x)[element] if k.itemsize == 4 else (<const double *> x)[element]
 

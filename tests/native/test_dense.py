@@ -6,6 +6,7 @@ import pytest
 from fastnn.native import Runner, _machine
 from fastnn.optimizers import SGD, Adam
 from fastnn.plan import Op
+from fastnn.reference.run import Runner as Reference
 from tests.native.networks import data, draw, lowered, network
 from tests.native.ops import Case
 from tests.native.test_equals_reference import compare_one_batch
@@ -69,6 +70,36 @@ def test_bits_of_a_row_do_not_depend_on_the_others(dtype, isa):
     X = rng.normal(size=(37, 9)).astype(dtype)
     alone = np.concatenate([runner.forward(X[i : i + 1]) for i in range(len(X))])
     np.testing.assert_array_equal(alone, runner.forward(X))
+
+
+@pytest.mark.usefixtures("any_work_deserves_threads")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("features", [1, 70, 2047, 2048, 2049, 4200])
+def test_rows_read_in_place_give_the_bits_of_gathered_ones(features, dtype, isa):
+    rng = np.random.default_rng(0)
+    net = network(features, (70,), 9)
+    X, y, _ = data(rng, net, 23, dtype)
+    values = draw(rng, lowered(net, "predict"))
+    outputs, losses = [], []
+    for keep in (False, True):
+        for purpose in ("predict", "evaluate"):
+            runner = Runner(lowered(net, purpose), dtype=dtype, rows=16, n_threads=3, isa=isa, keep=keep)
+            assert runner.layout.in_place == (set() if keep else {"x"})
+            for name, value in values.items():
+                runner.set(name, value)
+            if purpose == "evaluate":
+                runner.bind(X, y)
+                losses.append(runner.evaluate())
+            else:
+                outputs += [runner.forward(X), runner.forward(X[:1]), runner.forward(X.astype(np.float32))]
+    for in_place, gathered in zip(outputs[:2], outputs[3:5], strict=True):
+        np.testing.assert_array_equal(in_place, gathered)
+    assert losses[0] == losses[1]
+    reference = Reference(lowered(net, "predict"), dtype=dtype, rows=16)
+    for name, value in values.items():
+        reference.set(name, value)
+    for output in outputs:
+        np.testing.assert_allclose(output, reference.forward(X)[: len(output)], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
