@@ -88,13 +88,14 @@ class BuildLibraries(build_clib):
 
 
 class SourceDistribution(sdist):
-    """sdist with the C sources of every machine, the tests and the benchmarks, and no generated file."""
+    """sdist with the C sources of every machine, the tests, the benchmarks and docs, and no generated file."""
 
     def make_distribution(self):
         files = {name for name in self.filelist.files if not name.startswith("build")}
-        for folder in ("csrc", "fastnn", "tests", "benchmarks"):
+        for folder in ("csrc", "fastnn", "tests", "benchmarks", "docs"):
             for path in Path(folder).rglob("*.*"):
-                if path.suffix in {".c", ".h", ".def", ".py", ".pyx", ".pxd", ".json", ".npz"}:
+                source = path.suffix in {".c", ".h", ".def", ".py", ".pyx", ".pxd", ".json", ".npz", ".md"}
+                if source and "results" not in path.parts:
                     files.add(str(path))
         self.filelist.files = sorted(files)
         super().make_distribution()

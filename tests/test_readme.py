@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 
-ROOT = Path(__file__).parents[1]
+ROOT, PACKAGES = Path(__file__).parents[1], Path(fastnn.__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -27,7 +27,7 @@ def test_first_commands_install_and_run_then_install_and_test():
 @pytest.mark.parametrize("example", _blocks("python"))
 def test_examples_run_and_predict_well(example, tmp_path):
     assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
-    environment = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1]), "MPLBACKEND": "agg"}
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGES), "MPLBACKEND": "agg"}
     command = [sys.executable, "-W", "ignore", "-c", example]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert float(run.stdout.split()[-1]) > 0.9
@@ -38,4 +38,4 @@ def test_rooms_on_the_map_exist():
     for name in re.findall(r"`([\w/.]+)`", table):
         name = name if "/" in name or name.endswith(".md") else f"fastnn/{name}"
         if not name.endswith("fastnn.h") and "describe" not in name:
-            assert (ROOT / name).exists(), name
+            assert ((PACKAGES if name.startswith("fastnn/") else ROOT) / name).exists(), name
