@@ -7,13 +7,12 @@ from numbers import Integral, Real
 from threading import local
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
-from sklearn.utils._set_output import ADAPTERS_MANAGER, _get_output_config
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn import initializers, schedules, training
@@ -22,9 +21,9 @@ from fastnn.estimators import validation
 from fastnn.estimators.fitting import Fit, curves_of, digest, unchanged_on_failure
 from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
+from fastnn.estimators.transform import LayerTransformer
 from fastnn.estimators.validation import Rows
 from fastnn.initializers import get_initializer
-from fastnn.spec import shown
 
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
@@ -51,15 +50,7 @@ def _closed(kind, low, high, closed="left"):
     return Interval(kind, low, high, closed=closed)
 
 
-# scikit-learn would wrap every `transform` in data frames, also of images and of a hidden layer, whose units have other
-# names than the outputs.
-class BaseNetwork(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    BaseEstimator,
-    auto_wrap_output_keys=None,
-):
+class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
     """Training parameters, the course of `fit` and prediction of every network; not for direct use.
 
     A subclass says how X is read (`_read`) and which network its parameters describe (`_build`). What targets mean
@@ -540,55 +531,6 @@ class BaseNetwork(
     def _types(self):
         """Types of arrays that may be used as they are: float32, float64, uint8."""
         return b"fdB"
-
-    def transform(self, X, layer=-1):
-        """Activations of a layer.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...)
-
-        layer : int, default=-1
-            Which one of `layers_`; negative numbers count from the end. The last one gives the network's outputs, after
-            the output activation.
-
-        Returns
-        -------
-        activations : ndarray of shape (n_samples, n_units), (n_samples, height, width, channels) or \
-                (n_samples, time, channels)
-            After ``set_output(transform="pandas")`` (or "polars"), a data frame in place of (n_samples, n_units).
-        """
-        part = self._part(layer)
-        return self._contained(self._outputs(X, part), X, part)
-
-    @property
-    def _n_features_out(self):
-        return self.n_outputs_
-
-    def _contained(self, activations, X, part):
-        """What `set_output` asks for, a data frame for instance; arrays that are no tables stay as they are."""
-        container = _get_output_config("transform", self)["dense"]
-        if container == "default" or np.ndim(activations) != 2:
-            return activations
-        names = self.get_feature_names_out()
-        if part is not None:
-            names = [f"{type(self).__name__.lower()}_layer{part - 1}_{i}" for i in range(activations.shape[1])]
-        return ADAPTERS_MANAGER.adapters[container].create_container(activations, X, columns=names)
-
-    def _part(self, layer):
-        """The part of the network (see `_network_of`) that ends with a layer."""
-        if type(layer) is int and layer == -1:
-            return None
-        check_is_fitted(self)
-        network = self._fitted_network()
-        try:
-            place = range(len(network.layers))[layer]
-        except (IndexError, TypeError):
-            raise ValueError(
-                f"{type(self).__name__}.transform: layer must be an int from {-len(network.layers)} to "
-                f"{len(network.layers) - 1}, a place in layers_, got {shown(layer)}"
-            ) from None
-        return None if place + 1 == len(network.layers) else place + 1
 
     def summary(self):
         """The network layer by layer: shape of the output, parameters, multiply-adds and bytes of activations of a row.
