@@ -188,7 +188,7 @@ cdef inline bint reads_in_place(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef inline void rows_in_place(const Step *step, const Half *part, fnn_gemm *g) noexcept nogil:
-    """The same for the chunk's rows of X, or a part of their columns, where the caller has them."""
+    """Sets up A as the chunk's rows of X, or a part of their columns, where the caller has them."""
     cdef const char *x = at(step.kernels, step.X, step.first * step.X_row + part.column)
     rows_of_panels(step.kernels, x, part.columns, step.kernels.panel, g)
     g.a_row = g.tail_row = step.X_row
