@@ -245,6 +245,16 @@ def test_sparse_multilabel_targets(backend):
         np.testing.assert_array_equal(model.predict(X_labels).toarray(), dense.predict(X_labels))
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
+def test_label_columns_of_any_type(dtype):
+    X_labels, labels = make_multilabel_classification(n_samples=60, random_state=0)
+    model, other = (MLPClassifier(**SMALL).fit(X_labels, y) for y in (labels, labels.astype(dtype)))
+    assert same(model, other) and other.classes_.tolist() == [0, 1, 2, 3, 4]
+    other.partial_fit(X_labels[:5], labels[:5].astype(dtype))
+    with pytest.raises(ValueError, match="class"):
+        other.partial_fit(X_labels, labels[:, :4].astype(dtype))
+
+
 def test_same_model_for_any_number_of_threads(backend):
     wide = SMALL | {"hidden_layer_sizes": (200, 200), "max_iter": 3}
     models = [MLPClassifier(**wide, n_jobs=n_jobs, backend=backend).fit(X, Y) for n_jobs in (1, 2, 3, None, -1)]
