@@ -24,7 +24,7 @@ LEVELS = (
     {"estimators"},
     {"reservoir", "features", "readout"},
     {"training"},
-    {"lower", "passes", "bfloat16", "memory"},
+    {"lower", "passes", "bfloat16", "memory", "blas"},
     {"layers"},
     {"activations", "augment", "losses", "optimizers", "initializers", "schedules"},
     {"ops"},
