@@ -511,7 +511,7 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
         entries = validation.few_entries(X, network)
         kept_as = ("entries", part) if entries else part
         ready = self._kept.get(kept_as)
-        if ready is None or not ready.belongs_to(self, network):
+        if ready is None or not ready.belongs_to(self, network, X):
             ready = Ready(self, network, entries)
             self._kept.add(kept_as, ready)
         validation.check_range(self, X, ready.runner.dtype)

@@ -34,7 +34,7 @@ class Ready:
     """
 
     def __init__(self, estimator, network, entries):
-        self.network = network
+        self.network, self.entries = network, entries
         known, names = vars(estimator), networks.attribute_names(network)
         options = networks.cpu_options(network, estimator.backend)
         lowered = networks.plan(network, "predict", entries=entries, **options)
@@ -52,9 +52,12 @@ class Ready:
         arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
         self.quick = self.runner.quick(forms, estimator._types(), same, arrays)
 
-    def belongs_to(self, estimator, network):
-        """Whether it is this network on the backend that the estimator still asks for, with these weights."""
-        return self.network == network and self.quick.holds(vars(estimator))
+    def belongs_to(self, estimator, network, X):
+        """Whether it is this network on the backend that the estimator still asks for, with the weights that rows which
+        have been read need."""
+        few = self.entries and X.nnz < X.shape[1]
+        columns = X.indices[: X.nnz].astype(np.int64, copy=False) if few else None
+        return self.network == network and self.quick.holds(vars(estimator), columns)
 
     def outputs(self, X, both):
         """Outputs for rows that have been read; with `both`, a single output p as two columns, 1 - p and p."""

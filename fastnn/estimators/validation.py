@@ -50,12 +50,12 @@ def checked(estimator, X, *, options=X_OPTIONS, reset, **y):
     known, target = vars(estimator), y.get("y")
     arrays = (X, target) if y else (X,)
     plain = (
-        is_plain(X, 2)
+        (is_plain(X, 2) or ("accept_sparse" in options and is_csr(X)))
         and X.dtype in options["dtype"]
-        and (not y or (is_plain(target, 1, 2) and target.dtype in PLAIN_TARGETS and len(target) == len(X)))
+        and (not y or (is_plain(target, 1, 2) and target.dtype in PLAIN_TARGETS and len(target) == X.shape[0]))
         and (reset or known.get("n_features_in_") == X.shape[1])
         and "feature_names_in_" not in known
-        and all(training.all_finite(array, estimator.backend, estimator.n_jobs) for array in arrays)
+        and all(training.all_finite(stored(array), estimator.backend, estimator.n_jobs) for array in arrays)
     )
     if not plain:
         return validate_data(estimator, X, **y, **options, reset=reset)
@@ -71,7 +71,7 @@ def refuse_sparse(y):
 
 def check_range(estimator, X, dtype):
     """Refuses X whose numbers are too large for the type of the fitted weights."""
-    values = X.data if sparse.issparse(X) else X
+    values = stored(X)
     if values.dtype.itemsize <= dtype.itemsize or get_config()["assume_finite"]:
         return
     if not training.all_finite(values, estimator.backend, estimator.n_jobs, dtype):
@@ -80,6 +80,16 @@ def check_range(estimator, X, dtype):
             f"largest |X| is {largest(X):.3g}; scale X, for instance with StandardScaler, or fit with "
             "precision='float64'"
         )
+
+
+def stored(X):
+    """The numbers that X stores: all of an array, the entries of a sparse matrix."""
+    return X.data if sparse.issparse(X) else X
+
+
+def is_csr(X):
+    """Whether it is a CSR matrix with rows and columns, whose entries, if any, lie one after the other."""
+    return sparse.issparse(X) and X.format == "csr" and min(X.shape) > 0 and X.data.flags.c_contiguous
 
 
 def is_plain(array, *axes):
@@ -256,8 +266,7 @@ def few_entries(X, network):
 
 def largest(X):
     """Largest absolute value in X, for error messages."""
-    values = X.data if sparse.issparse(X) else X
-    return float(np.max(np.abs(values), initial=0.0))
+    return float(np.max(np.abs(stored(X)), initial=0.0))
 
 
 def fitted_copy(estimator, attributes):

@@ -164,6 +164,7 @@ cdef struct Array:
     const char *packed       # NULL: not read by the program
     int64_t rows, columns    # as the user has them
     bint turned
+    bint by_rows             # read only in the rows of columns of X that have entries
     int64_t op               # the dense op that can read whole panels where the user has them, -1: none
     int ndim
     Py_ssize_t[AXES] shape
@@ -184,6 +185,20 @@ cdef bint turned_differs(const fnn_kernels *k, const Array *array, const char *g
                     packed + (column * width + r - p * k.panel) * k.itemsize, k.itemsize,
                 )
     return different != 0
+
+
+cdef bint rows_equal(const fnn_kernels *k, const Array *array, const char *given, const int64_t[::1] rows) noexcept:
+    """Whether these rows of a row-major matrix are rows of it and have the bits of the packed ones."""
+    cdef int64_t i, p, at, size, row = array.columns * k.itemsize
+    for i in range(rows.shape[0]):
+        if not 0 <= rows[i] < array.rows:
+            return False
+        for p in range(panels(k, array.columns)):
+            at = p * k.panel * k.itemsize
+            size = panel_width(k, array.columns, p) * k.itemsize
+            if memcmp(given + rows[i] * row + at, array.packed + at * array.rows + rows[i] * size, min(size, row - at)):
+                return False
+    return True
 
 
 cdef inline uint64_t difference(const char *a, const char *b, int64_t itemsize) noexcept nogil:
@@ -246,6 +261,7 @@ cdef class Quick:
             op.inputs[1]: self.program.n_prepare + i for i, op in enumerate(runner.plan.step)
             if op.kind == "dense" and op.inputs[1] not in runner.layout.turned
         }
+        entries = {op.inputs[1] for op in runner.plan.step if op.kind == "dense" and op.attributes.get("entries")}
         self.memory = bytearray(max(1, len(flat)) * sizeof(Array))
         self.arrays = <Array *> <char *> self.memory
         for i, name in enumerate(flat):
@@ -255,16 +271,18 @@ cdef class Quick:
                 array.columns = buffers[name].columns
                 array.rows = buffers[name].size // array.columns
                 array.turned = name in runner.layout.turned
+                array.by_rows = name in entries
                 array.op = readers.get(name, -1)
                 array.ndim = len(buffers[name].shape)
                 for axis, size in enumerate(buffers[name].shape):
                     array.shape[axis] = size
 
-    def holds(self, dict known):
-        """Whether a dict has the same entries and weights, and FASTNN_ISA asks for this instruction set."""
-        return self.agrees(known, None, 0)
+    def holds(self, dict known, const int64_t[::1] columns=None):
+        """Whether a dict has the same entries and weights, and FASTNN_ISA asks for this instruction set. Where columns
+        are given, only those rows of weights count that multiply entries of sparse rows in these columns."""
+        return self.agrees(known, None, 0, columns)
 
-    cdef bint agrees(self, dict known, list direct, int64_t n):
+    cdef bint agrees(self, dict known, list direct, int64_t n, const int64_t[::1] columns):
         """`holds`; with a list, large weights need not be the same: they are appended, for ``Forward.go`` to read where
         n rows are few enough."""
         cdef Array *array = self.arrays
@@ -283,12 +301,12 @@ cdef class Quick:
             if len(<tuple> entries) != length:
                 return False
             for entry in <tuple> entries:
-                if not self.matches(array, entry, direct, n):
+                if not self.matches(array, entry, direct, n, columns):
                     return False
                 array += 1
         return True
 
-    cdef bint matches(self, const Array *array, entry, list direct, int64_t n):
+    cdef bint matches(self, const Array *array, entry, list direct, int64_t n, const int64_t[::1] columns):
         cdef const fnn_kernels *k = self.program.kernels
         cdef Py_buffer view
         cdef bint equal, read
@@ -307,7 +325,9 @@ cdef class Quick:
             read = read and view.len >= LARGE and type(entry) is ndarray
             if read:
                 direct.append((array.op, <uintptr_t> view.buf, entry))
-            if equal and (read or view.len < RELEASE):
+            if equal and array.by_rows and columns is not None:
+                equal = rows_equal(k, array, <const char *> view.buf, columns)
+            elif equal and (read or view.len < RELEASE):
                 equal = equals_packed(k, array, <const char *> view.buf, read)
             elif equal:
                 with nogil:
@@ -332,7 +352,7 @@ cdef class Quick:
             return None
         try:
             if is_plain(&x, self.types) and self.has_rows(&x):
-                if self.agrees(known, direct, x.shape[0]):
+                if self.agrees(known, direct, x.shape[0], None):
                     return self.outputs(&x, both and self.shape == (1,), direct)
         finally:
             PyBuffer_Release(&x)

@@ -198,6 +198,48 @@ def test_changes_of_any_large_weight_are_seen_for_any_number_of_rows(units, dtyp
     np.testing.assert_array_equal(model.predict_proba(rows[:2]), unknown(model).predict_proba(rows[:2]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("units", [3, 16, 70, 200])
+def test_changes_of_weights_that_multiply_entries_are_seen(units, dtype, backend):
+    rows = sparse.random(60, 500, 0.01, format="csr", dtype=dtype, random_state=0)
+    model = MLPClassifier((units,), max_iter=1, random_state=0, backend=backend).fit(rows, np.arange(60) % 3)
+    used = rows[:2].indices
+    unused = np.setdiff1d(np.arange(500), used)
+    for row, n in ((used[0], 2), (used[-1], 2), (unused[0], 2), (unused[-1], 2), (499, 60)):
+        for unit in (0, units // 2, units - 1):
+            before = model.predict_proba(rows[:n])
+            model.coefs_[0][row, unit] += 1
+            after = model.predict_proba(rows[:n])
+            np.testing.assert_array_equal(after, unknown(model).predict_proba(rows[:n]))
+            assert np.array_equal(before, after) == (row not in rows[:n].indices)
+    np.testing.assert_array_equal(model.predict_proba(rows), unknown(model).predict_proba(rows))
+
+
+@pytest.mark.parametrize("form", ["strided", "unaligned", "swapped"])
+def test_entries_may_lie_anywhere_in_memory(form, backend):
+    rows = sparse.random(60, 50, 0.2, format="csr", random_state=0)
+    model = MLPClassifier((5,), max_iter=1, random_state=0, backend=backend).fit(rows, np.arange(60) % 3)
+    data = {
+        "strided": np.repeat(rows.data, 2)[::2],
+        "unaligned": np.frombuffer(b" " + rows.data.tobytes(), rows.dtype, offset=1),
+        "swapped": rows.data.astype(rows.dtype.newbyteorder()),
+    }[form]
+    same = sparse.csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
+    np.testing.assert_array_equal(model.predict_proba(same), model.predict_proba(rows))
+    np.testing.assert_array_equal(clone(model).fit(same, np.arange(60) % 3).coefs_[0], model.coefs_[0])
+
+
+def test_an_entry_outside_a_sparse_matrix_is_an_error():
+    rows = sparse.random(60, 500, 0.01, format="csr", random_state=0)
+    model = MLPClassifier((5,), max_iter=1, random_state=0).fit(rows, np.arange(60) % 3)
+    model.predict(rows[:2])
+    for column in (500, -1, 2**31 - 1):
+        row = rows[:2].copy()
+        row.indices[0] = column
+        with pytest.raises(ValueError, match=r"indices|outside"):
+            model.predict(row)
+
+
 def test_changes_of_a_convolution_are_seen(backend):
     model = convnet(backend)
     before = model.predict_proba(IMAGES)
