@@ -18,7 +18,9 @@ CHUNK = 1024  # rows a backend works on at a time: enough for full speed, few en
 TRAINING_BYTES = 64 << 20  # and bytes of their activations and gradients,
 CACHE_BYTES = 2 << 20  # or, of recurrent networks, for each thread, but at least for two,
 CACHE_ROWS = 32  # in multiples of so many rows,
-PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread
+PREDICTION_BYTES = 4 << 20  # or of their activations alone, for each thread, but where the weights take more,
+WEIGHTS_BYTES = 64 << 20  # as many bytes, up to these,
+WEIGHTS_ROWS = 64  # for at most so many rows: each chunk goes through all weights
 # batch_size="auto" where a batch runs in one piece, with batch norm:
 BATCH_BYTES = 1 << 30  # at most so many bytes of activations and gradients,
 ENOUGH_ROWS = 16  # but so many rows, for statistics that mean something
@@ -87,7 +89,10 @@ def check_room(estimator, network, dtype):
 
 def prediction_capacity(lowered, n_rows, dtype):
     """Rows of a chunk where nothing is learnt: a power of two, so that few layouts serve all sizes of X."""
-    most = max(1, min(CHUNK, PREDICTION_BYTES // row_bytes(lowered, dtype)))
+    row = row_bytes(lowered, dtype)
+    weights = sum(lowered.buffers[name].size for name in lowered.parameters) * dtype.itemsize
+    worthwhile = min(WEIGHTS_ROWS, min(WEIGHTS_BYTES, weights) // row)
+    most = max(1, worthwhile, min(CHUNK, PREDICTION_BYTES // row))
     return min(1 << (n_rows - 1).bit_length(), 1 << (most.bit_length() - 1))
 
 

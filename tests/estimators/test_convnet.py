@@ -513,6 +513,9 @@ def test_memory_of_a_chunk_is_bounded():
         rows = network.training_capacity(training, 60_000, dtype)
         assert 1 <= rows < 60
         assert rows * network.row_bytes(training, dtype) <= network.TRAINING_BYTES
-        assert network.prediction_capacity(prediction, 60_000, dtype) == 1
+        rows = network.prediction_capacity(prediction, 60_000, dtype)
+        assert 1 <= rows <= 2  # the last layer's weights take as much as the activations of two rows
+    wide = Network((100_000,), (Dense(50), Dense(10, "identity")), LogLoss(), "softmax")
+    assert network.prediction_capacity(network.plan(wide, "predict"), 60_000, dtype) == 32  # as many bytes as weights
     small = Network((28, 28, 1), (Dense(10, "identity"),), LogLoss(), "softmax")
     assert network.training_capacity(network.plan(small, "predict"), 200, dtype) == 200
