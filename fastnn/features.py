@@ -31,7 +31,7 @@ class Features:
 
     def number(self, channels, units, each_step):
         """How many features a step or a sequence has, without the bias."""
-        states = units * (("state" in self.chosen) + ("squared_state" in self.chosen))
+        states = int(units) * (("state" in self.chosen) + ("squared_state" in self.chosen))
         inputs, directions = channels * ("input" in self.chosen), 1 + self.bidirectional
         if each_step:
             return inputs + directions * states

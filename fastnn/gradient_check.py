@@ -1,7 +1,7 @@
 """Backpropagation against finite differences."""
 
 import copy
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -11,7 +11,7 @@ from fastnn.estimators import network as networks
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.fitting import Fit
 from fastnn.estimators.validation import check_sum
-from fastnn.spec import shown
+from fastnn.spec import is_number, shown
 
 STEP = np.finfo(np.float64).eps ** (1 / 3)  # balances truncation (step^2) against rounding (eps / step)
 
@@ -69,7 +69,7 @@ def check_gradient(estimator, X, y, sample_weight=None, *, epsilon=None, max_ent
     >>> check_gradient(MLPRegressor(random_state=0), X, y).worst < 1e-6
     True
     """
-    positive = epsilon is None or (isinstance(epsilon, Real) and 0 < epsilon < np.inf)
+    positive = epsilon is None or (is_number(epsilon) and epsilon > 0)
     if not positive or not isinstance(max_entries, Integral) or max_entries < 1:
         raise ValueError(
             "check_gradient: expected a positive epsilon or None and a max_entries of at least 1, got "

@@ -88,17 +88,18 @@ class Uniform(Initializer):
     Parameters
     ----------
     bound : float, default=0.05
-        In [0, inf).
+        In [0, 1e300].
     """
 
     bound: float = 0.05
     name: ClassVar[str] = "uniform"
 
     def __post_init__(self):
-        check_number(self, "bound", "[0, inf)")
+        check_number(self, "bound", "[0, 1e300]")  # of which twice is a number
 
     def _weights(self, random_state, n_in, n_out, fan_out):
-        return random_state.uniform(-self.bound, self.bound, (n_in, n_out))
+        bound = float(self.bound)
+        return random_state.uniform(-bound, bound, (n_in, n_out))
 
 
 @dataclass(frozen=True)

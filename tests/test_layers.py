@@ -235,17 +235,35 @@ def test_layers_that_keep_to_the_steps_of_a_sequence_take_unequal_lengths(layers
         (lambda: Bidirectional(LSTM(3), merge="mean"), r"Bidirectional: merge must be one of \('concatenate', 'sum'\)"),
         (lambda: Bidirectional(LSTM(3), merge=["sum"]), r"Bidirectional: merge must be one of .* got \['sum'\]"),
         (lambda: TimeDistributed(LSTM(3)), "TimeDistributed: layer must be a Dense, Activation, Dropout or LayerNorm"),
-        (lambda: Embedding(0, 3), "Embedding: tokens must be an int >= 1 and <= 16777216, got 0"),
-        (lambda: Embedding(1 << 25, 3), "Embedding: tokens must be an int >= 1 and <= 16777216"),
+        (lambda: Embedding(0, 3), "Embedding: tokens must be an int >= 1, got 0"),
+        (lambda: Embedding(1 << 25, 3), "Embedding: tokens must be an int <= 16777216, got 33554432"),
         (lambda: Embedding(9, 2.0), "Embedding: units must be an int >= 1, got 2.0"),
         (lambda: Embedding(9, 2, init="he"), "Embedding: init"),
         (lambda: Embedding(9, 2, trainable=1), "Embedding: trainable must be True or False"),
+        (lambda: Conv2D(4, 3, stride=10**30), r"stride must be an int <= 2147483647 or a pair of them, got 10+$"),
+        (lambda: Conv1D(4, 3, padding=2**63), "Conv1D: padding must be 'valid', 'same', an int <= 2147483647 or"),
+        (lambda: MaxPool2D((2, 2**31)), r"MaxPool2D: size must be an int <= 2147483647 or .* got \(2, 2147483648\)"),
+        (lambda: Dense(2**31), "Dense: units must be an int <= 2147483647, got 2147483648"),
+        (lambda: LSTM(4, truncate=10**400), "LSTM: truncate must be an int <= 2147483647 or None, got 1000"),
+        (lambda: LSTM(4, forget_bias=10**400), "LSTM: forget_bias must be a finite number, got 1000"),
+        (lambda: LayerNorm(epsilon=10**400), r"LayerNorm: epsilon must be a number in \(0, inf\), got 1000"),
         (lambda: Residual(["conv"]), r"Residual: layers\[0\]: expected a layer of fastnn.layers, got 'conv'"),
     ],
 )
 def test_bad_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_counts_in_numpys_small_types_do_not_overflow():
+    conv, plain = Conv2D(np.uint8(200), np.int8(3), groups=np.uint8(2)), Conv2D(200, 3, groups=2)
+    shape = output_shape((9, 9, 4), conv)
+    assert shape == output_shape((9, 9, 4), plain)
+    W, same = (
+        layer.starting_weights(np.random.RandomState(0), (3, 3, 2, 200), "relu", "glorot_normal")[0]
+        for layer in (conv, plain)
+    )
+    np.testing.assert_array_equal(W, same)
 
 
 def test_layers_are_equal_and_hashable_with_given_weights():

@@ -1,12 +1,15 @@
-"""How messages show what a user passed: whole, cut, or by its type."""
+"""Which numbers specs take, and how messages show what a user passed: whole, cut, or by its type."""
 
 import numpy as np
 import pytest
 
 from fastnn.activations import LeakyReLU
-from fastnn.augment import Shift
+from fastnn.augment import Rotate, Shift
+from fastnn.initializers import Normal, Uniform
 from fastnn.layers import Conv2D, Dropout, Reshape, Residual, TimeDistributed
-from fastnn.losses import get_loss
+from fastnn.losses import Huber, get_loss
+from fastnn.optimizers import Adam
+from fastnn.schedules import Step
 from fastnn.spec import LONGEST, shown
 
 
@@ -27,6 +30,13 @@ def test_long_values_are_cut(value):
 
 def test_what_cannot_be_shown_is_told_by_its_type():
     assert shown(Unshowable()) == "a Unshowable"
+
+
+@pytest.mark.parametrize("make", [LeakyReLU, Normal, Uniform, Step, Huber, Adam, lambda value: Rotate(degrees=value)])
+@pytest.mark.parametrize("value", [10**400, -(10**400), np.inf, np.nan], ids=lambda value: str(value)[:5])
+def test_numbers_beyond_all_floats_are_refused(make, value):
+    with pytest.raises(ValueError, match=r"\w+\(\w+=\): expected a (finite|whole) number in .* got "):
+        make(value)
 
 
 @pytest.mark.parametrize(

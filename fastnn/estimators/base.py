@@ -12,7 +12,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import _safe_indexing, check_array, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions, make_constraint
+from sklearn.utils._param_validation import Options, StrOptions, make_constraint
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn import initializers, schedules, training
@@ -22,7 +22,7 @@ from fastnn.estimators.fitting import Fit, curves_of, digest, unchanged_on_failu
 from fastnn.estimators.prediction import Ready, real_type
 from fastnn.estimators.summary import summarize
 from fastnn.estimators.transform import LayerTransformer
-from fastnn.estimators.validation import Rows
+from fastnn.estimators.validation import Range, Rows
 from fastnn.initializers import get_initializer
 
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
@@ -47,7 +47,7 @@ _generator = _Generator()
 
 
 def _closed(kind, low, high, closed="left"):
-    return Interval(kind, low, high, closed=closed)
+    return Range(kind, low, high, closed=closed)
 
 
 class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):

@@ -3,7 +3,7 @@
 from math import prod
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from fastnn.augment import get_augmentations
 from fastnn.estimators import images
@@ -12,6 +12,7 @@ from fastnn.estimators.architecture import default_layers
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
+from fastnn.estimators.validation import Range
 from fastnn.layers import Dense, Dropout, ShapeError, check_layers
 from fastnn.losses import get_loss
 from fastnn.lower import Network
@@ -90,8 +91,8 @@ class BaseConvNet(BaseNetwork):
     _parameter_constraints: dict = {
         **BaseNetwork._parameter_constraints,
         "layers": [list, tuple, None],
-        "input_shape": ["array-like", Interval(Integral, 1, None, closed="left"), None],
-        "scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "input_shape": ["array-like", Range(Integral, 1, None, closed="left"), None],
+        "scale": [StrOptions({"auto"}), Range(Real, 0, None, closed="neither")],
         "augment": [list, tuple, None],
     }
 

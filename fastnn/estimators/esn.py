@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn import memory
@@ -16,6 +16,7 @@ from fastnn.activations import ACTIVATIONS, Activation, get_activation
 from fastnn.estimators import network as networks
 from fastnn.estimators import sequences
 from fastnn.estimators.fitting import unchanged_on_failure
+from fastnn.estimators.validation import Range
 from fastnn.features import FEATURES, POOLING, Features
 from fastnn.readout import RecursiveLeastSquares, Ridge
 from fastnn.reservoir import TOPOLOGIES, Echo, Reservoir, recurrent_weights
@@ -167,28 +168,28 @@ class BaseESN(BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "units": [Interval(Integral, 1, None, closed="left")],
-        "spectral_radius": [Interval(Real, 0, None, closed="left")],
-        "leak": [Interval(Real, 0, 1, closed="right")],
-        "input_scaling": [Interval(Real, 0, None, closed="left"), "array-like"],
-        "bias_scaling": [Interval(Real, 0, None, closed="left")],
+        "units": [Range(Integral, 1, None, closed="left")],
+        "spectral_radius": [Range(Real, 0, None, closed="left")],
+        "leak": [Range(Real, 0, 1, closed="right")],
+        "input_scaling": [Range(Real, 0, None, closed="left"), "array-like"],
+        "bias_scaling": [Range(Real, 0, None, closed="left")],
         "topology": [StrOptions(set(TOPOLOGIES))],
-        "density": [Interval(Real, 0, 1, closed="right"), None],
+        "density": [Range(Real, 0, 1, closed="right"), None],
         "activation": [StrOptions(set(ACTIVATIONS)), Activation],
         "features": [list, tuple],
         "pooling": [list, tuple],
-        "washout": [Interval(Integral, 0, None, closed="left")],
+        "washout": [Range(Integral, 0, None, closed="left")],
         "bidirectional": ["boolean"],
         "feedback": ["boolean"],
-        "feedback_scaling": [Interval(Real, 0, None, closed="left")],
+        "feedback_scaling": [Range(Real, 0, None, closed="left")],
         "standardize": ["boolean"],
-        "alpha": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "alpha": [Range(Real, 0, None, closed="left"), "array-like"],
         "solver": [StrOptions({"ridge", "rls"})],
-        "forgetting": [Interval(Real, 0, 1, closed="right")],
+        "forgetting": [Range(Real, 0, 1, closed="right")],
         "random_state": ["random_state"],
         "precision": [StrOptions({"auto", "float32", "float64"})],
         "backend": [StrOptions({"native", "numpy"})],
-        "n_jobs": [Interval(Integral, None, -1, closed="right"), Interval(Integral, 1, None, closed="left"), None],
+        "n_jobs": [Range(Integral, None, -1, closed="right"), Range(Integral, 1, None, closed="left"), None],
     }
 
     def __sklearn_tags__(self):
@@ -210,7 +211,7 @@ class BaseESN(BaseEstimator):
         given = getattr(self, what)
         try:
             return np.asarray(given, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"{self._name}: {what} must be a number or several, got {shown(given)}") from None
 
     def _alphas(self):
@@ -228,8 +229,6 @@ class BaseESN(BaseEstimator):
 
     def _check_parameters(self, incremental, continued):
         """Refuses parameters that contradict each other."""
-        if isinstance(self.units, bool):  # which scikit-learn takes for whole numbers
-            raise ValueError(f"{self._name}: units must be a whole number, at least 1, got {self.units}")
         several = len(self._alphas()) > 1
         if several and (incremental or self.solver == "rls"):
             where = "partial_fit" if incremental else "solver='rls'"
@@ -277,17 +276,17 @@ class BaseESN(BaseEstimator):
             )
         if not np.isfinite(scaling).all():
             raise ValueError(f"{self._name}: input_scaling must be finite numbers, got {shown(self.input_scaling)}")
-        feedback = np.full(fed_back, float(self.feedback_scaling))
+        feedback, units = np.full(fed_back, float(self.feedback_scaling)), int(self.units)
         scale = np.concatenate([np.broadcast_to(scaling, channels), feedback])[:, np.newaxis]
-        self.input_weights_ = scale * random_state.uniform(-1, 1, (len(scale), self.units))
-        self.bias_ = self.bias_scaling * random_state.uniform(-1, 1, self.units)
+        self.input_weights_ = scale * random_state.uniform(-1, 1, (len(scale), units))
+        self.bias_ = self.bias_scaling * random_state.uniform(-1, 1, units)
         self.recurrent_weights_ = recurrent_weights(
-            random_state, self.units, self.topology, self.density, self.spectral_radius
+            random_state, units, self.topology, self.density, self.spectral_radius
         )
 
     def _echo(self):
         """The reservoir ready to run; only as long as one call, because the weights are the user's."""
-        units = self._settled["units"]
+        units = int(self._settled["units"])
         inputs = self.n_channels_ + (self.n_outputs_ if self._settled["feedback"] else 0)
         reservoir = Reservoir(
             self._array("input_weights_", inputs, units),
@@ -377,7 +376,7 @@ class BaseESN(BaseEstimator):
         self._settled = {name: getattr(self, name) for name in SETTLED}
         self._activation = self._kernel()
         self._features = Features(
-            self._chosen("features", FEATURES), self._chosen("pooling", POOLING), self.washout, self.bidirectional
+            self._chosen("features", FEATURES), self._chosen("pooling", POOLING), int(self.washout), self.bidirectional
         )
         self._check_room(read.channels)
         self._learn_scale(read.rows, weights)
@@ -386,11 +385,12 @@ class BaseESN(BaseEstimator):
 
     def _check_room(self, channels):
         """Refuses a reservoir or normal equations that have no room."""
-        features = self._features.number(channels, self.units, self.each_step_)
-        links = {"ring": 1, "orthogonal": self.units}.get(self.topology, (self.density or 0) * self.units)
+        units = int(self.units)
+        features = self._features.number(channels, units, self.each_step_)
+        links = {"ring": 1, "orthogonal": units}.get(self.topology, (self.density or 0) * units)
         matrices = 1 if self.solver == "rls" else 2
-        needed = 8 * (matrices * features**2 + int(links) * self.units)
-        what = f"{self._name}: units={self.units:,} make {features:,} features, whose readout and reservoir take"
+        needed = 8 * (matrices * features**2 + int(links) * units)
+        what = f"{self._name}: units={units:,} make {features:,} features, whose readout and reservoir take"
         memory.check(needed, what, "choose fewer units, or fewer of features and pooling")
 
     def _learn_sequences(self, rows, targets, weights, continued):

@@ -1,7 +1,5 @@
 """ESNRegressor: echo state networks for numbers, one for a sequence or one for every step, and their forecasts."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
@@ -13,7 +11,7 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
 from fastnn.estimators.fitting import parameters_checked
 from fastnn.estimators.validation import refuse_sparse
-from fastnn.spec import shown
+from fastnn.spec import an_int, is_whole, shown
 
 
 @documented
@@ -220,8 +218,8 @@ class ESNRegressor(RegressorMixin, BaseESN):
         return forecasts[0] if X is None else forecasts
 
     def _check_forecast(self, n_steps, X, y, X_future):
-        if not isinstance(n_steps, Integral) or n_steps < 1:
-            raise ValueError(f"{self._name}.forecast: n_steps must be a whole number, at least 1, got {shown(n_steps)}")
+        if not is_whole(n_steps):
+            raise ValueError(f"{self._name}.forecast: n_steps must be {an_int(n_steps)}, got {shown(n_steps)}")
         if not self.each_step_ or self._features.bidirectional:
             raise ValueError(
                 f"{self._name}.forecast needs a network with targets for every step, which does not run backwards"

@@ -208,7 +208,7 @@ class Fit:
         control = training.Control(
             rows=self.rows.X.shape[0],
             batch_size=batch_size,
-            max_iter=e.max_iter,
+            max_iter=int(e.max_iter),
             shuffle=e.shuffle,
             tol=e.tol,
             patience=e.n_iter_no_change,

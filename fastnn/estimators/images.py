@@ -2,13 +2,12 @@
 
 import warnings
 from math import prod
-from numbers import Integral
 
 import numpy as np
 
 from fastnn.estimators import sequences, validation
 from fastnn.layers import all_layers
-from fastnn.spec import shown
+from fastnn.spec import is_whole, shown
 
 CHANNELS = 16  # the last of two axes is read as channels up to here, where nothing else says what it is
 
@@ -22,8 +21,7 @@ def check_input_shape(estimator):
     if given is None:
         return None
     shape = tuple(given) if np.iterable(given) else (given,)
-    whole = all(isinstance(size, Integral) and not isinstance(size, bool) and size >= 1 for size in shape)
-    if not whole or not 1 <= len(shape) <= 3:
+    if not all(map(is_whole, shape)) or not 1 <= len(shape) <= 3:
         raise ValueError(
             f"{type(estimator).__name__}: input_shape must be (height, width, channels), (height, width) or "
             f"(time, channels), got {shown(given)}"

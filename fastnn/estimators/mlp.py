@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from fastnn import activations, layers
 from fastnn.activations import get_activation
@@ -14,9 +14,10 @@ from fastnn.estimators import validation
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
+from fastnn.estimators.validation import Range
 from fastnn.losses import get_loss
 from fastnn.lower import Network
-from fastnn.spec import shown
+from fastnn.spec import MOST, shown
 
 
 class BaseMLP(BaseNetwork):
@@ -51,10 +52,10 @@ class BaseMLP(BaseNetwork):
 
     _parameter_constraints: dict = {
         **BaseNetwork._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Range(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(activations.ACTIVATIONS)), activations.Activation, list, tuple],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Range(Real, 0, 1, closed="left"), "array-like"],
+        "input_dropout": [Range(Real, 0, 1, closed="left")],
         "normalization": [StrOptions({"batch", "layer"}), None],
     }
     _not_with_adam = ("invscaling", "adaptive")  # as in scikit-learn, where "invscaling" would hardly let it learn
@@ -100,6 +101,8 @@ class BaseMLP(BaseNetwork):
                 )
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {shown(sizes)}.")
+        if any(size > MOST for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be <= {MOST}, got {shown(sizes)}")
         return tuple(int(size) for size in sizes)
 
     def _hidden_activations(self, n_hidden):
@@ -119,7 +122,7 @@ class BaseMLP(BaseNetwork):
         given, name = self.dropout, type(self).__name__
         try:
             rates = tuple(map(float, given)) if np.iterable(given) else (float(given),) * n_hidden
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(
                 f"{name}: dropout must be a number, or one for each hidden layer, got {shown(given)}"
             ) from None

@@ -344,7 +344,7 @@ def read_tokens(estimator, X, lengths, known, *, reset):
 
 def tokens(layers):
     """How many tokens the first layer knows, where it is an Embedding; else None."""
-    return int(layers[0].tokens) if layers and isinstance(layers[0], Embedding) else None
+    return layers[0].tokens if layers and isinstance(layers[0], Embedding) else None
 
 
 def check_tokens(name, X, known):

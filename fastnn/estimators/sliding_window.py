@@ -4,10 +4,10 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.spec import shown
+from fastnn.estimators.validation import Range
+from fastnn.spec import MOST, an_int, is_whole, shown
 
 
 class SlidingWindow(TransformerMixin, BaseEstimator):
@@ -50,8 +50,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "window": [Interval(Integral, 1, None, closed="left")],
-        "stride": [Interval(Integral, 1, None, closed="left")],
+        "window": [Range(Integral, 1, MOST, closed="both")],
+        "stride": [Range(Integral, 1, MOST, closed="both")],
     }
 
     def __init__(self, window=10, *, stride=1):
@@ -91,9 +91,12 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        age = self.stride * np.arange(self.window - 1, -1, -1)
-        step = np.maximum(np.arange(len(X))[:, np.newaxis] - age, 0)
+        step = np.maximum(np.arange(len(X))[:, np.newaxis] - self._ages(), 0)
         return X[step].reshape(len(X), -1)
+
+    def _ages(self):
+        """How many steps ago each step of a window was."""
+        return int(self.stride) * np.arange(int(self.window) - 1, -1, -1)
 
     def supervised(self, X, horizon=1):
         """Whole windows of a series, and the steps `horizon` after their last.
@@ -110,11 +113,11 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
 
         targets : ndarray of shape (n, channels)
         """
-        if not isinstance(horizon, Integral) or horizon < 1:
-            raise ValueError(f"SlidingWindow: horizon must be a whole number, at least 1, got {shown(horizon)}")
+        if not is_whole(horizon):
+            raise ValueError(f"SlidingWindow: horizon must be {an_int(horizon)}, got {shown(horizon)}")
         windows = self.fit(X).transform(X)
         X = np.asarray(X, windows.dtype)
-        first = self.stride * (self.window - 1)
+        first, horizon = int(self.stride) * (int(self.window) - 1), int(horizon)
         if len(X) <= first + horizon:
             raise ValueError(
                 f"SlidingWindow: {len(X)} steps hold no window of {first + 1} with a target {horizon} steps later"
@@ -137,8 +140,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
 
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        ages = self.stride * np.arange(self.window - 1, -1, -1)
-        return np.array([f"{name}[t-{age}]" if age else f"{name}[t]" for age in ages for name in names], dtype=object)
+        columns = [f"{name}[t-{age}]" if age else f"{name}[t]" for age in self._ages() for name in names]
+        return np.array(columns, dtype=object)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "n_features_in_")

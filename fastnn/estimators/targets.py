@@ -8,12 +8,12 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
-from fastnn.estimators.validation import refuse_sparse
+from fastnn.estimators.validation import Range, refuse_sparse
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 from fastnn.spec import shown
 
@@ -113,7 +113,7 @@ class ClassifierTargets(ClassifierMixin):
     _parameter_constraints: dict = {
         "loss": [StrOptions(set(CLASSIFIER_LOSSES)), Loss],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [Range(Real, 0, 1, closed="left")],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -10,10 +10,19 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn import training
 from fastnn.estimators import network as networks
+from fastnn.spec import is_number
+
+
+class Range(Interval):
+    """scikit-learn's Interval without True and False, and without whole numbers beyond all floats."""
+
+    def __contains__(self, value):
+        return is_number(value) and super().__contains__(value)
 
 
 def check_combination(estimator, network):

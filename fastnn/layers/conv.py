@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from math import prod
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
 from fastnn.layers.weights import check_flag, given_weights, keep_weights
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
-from fastnn.spec import shown
+from fastnn.spec import keep_count
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,8 @@ class Conv2D:
 
     def __post_init__(self):
         name = type(self).__name__
-        for field_name in ("filters", "groups"):
-            value = getattr(self, field_name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name}: {field_name} must be an int >= 1, got {shown(value)}")
+        keep_count(self, "filters")
+        keep_count(self, "groups")
         if self.filters % self.groups:
             raise ValueError(f"{name}: filters must be a multiple of groups, got {self.filters} and {self.groups}")
         for field_name in ("kernel_size", "stride", "dilation"):
@@ -116,8 +113,8 @@ class Conv2D:
             )
         geometry = window(shape, self.axes, self.kernel_size, self.stride, self.padding, self.dilation)
         name = f"conv{builder.number('weights')}"
-        options = {"groups": int(self.groups), "bias": bool(self.bias), "trainable": bool(self.trainable)}
-        z = ops.conv.conv(builder, x, int(self.filters), geometry, name, **options)
+        options = {"groups": self.groups, "bias": bool(self.bias), "trainable": bool(self.trainable)}
+        z = ops.conv.conv(builder, x, self.filters, geometry, name, **options)
         return activate(builder, z, get_activation(self.activation), f"{name}.y")
 
     def starting_weights(self, random_state, shape, activation_name, init):

@@ -1,7 +1,6 @@
 """Fully connected layers."""
 
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from fastnn.initializers import get_initializer
 from fastnn.layers.activation import activate
 from fastnn.layers.stack import ShapeError, show_shape
 from fastnn.layers.weights import check_flag, given_weights, keep_weights
-from fastnn.spec import shown
+from fastnn.spec import keep_count
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ class Dense:
     trainable: bool = True
 
     def __post_init__(self):
-        if isinstance(self.units, bool) or not isinstance(self.units, Integral) or self.units < 1:
-            raise ValueError(f"Dense: units must be an int >= 1, got {shown(self.units)}")
+        keep_count(self, "units")
         get_activation(self.activation, where="Dense: activation")
         if self.init is not None:
             get_initializer(self.init, where="Dense: init")
@@ -62,7 +60,7 @@ class Dense:
                 f"shape ({builder.columns(x)}, {self.units})"
             )
         name = f"dense{builder.number('weights')}"
-        z = ops.dense.dense(builder, x, int(self.units), name, trainable=bool(self.trainable))
+        z = ops.dense.dense(builder, x, self.units, name, trainable=bool(self.trainable))
         return activate(builder, z, get_activation(self.activation), f"{name}.y")
 
     def starting_weights(self, random_state, shape, activation_name, init):

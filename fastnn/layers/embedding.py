@@ -1,14 +1,13 @@
 """Vectors for tokens."""
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
 from fastnn import ops
 from fastnn.initializers import get_initializer
 from fastnn.layers.stack import expected
 from fastnn.layers.weights import check_flag
-from fastnn.spec import shown
+from fastnn.spec import keep_count
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,8 @@ class Embedding:
     respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
-        for field, most in (("tokens", 1 << 24), ("units", None)):
-            value = getattr(self, field)
-            whole = isinstance(value, Integral) and not isinstance(value, bool)
-            if not whole or value < 1 or (most and value > most):
-                bound = f" and <= {most}" if most else ""
-                raise ValueError(f"Embedding: {field} must be an int >= 1{bound}, got {shown(value)}")
+        keep_count(self, "tokens", most=1 << 24)
+        keep_count(self, "units")
         if self.init is not None:
             get_initializer(self.init, where="Embedding: init")
         check_flag(self, "trainable")
@@ -55,9 +50,7 @@ class Embedding:
             way_out = "Embedding reads tokens: put it first, and give X the shape (n, time) or (n, time, 1)"
             raise expected(("time", "1"), builder.shape(x), way_out)
         name = f"embedding{builder.number('weights')}"
-        return ops.embedding.embedding(
-            builder, x, int(self.tokens), int(self.units), name, trainable=bool(self.trainable)
-        )
+        return ops.embedding.embedding(builder, x, self.tokens, self.units, name, trainable=bool(self.trainable))
 
     def starting_weights(self, random_state, shape, activation_name, init):
         """(W, None): W from the standard normal distribution, unless this layer has an `init` of its own."""

@@ -1,18 +1,17 @@
 """Normalisation layers."""
 
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Real
+from math import inf
 from typing import ClassVar
 
 from fastnn import ops
-from fastnn.spec import shown
+from fastnn.spec import is_number, shown
 
 
 def _check(layer, name, low, high):
     value = getattr(layer, name)
-    if isinstance(value, bool) or not isinstance(value, Real) or not (isfinite(value) and low < value <= high):
-        interval = f"({low}, {high}{']' if isfinite(high) else ')'}"
+    if not (is_number(value) and low < value <= high):
+        interval = f"({low}, {high}{']' if high < inf else ')'}"
         raise ValueError(f"{type(layer).__name__}: {name} must be a number in {interval}, got {shown(value)}")
 
 
@@ -35,7 +34,7 @@ class BatchNorm:
 
     def __post_init__(self):
         _check(self, "momentum", 0, 1)
-        _check(self, "epsilon", 0, float("inf"))
+        _check(self, "epsilon", 0, inf)
 
     def lower(self, builder, x):
         """Adds the normalisation; returns the name of y."""
@@ -60,7 +59,7 @@ class LayerNorm:
     respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
-        _check(self, "epsilon", 0, float("inf"))
+        _check(self, "epsilon", 0, inf)
 
     def lower(self, builder, x):
         """Adds the normalisation; returns the name of y."""

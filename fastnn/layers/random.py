@@ -1,12 +1,11 @@
 """Layers that are random in training."""
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
 from fastnn import ops
 from fastnn.layers.weights import check_flag
-from fastnn.spec import shown
+from fastnn.spec import is_number, shown
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Dropout:
     respects_lengths: ClassVar[bool] = True
 
     def __post_init__(self):
-        if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0 <= self.rate < 1:
+        if not (is_number(self.rate) and 0 <= self.rate < 1):
             raise ValueError(f"Dropout: rate must be a number in [0, 1), got {shown(self.rate)}")
         check_flag(self, "channels")
 

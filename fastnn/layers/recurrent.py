@@ -4,8 +4,6 @@ States before the first step are zero. Of sequences of unequal length each row h
 """
 
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +13,7 @@ from fastnn.activations import RReLU, get_activation
 from fastnn.initializers import GlorotUniform, get_initializer
 from fastnn.layers.steps import check_sequence
 from fastnn.layers.weights import check_flag
-from fastnn.spec import shown
+from fastnn.spec import is_number, keep_count, shown
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,12 @@ class _Recurrent:
 
     def __post_init__(self):
         name = type(self).__name__
-        for field in ("units",) if self.truncate is None else ("units", "truncate"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-                raise ValueError(
-                    f"{name}: {field} must be an int >= 1{' or None' * (field == 'truncate')}, got {shown(value)}"
-                )
+        keep_count(self, "units")
+        if self.truncate is not None:
+            keep_count(self, "truncate", instead=" or None")
         for field in ("dropout", "recurrent_dropout"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1:
+            if not (is_number(value) and 0 <= value < 1):
                 raise ValueError(f"{name}: {field} must be a number in [0, 1), got {shown(value)}")
         if self.init is not None:
             get_initializer(self.init, where=f"{name}: init")
@@ -63,11 +58,10 @@ class _Recurrent:
         mask = None
         if builder.training and self.recurrent_dropout:
             rate, stream = self.recurrent_dropout, self._stream(builder)
-            mask = ops.random.state_mask(builder, int(self.units), rate, stream, f"{name}.mask")
-        truncate = None if self.truncate is None else int(self.truncate)
+            mask = ops.random.state_mask(builder, self.units, rate, stream, f"{name}.mask")
         h = ops.recurrent.recurrent(
-            builder, x, self.cell, int(self.units), name, activation=self._activation(), mask=mask, reverse=reverse,
-            truncate=truncate, trainable=bool(self.trainable),
+            builder, x, self.cell, self.units, name, activation=self._activation(), mask=mask, reverse=reverse,
+            truncate=self.truncate, trainable=bool(self.trainable),
         )  # fmt: skip
         return h if self.return_sequences else ops.steps.over_steps(builder, h, "last_step", name, reverse=reverse)
 
@@ -172,8 +166,7 @@ class LSTM(_Recurrent):
 
     def __post_init__(self):
         super().__post_init__()
-        number = isinstance(self.forget_bias, Real) and not isinstance(self.forget_bias, bool)
-        if not number or not isfinite(self.forget_bias):
+        if not is_number(self.forget_bias):
             raise ValueError(f"LSTM: forget_bias must be a finite number, got {shown(self.forget_bias)}")
 
     def _starting_bias(self, b):

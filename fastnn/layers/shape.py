@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from math import prod
-from numbers import Integral
 
 import numpy as np
 
 from fastnn import ops
 from fastnn.layers.stack import ShapeError
-from fastnn.spec import shown
+from fastnn.spec import is_whole, shown
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Reshape:
 
     def __post_init__(self):
         given = tuple(self.shape) if np.iterable(self.shape) else (self.shape,)
-        whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in given)
-        if not whole or not 1 <= len(given) <= 3 or min(given) < -1 or 0 in given or given.count(-1) > 1:
+        whole = all(is_whole(size, least=-1) for size in given)
+        if not whole or not 1 <= len(given) <= 3 or 0 in given or given.count(-1) > 1:
             raise ValueError(
                 f"Reshape: shape must hold one to three numbers >= 1, one of them perhaps -1, got {shown(self.shape)}"
             )

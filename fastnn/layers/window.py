@@ -1,24 +1,19 @@
 """What convolutions and pools share: their window's numbers, and what does not fit the image."""
 
 from math import isqrt
-from numbers import Integral
 
 from fastnn.layers.stack import ShapeError, expected, show_shape
 from fastnn.ops.window import Geometry, same_padding
-from fastnn.spec import shown
+from fastnn.spec import an_int, is_whole, shown
 
 _DIMENSIONS = {1: ("time", "channels"), 2: ("height", "width", "channels")}
 
 
-def _is_count(value, least):
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-
-
-def pair(value, axes, where, least=1):
+def pair(value, axes, where):
     """(vertical, horizontal) from an int or, in two dimensions, a pair of them; a signal has height 1."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes or not all(_is_count(v, least) for v in values):
-        raise ValueError(f"{where} must be an int >= {least}{' or a pair of them' * (axes == 2)}, got {shown(value)}")
+    if len(values) != axes or not all(map(is_whole, values)):
+        raise ValueError(f"{where} must be {an_int(*values)}{' or a pair of them' * (axes == 2)}, got {shown(value)}")
     return ((1,) if axes == 1 else ()) + tuple(map(int, values))
 
 
@@ -40,9 +35,10 @@ def check_padding(padding, axes, where):
     if axes == 1 and len(sides) == 2:  # (before, after)
         sides = (sides,)
     sides = tuple(tuple(side) if isinstance(side, (tuple, list)) else (side, side) for side in sides)
-    if len(sides) != axes or not all(len(side) == 2 and all(_is_count(v, 0) for v in side) for side in sides):
+    if len(sides) != axes or not all(len(side) == 2 and all(is_whole(v, 0) for v in side) for side in sides):
         pairs = "(before, after)" if axes == 1 else "(vertical, horizontal) or ((top, bottom), (left, right))"
-        raise ValueError(f"{where} must be 'valid', 'same', an int >= 0 or {pairs}, got {shown(padding)}")
+        number = an_int(*(v for side in sides for v in side), least=0)
+        raise ValueError(f"{where} must be 'valid', 'same', {number} or {pairs}, got {shown(padding)}")
     return (((0, 0),) if axes == 1 else ()) + tuple(tuple(map(int, side)) for side in sides)
 
 

@@ -249,6 +249,7 @@ def test_one_row_one_feature_one_class(backend):
     [
         ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be > 0, got \[3, 0\]"),
         ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (3, 2**31)}, r"hidden_layer_sizes must be <= 2147483647, got \[3, 2147483648\]"),
         ({"hidden_layer_sizes": (2.5,)}, "hidden_layer_sizes must hold whole numbers"),
         ({"activation": "sigmoid"}, "The 'activation' parameter of MLPRegressor must be"),
         ({"activation": ["relu"]}, "activation has 1 entries for 2 hidden layers"),
@@ -262,6 +263,7 @@ def test_one_row_one_feature_one_class(backend):
         ({"dropout": [0.1]}, "dropout has 1 entries for 2 hidden layers"),
         ({"dropout": [0.1, 1.0]}, r"dropout must lie in \[0, 1\)"),
         ({"dropout": np.array(3)}, r"dropout must lie in \[0, 1\), got array\(3\)"),
+        ({"dropout": [0.1, 10**400]}, "dropout must be a number, or one for each hidden layer, got"),
         ({"dropout": [0.1, None]}, r"dropout must be a number, or one for each hidden layer, got \[0\.1, None\]"),
         ({"dropout": [[0.1], [0.2, 0.3]]}, "dropout must be a number, or one for each hidden layer"),
         ({"hidden_layer_sizes": np.array(3)}, r"hidden_layer_sizes must hold whole numbers.* got array\(3\)"),

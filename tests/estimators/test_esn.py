@@ -320,7 +320,8 @@ def test_score_of_steps():
         (ESNRegressor, {"alpha": [0.1, -1.0]}, "alpha must be a number or several"),
         (ESNRegressor, {"alpha": [1, [2, 3]]}, r"alpha must be a number or several, got \[1, \[2, 3\]\]"),
         (ESNRegressor, {"input_scaling": ["a"]}, r"input_scaling must be a number or several, got \['a'\]"),
-        (ESNRegressor, {"units": True}, "units must be a whole number, at least 1, got True"),
+        (ESNRegressor, {"input_scaling": [10**400]}, "input_scaling must be a number or several, got"),
+        (ESNRegressor, {"units": True}, "The 'units' parameter of ESNRegressor must be an int"),
         (ESNRegressor, {"solver": "rls", "alpha": 0.0}, "needs a positive alpha"),
         (ESNClassifier, {"solver": "rls", "alpha": [1.0, 2.0]}, "give one alpha"),
         (ESNClassifier, {"input_scaling": [1.0, 2.0, 3.0]}, "input_scaling has shape"),
@@ -363,3 +364,9 @@ def test_a_fit_that_fails_changes_nothing():
     with pytest.raises(ValueError, match="washout"):
         esn.set_params(washout=100).fit([x[:, :1] for x in X], y)
     assert np.array_equal(esn.set_params(washout=0).decision_function(X), before)
+
+
+def test_units_in_numpys_small_types_do_not_overflow():
+    X, y, _, _ = ragged(np.random.default_rng(11))
+    small, plain = (ESNRegressor(units, random_state=0).fit(X, y) for units in (np.uint8(200), 200))
+    np.testing.assert_array_equal(small.coef_, plain.coef_)

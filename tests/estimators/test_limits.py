@@ -127,7 +127,7 @@ def test_where_no_system_tells_nothing_is_refused(backend, monkeypatch):
     ("estimator", "way_out"),
     [
         (MLPClassifier((10**9,)), "fewer units or filters"),
-        (MLPClassifier((2**63, 2**63)), "fewer units or filters"),
+        (MLPClassifier((2**30, 2**30)), "fewer units or filters"),
         (MLPClassifier((2**20,), solver="lbfgs"), "fewer units or filters"),
         (ConvNet([Conv2D(10**9, 3)]), "fewer units or filters"),
         (RecurrentClassifier([GRU(10**9)]), "fewer units or filters"),

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris, make_multilabel_classification, make_reg
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils._param_validation import Interval, InvalidParameterError
 
 import fastnn
 from fastnn import ConvNet, MLPClassifier, MLPRegressor, RecurrentClassifier
@@ -374,6 +374,26 @@ def test_a_wrong_parameter_is_refused_in_scikit_learns_words(parameters):
         BaseEstimator._validate_params(model)
     with pytest.raises(InvalidParameterError, match=f"^{re.escape(str(theirs.value))}$"):
         model.fit(X, Y)
+
+
+ESTIMATORS = [getattr(fastnn, name) for name in fastnn.__all__ if hasattr(getattr(fastnn, name), "fit")]
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), np.inf, np.nan], ids=lambda value: str(value)[:5])
+@pytest.mark.parametrize(
+    ("Estimator", "name"),
+    [
+        (Estimator, name)
+        for Estimator in ESTIMATORS
+        for name, constraints in Estimator._parameter_constraints.items()
+        if any(isinstance(constraint, Interval) for constraint in constraints)
+    ],
+)
+def test_numbers_beyond_all_floats_are_refused_by_name(Estimator, name, value):
+    if name == "n_iter_no_change" and value == np.inf:
+        return
+    with pytest.raises(InvalidParameterError, match=f"^The '{name}' parameter of {Estimator.__name__} must be"):
+        Estimator(**{name: value}).fit(X, Y)
 
 
 def test_a_subclass_has_its_own_parameters():

@@ -38,7 +38,7 @@ def test_names_and_errors():
     assert names.tolist() == ["x0[t-1]", "x1[t-1]", "x0[t]", "x1[t]"]
     with pytest.raises(ValueError, match="hold no window of 6"):
         SlidingWindow(6).supervised(X, horizon=2)
-    with pytest.raises(ValueError, match="horizon must be a whole number"):
+    with pytest.raises(ValueError, match="horizon must be an int >= 1"):
         SlidingWindow(2).supervised(X, horizon=0)
 
 
@@ -57,3 +57,18 @@ def test_check(estimator, check):
             check(estimator)
     else:
         check(estimator)
+
+
+def test_numbers_in_numpys_small_types_do_not_overflow():
+    series = np.arange(600.0)[:, np.newaxis]
+    given = SlidingWindow(np.uint8(200), stride=np.uint8(2)).supervised(series, np.uint8(200))
+    for came, expected in zip(given, SlidingWindow(200, stride=2).supervised(series, 200), strict=True):
+        np.testing.assert_array_equal(came, expected)
+
+
+@pytest.mark.parametrize("name", ["window", "stride"])
+def test_numbers_without_room_are_refused(name):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of SlidingWindow must be an int in the range"):
+        SlidingWindow(**{name: 2**63}).fit(X)
+    with pytest.raises(ValueError, match="horizon must be an int <= 2147483647, got 9223372036854775808"):
+        SlidingWindow().supervised(X, horizon=2**63)
