@@ -323,6 +323,12 @@ def run_epochs(runner, plan, progress, control, rates, *, validate=None, before=
                 stop = after is not None and after(iteration)
                 if not stop and progress.stalled > control.patience:
                     stop = _out_of_patience(progress, control, rates, say)
+        if control.early_stopping and progress.best_score == -math.inf:
+            warnings.warn(
+                f"None of {iteration} validation scores was a finite number, so none is the best: the weights are "
+                "those of the last epoch. Check scoring and the validation rows.",
+                stacklevel=2,
+            )
         if not stop and not control.incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({control.max_iter}) reached and the optimization "

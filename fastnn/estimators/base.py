@@ -211,7 +211,8 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
         Scores of the held-out rows with early stopping.
 
     best_validation_score_ : float or None
-        Their maximum, of those by the scorer in use.
+        Their maximum, of those by the scorer in use. NaN never is: where all are NaN it is -inf, with a warning, and
+        the weights are those of the last epoch.
 
     t_ : int
         Rows seen in training; "lbfgs" does not count them.

@@ -164,6 +164,25 @@ def test_a_scorer_that_cannot_take_nan(backend):
     assert len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_ < 30
 
 
+@ignore_convergence
+def test_scores_that_are_all_nan_leave_the_last_weights_and_a_warning(backend):
+    parameters = {"early_stopping": True, "n_iter_no_change": 3, "random_state": 0, "backend": backend}
+    model = MLPClassifier((20,), scoring=lambda model, X, y: np.nan, **parameters)
+    with pytest.warns(UserWarning, match="None of 4 validation scores was a finite number.*those of the last epoch"):
+        model.fit(X, Y)
+    assert model.best_validation_score_ == -np.inf and np.isnan(model.validation_scores_).all()
+    epochs = iter(range(4))
+    rising = MLPClassifier((20,), scoring=lambda model, X, y: next(epochs), **parameters, max_iter=4).fit(X, Y)
+    np.testing.assert_array_equal(model.coefs_[0], rising.coefs_[0])
+
+
+@ignore_convergence
+def test_a_score_that_is_a_number_once_is_the_best(backend):
+    scores = iter([np.nan, 0.25])
+    model = MLPClassifier((20,), early_stopping=True, scoring=lambda model, X, y: next(scores, np.nan), backend=backend)
+    assert model.fit(X, Y).best_validation_score_ == 0.25
+
+
 @pytest.mark.parametrize("score", [None, "good", [0.5, 0.6]], ids=str)
 def test_a_scorer_returns_a_number(score, backend):
     model = MLPClassifier((8,), early_stopping=True, scoring=lambda model, X, y: score, backend=backend)
