@@ -231,12 +231,15 @@ def to_attributes(network, weights, dtype):
 
 def from_attributes(estimator, network):
     """Weights by name from the fitted attributes as they are now."""
-    return {
-        name: numbers(array, f"{attribute}[{i}]")
-        for attribute, names in attribute_names(network).items()
-        for i, (name, array) in enumerate(zip(names, arrays(estimator, attribute), strict=False))
-        if name is not None and array is not None
-    }
+    weights = {}
+    for attribute, names in attribute_names(network).items():
+        for i, (name, array) in enumerate(zip(names, arrays(estimator, attribute), strict=False)):
+            if array is None:
+                continue
+            if name is None:
+                raise ValueError(f"{attribute}[{i}]: expected None, got {shown(array)}; its layer has no such array")
+            weights[name] = numbers(array, f"{attribute}[{i}]")
+    return weights
 
 
 def arrays(estimator, attribute):

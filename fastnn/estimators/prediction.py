@@ -49,7 +49,7 @@ class Ready:
         same, forms = {name: known.get(name) for name in ORIGIN}, estimator._forms(network)
         networks.load(self.runner, network, lowered, weights)
         # A network that ends early has no names for the arrays of later layers.
-        arrays = {name: [*given, *[None] * (len(known[name]) - len(given))] for name, given in names.items()}
+        arrays = {name: [*given, *[""] * (len(known[name]) - len(given))] for name, given in names.items()}
         self.quick = self.runner.quick(forms, estimator._types(), same, arrays)
 
     def belongs_to(self, estimator, network, X):

@@ -166,7 +166,7 @@ cdef struct Array:
     bint turned
     bint by_rows             # read only in the rows of columns of X that have entries
     int64_t op               # the dense op that can read whole panels where the user has them, -1: none
-    int ndim
+    int ndim                 # -1: there must be none
     Py_ssize_t[AXES] shape
 
 
@@ -237,7 +237,8 @@ cdef class Quick:
     same : dict
         Entries which a dict must have: these very objects; None stands for none, too.
     lists : dict of str to sequence
-        Entries which must be lists of arrays: the parameter of each one, or None.
+        Entries which must be lists of arrays: the parameter of each one, None where there must be none, and other
+        names for those that are not read.
     """
 
     cdef object runner, forms
@@ -265,8 +266,9 @@ cdef class Quick:
         self.memory = bytearray(max(1, len(flat)) * sizeof(Array))
         self.arrays = <Array *> <char *> self.memory
         for i, name in enumerate(flat):
+            array = &self.arrays[i]
+            array.ndim = -(name is None)
             if name in read:
-                array = &self.arrays[i]
                 array.packed = <const char *> <uintptr_t> runner.address(name)
                 array.columns = buffers[name].columns
                 array.rows = buffers[name].size // array.columns
@@ -312,6 +314,8 @@ cdef class Quick:
         cdef bint equal, read
         if entry is None:
             return array.packed == NULL
+        if array.ndim < 0:
+            return False
         try:
             PyObject_GetBuffer(entry, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         except (BufferError, TypeError, ValueError):

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from fastnn import ConvNet, MLPClassifier, MLPRegressor
 from fastnn.estimators import prediction
-from fastnn.layers import Activation, BatchNorm, Conv2D, Dense, MaxPool2D
+from fastnn.layers import Activation, BatchNorm, Conv2D, Dense, LayerNorm, MaxPool2D
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -306,6 +306,21 @@ def test_convolutions_name_what_is_no_list_of_arrays(backend):
     for call in (lambda: model.predict(IMAGES), model.summary):
         with pytest.raises(ValueError, match="ConvNet: coefs_ must be a list of arrays as after fit, got None"):
             call()
+
+
+@pytest.mark.parametrize("attribute, place", [("intercepts_", 0), ("running_means_", 1)])
+def test_an_array_where_a_layer_has_none_is_named(attribute, place, backend):
+    model = ConvNet([Conv2D(2, 3, bias=False), BatchNorm(), LayerNorm()], max_iter=1, warm_start=True, backend=backend)
+    labels = np.arange(len(IMAGES)) % 2
+    expected = model.fit(IMAGES, labels).predict_proba(IMAGES)
+    getattr(model, attribute)[place] = np.ones(2, np.float32)
+    for call in (model.predict, model.predict, model.transform, lambda X: model.fit(X, labels)):
+        with pytest.raises(ValueError, match=rf"^{attribute}\[{place}\]: expected None, got array\(\[1., 1.\]"):
+            call(IMAGES)
+    if place == 1:  # of a layer that this part of the network does not reach
+        model.transform(IMAGES, 1)
+    getattr(model, attribute)[place] = None
+    np.testing.assert_array_equal(model.predict_proba(IMAGES), expected)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.int64, object, ">f8", np.longdouble, list])
