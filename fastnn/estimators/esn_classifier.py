@@ -5,12 +5,13 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.extmath import softmax
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
 from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
+from fastnn.estimators.targets import are_known, labels_in
 
 
 @documented
@@ -147,7 +148,7 @@ class ESNClassifier(ClassifierMixin, BaseESN):
         each_step, labels, lengths = self._labels(read, y)
         if not incremental:
             self.classes_ = np.unique(labels)
-        elif len(np.setdiff1d(unique_labels(labels), self.classes_)):
+        elif not are_known(labels_in(labels), self.classes_):
             raise ValueError(f"{self._name}: y has classes that are not among {self.classes_}, those of the first call")
         Y = np.where(labels[:, np.newaxis] == self.classes_, 1.0, -1.0)
         Y = Y if len(self.classes_) > 2 else Y[:, -1:]

@@ -53,7 +53,7 @@ def _are_columns(y):
     return numbers and bool(((y == 0) | (y == 1)).all())
 
 
-def _labels_in(y):
+def labels_in(y):
     """The sorted labels in y."""
     return _distinct(y) if _is_plain(y) else unique_labels(y)
 
@@ -64,7 +64,7 @@ def _are_places(classes, y):
     return whole and classes[0] == 0 and classes[-1] == len(classes) - 1
 
 
-def _are_known(labels, classes):
+def are_known(labels, classes):
     """Whether sorted labels are among sorted classes."""
     if _are_places(classes, labels) and len(labels):
         return labels[0] >= 0 and labels[-1] < len(classes)
@@ -266,7 +266,7 @@ class ClassifierTargets(ClassifierMixin):
         if first or (reset and not incremental):
             self._learn_classes(sample)
         else:
-            self._check_classes(_labels_in(sample), incremental)
+            self._check_classes(labels_in(sample), incremental)
         if self._is_multilabel:
             same = columns and y.shape[1] == len(self.classes_)
             return y, np.ascontiguousarray(y if same else self._label_binarizer.transform(y), dtype=np.float32)
@@ -292,7 +292,7 @@ class ClassifierTargets(ClassifierMixin):
 
     def _check_classes(self, classes, incremental):
         if incremental:
-            if not _are_known(classes, self.classes_):
+            if not are_known(classes, self.classes_):
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )

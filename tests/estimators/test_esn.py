@@ -370,3 +370,12 @@ def test_units_in_numpys_small_types_do_not_overflow():
     X, y, _, _ = ragged(np.random.default_rng(11))
     small, plain = (ESNRegressor(units, random_state=0).fit(X, y) for units in (np.uint8(200), 200))
     np.testing.assert_array_equal(small.coef_, plain.coef_)
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2], [3, 5, 9], ["a", "b", "c"]], ids=str)
+def test_labels_of_a_chunk_are_among_the_classes(classes):
+    X = np.random.default_rng(12).normal(size=(4, 9, 1))
+    known, model = np.array(classes), ESNClassifier(8, random_state=0)
+    model.partial_fit(X, known[[0, 1, 1, 0]], classes=classes).partial_fit(X, known[[2, 2, 1, 2]])
+    with pytest.raises(ValueError, match="classes that are not among"):
+        model.partial_fit(X, [*known[[0, 1, 2]], classes[2] * 2])
