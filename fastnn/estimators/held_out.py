@@ -46,6 +46,7 @@ class HeldOut:
         else:
             self.plan = networks.plan(network, "predict", **options)
             self.runner = runner(self.plan, networks.prediction_capacity(self.plan, n, dtype))
+            self.runner.bind(rows.X)
 
     def __call__(self, weights):
         networks.load(self.loss_runner, self.network, self.loss_plan, weights)
@@ -64,7 +65,7 @@ class HeldOut:
 
     def _own_score(self, weights):
         networks.load(self.runner, self.network, self.plan, weights)
-        return float(self.estimator._score_outputs(self.runner.forward(self.rows.X), self.rows, self.network))
+        return float(self.estimator._score_outputs(self.runner.forward(), self.rows, self.network))
 
     def _scored(self, weights):
         view = fitted_copy(self.estimator, self.attributes(weights))

@@ -240,9 +240,10 @@ class Runner:
             if done:
                 return loss_sum / self.source.n
 
-    def forward(self, X):
-        """Output of the plan for each row of X, (n, ...). May be called from several threads at once."""
-        source = source_of(self.plan, X)
+    def forward(self, X=None):
+        """Output of the plan for each row of X, (n, ...), by default of the bound rows. May be called from several
+        threads at once."""
+        source = self.source if X is None else source_of(self.plan, X)
         output = np.empty((source.n, *self.plan.buffers[self.plan.output].shape), self.dtype)
         self.forward_for(source.n)(source, output)
         return output

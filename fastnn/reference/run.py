@@ -289,8 +289,10 @@ class Runner:
             pass
         return self._row_loss(buffers, 0, self._n)
 
-    def forward(self, X):
-        """Predictions of the rows of X, (n, *output) of the plan's real type. Changes nothing in the runner."""
+    def forward(self, X=None):
+        """Predictions of the rows of X, by default of the bound rows, (n, *output) of the plan's real type. Changes
+        nothing in the runner."""
+        X = self._sources["X"] if X is None else X
         n = X.shape[0]
         self._check_shape("X", X, n)
         output = np.empty((n, *self.plan.buffers["output"].shape), self.dtype)

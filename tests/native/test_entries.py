@@ -86,6 +86,9 @@ def test_predictions(threads, isa):
     X = some_zeros(rng, rng.standard_normal((77, 200)).astype(np.float32), 0.9)
     for rows in (X, X[:1], X[:0]):
         np.testing.assert_array_equal(runners[1].forward(sparse.csr_array(rows)), runners[0].forward(rows))
+    for runner, rows in zip(runners, (X, sparse.csr_array(X)), strict=True):
+        runner.bind(rows)
+        np.testing.assert_array_equal(runner.forward(), runner.forward(rows))
 
 
 @pytest.mark.parametrize("products", PRODUCTS)

@@ -285,6 +285,11 @@ class TestForward:
         assert output.shape == (N, CLASSES) and output.dtype == dtype
         np.testing.assert_allclose(output.sum(axis=1), 1, rtol=1e-6)
 
+    def test_bound_rows_are_predicted_without_being_named(self):
+        runner = runner_for(self.net, "predict")
+        runner.bind(X)
+        np.testing.assert_array_equal(runner.forward(), runner.forward(X))
+
     def test_no_rows_give_no_predictions(self):
         assert runner_for(self.net, "predict").forward(X[:0]).shape == (0, CLASSES)
 
