@@ -1,7 +1,8 @@
 """The compile step: a static library per instruction set, one for what they share, the Cython modules on top.
 
-Metadata and every tool's settings stand in pyproject.toml. Two environment variables:
-FASTNN_SANITIZE=address,undefined builds with these sanitizers, FASTNN_OPENMP=0 without threads.
+Metadata and every tool's settings stand in pyproject.toml. Three environment variables:
+FASTNN_SANITIZE=address,undefined builds with these sanitizers, FASTNN_OPENMP=0 without threads, FASTNN_EMULATE_TILES=1
+with the tiles of AMX in C: slow, for tests of their kernels on CPUs that have AVX512-BF16 only; show_config tells.
 """
 
 import multiprocessing
@@ -22,6 +23,7 @@ from setuptools.errors import CCompilerError
 
 MSVC = sys.platform == "win32"
 SANITIZE = os.environ.get("FASTNN_SANITIZE", "")
+EMULATE_TILES = os.environ.get("FASTNN_EMULATE_TILES") == "1"
 TARGET = sysconfig.get_platform()  # the machine built for, which on macOS need not be this one
 if TARGET.endswith("universal2"):  # one architecture a wheel: their instruction sets differ
     os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
@@ -54,6 +56,8 @@ else:
 if not MSVC:
     FLAGS += ["-std=c11", "-fPIC", "-fvisibility=hidden"]
     FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+if EMULATE_TILES:
+    FLAGS += ["-DFNN_EMULATE_TILES"]
 
 
 def openmp_flags():
@@ -138,7 +142,7 @@ setup(
     libraries=libraries,
     ext_modules=cythonize(extensions, nthreads=processes, build_dir="build/cython", compiler_directives=directives),
     options={
-        "build": {"build_base": f"build/{SANITIZE}" if SANITIZE else "build"},
+        "build": {"build_base": str(Path("build", SANITIZE, "tiles" * EMULATE_TILES))},
         "build_ext": {"parallel": os.cpu_count()},
     },
 )

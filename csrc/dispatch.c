@@ -62,7 +62,9 @@ static int fnn_cpu_has_avx512_bf16(void)
     return known;
 }
 
-#if defined(__linux__)
+#if defined(FNN_EMULATE_TILES)
+static int fnn_cpu_has_amx(void) { return fnn_cpu_has_avx512_bf16(); } /* all that simd/tiles.h needs */
+#elif defined(__linux__)
 /* Linux gives a process the tiles' state when it asks (ARCH_REQ_XCOMP_PERM, component 18), and not where a signal
  * stack is too small for it: then the process has no tiles. It is asked once. */
 static int fnn_cpu_has_amx(void)
@@ -160,12 +162,17 @@ void fnn_restore_float_mode(uint64_t state) { (void)state; }
 
 #define FNN_STRING_(x) #x
 #define FNN_STRING(x) FNN_STRING_(x)
+#if defined(FNN_EMULATE_TILES)
+#define FNN_NOT_FOR_USE ", tiles emulated: for tests only"
+#else
+#define FNN_NOT_FOR_USE ""
+#endif
 const char *fnn_compiler(void)
 {
 #if defined(__clang__)
-    return "clang " __clang_version__;
+    return "clang " __clang_version__ FNN_NOT_FOR_USE;
 #elif defined(__GNUC__)
-    return "gcc " __VERSION__;
+    return "gcc " __VERSION__ FNN_NOT_FOR_USE;
 #elif defined(_MSC_VER)
     return "msvc " FNN_STRING(_MSC_VER);
 #else

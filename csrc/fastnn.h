@@ -632,7 +632,7 @@ int fnn_team_size(void);
 void fnn_register_fork_handlers(void);
 /* 1 in a child in which the OpenMP runtime could not be released before the fork: run serially there. */
 int fnn_must_run_serially(void);
-/* "gcc 12.2.0" and the like. */
+/* "gcc 12.2.0" and the like, and whether the tiles of AMX are emulated. */
 const char *fnn_compiler(void);
 
 #endif

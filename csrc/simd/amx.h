@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "../fastnn.h"
+#ifdef FNN_EMULATE_TILES
+#include "tiles.h"
+#endif
 
 #define FNN_BFLOAT16_PRODUCT
 #define FNN_TILE_BARRIER __asm__ volatile("" ::: "memory")
