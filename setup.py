@@ -3,6 +3,7 @@
 Metadata and every tool's settings stand in pyproject.toml. Three environment variables:
 FASTNN_SANITIZE=address,undefined builds with these sanitizers, FASTNN_OPENMP=0 without threads, FASTNN_EMULATE_TILES=1
 with the tiles of AMX in C: slow, for tests of their kernels on CPUs that have AVX512-BF16 only; show_config tells.
+Such builds want a copy of the tree: a module in place gives way to newer ones only, of whatever build.
 """
 
 import multiprocessing
