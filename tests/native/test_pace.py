@@ -46,6 +46,21 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     assert machine.run(400)[2] > 390
 
 
+def test_cores_that_are_only_busy_at_first_come_into_use_soon():
+    machine = Machine(one=1e-4, two=2e-4)
+    machine.run(1000)
+    machine.batch[2] = 0.6e-4
+    while machine.pace.best == 1:
+        machine.run(1000)
+    assert machine.now < 0.25
+
+
+def test_early_trials_take_little_of_the_time():
+    machine = Machine(one=1e-4, two=1e-3)
+    machine.run(20000)
+    assert machine.now < 1.12 * 20000e-4
+
+
 @pytest.mark.parametrize("seconds", [5e-4, 4e-3])
 def test_one_slow_call_changes_nothing(seconds):
     machine = Machine(one=1e-4, two=0.6e-4)
