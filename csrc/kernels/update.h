@@ -1,5 +1,5 @@
 /* Optimiser steps of one vector of weights; the loops at the end are made from optimizers.def.
- * Square roots are exact, quotients within 0.54 units in the last place, see NAME(divide). */
+ * Square roots are exact, quotients within 0.54 (float) or 0.63 (double) units in the last place, see NAME(divide). */
 
 /* v = momentum v - rate g;  W += v, or momentum v - rate g once more (Nesterov). */
 FNN_INLINE vec NAME(step_sgd)(vec w, vec g, vec *state0, vec *state1, real rate, const real *p)

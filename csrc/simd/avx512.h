@@ -23,6 +23,7 @@ FNN_INLINE uint64_t nonzero_lanes_f64(const double *x)
 }
 #if defined(__GNUC__)
 #define FNN_RECIPROCAL(x) (vec)_mm512_rcp14_ps((__m512)(x))
+#define FNN_LONG_RECIPROCAL(x) (vec)_mm512_rcp14_pd((__m512d)(x))
 /* x * 2^power of whole powers, infinities and zeros included. */
 #define FNN_SCALED(x, power) (vec)_mm512_scalef_ps((__m512)(x), (__m512)(power))
 /* What a table of 32 has at the numbers in the low bits of words. */

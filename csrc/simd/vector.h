@@ -87,6 +87,15 @@ FNN_INLINE vec NAME(divide)(vec a, vec b)
     const vec inverse = FNN_RECIPROCAL(divisor), quotient = a * inverse;
     return quotient + (a - quotient * divisor) * inverse;
 }
+#elif defined(FNN_LONG_RECIPROCAL) && FNN_REAL_BITS == 64
+/* The same in double, within 0.63 units, after one more Newton step (Adam, 200-300-1, batch 32: 0.94 of the time). */
+FNN_INLINE vec NAME(divide)(vec a, vec b)
+{
+    const vec largest = NAME(broadcast)(1.7976931348623157e308), divisor = NAME(min)(largest, b);
+    const vec estimate = FNN_LONG_RECIPROCAL(divisor);
+    const vec inverse = estimate + estimate * (1 - estimate * divisor), quotient = a * inverse;
+    return quotient + (a - quotient * divisor) * inverse;
+}
 #else
 FNN_INLINE vec NAME(divide)(vec a, vec b) { return a / b; }
 #endif
