@@ -4,8 +4,9 @@ A sequence is cut into blocks of time whose length depends on the number of unit
 block is the state. Sequences of about the same length run side by side.
 """
 
-import functools
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 
 import numpy as np
 from scipy import linalg, sparse
@@ -26,6 +27,8 @@ POWER = 8  # of a matrix whose spectral radius is found
 BLOCK = 2**16  # states in a block of time of one sequence: they stay in the second cache
 GROUP = 2**21  # states in a block of time of all sequences that run side by side
 LANES = 16  # sequences in a vector at most: a thread gets a multiple of them
+
+RUNNERS = 32  # for so many pairs of rows and steps, each with a copy of the weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,23 @@ class Reservoir:
     def block(self):
         """Steps in a block of time."""
         return max(8, BLOCK // self.units // 8 * 8)
+
+    def arrays(self):
+        """All weights; of a sparse matrix its values and their places."""
+        W = self.recurrent_weights.tocsc() if sparse.issparse(self.recurrent_weights) else None
+        between = (self.recurrent_weights,) if W is None else (W.data, W.indices, W.indptr)
+        return self.input_weights, self.bias, *between
+
+    def copy(self):
+        """The same with arrays of its own."""
+        arrays = {name: getattr(self, name).copy() for name in ("input_weights", "recurrent_weights", "bias")}
+        return replace(self, **arrays)
+
+    def equals(self, other):
+        """Whether both leave the same states."""
+        ours, theirs = self.arrays(), other.arrays()
+        same = (self.activation, self.leak, len(ours)) == (other.activation, other.leak, len(theirs))
+        return same and all(map(np.array_equal, ours, theirs))
 
     def links(self):
         """(Links, their weights (links, units)), or (None, matrix) where these would be as many."""
@@ -123,7 +143,7 @@ def _spectral_radius(W):
     units = W.shape[0]
     if units > 100:
         rows = W.T  # compressed rows, and the same eigenvalues
-        power = LinearOperator(W.shape, lambda x: functools.reduce(lambda x, _: rows @ x, range(POWER), x), dtype=float)
+        power = LinearOperator(W.shape, lambda x: reduce(lambda x, _: rows @ x, range(POWER), x), dtype=float)
         try:  # a start of its own would draw from NumPy's global generator
             found = eigs(power, 4, v0=np.ones(units), ncv=16, tol=1e-4, return_eigenvectors=False)
             return float(np.abs(found).max() ** (1 / POWER))
@@ -146,9 +166,17 @@ class Echo:
 
     def __init__(self, reservoir, dtype, backend, n_jobs):
         self.reservoir, self.dtype, self.backend = reservoir, np.dtype(dtype), backend
-        self.limit = thread_limit(backend, n_jobs)
+        self.limit, self.asked = partial(thread_limit, backend, n_jobs), self._asked(dtype, backend, n_jobs)
         self.links, self.weights = reservoir.links()
         self.runners = {}
+
+    @staticmethod
+    def _asked(dtype, backend, n_jobs):
+        return np.dtype(dtype), backend, n_jobs, os.environ.get("FASTNN_ISA")
+
+    def serves(self, reservoir, dtype, backend, n_jobs):
+        """Whether one made of these would do the same."""
+        return self.asked == self._asked(dtype, backend, n_jobs) and self.reservoir.equals(reservoir)
 
     def states(self, u, start):
         """States after each step of u, (n, time, units), from the states `start` (n, units)."""
@@ -158,16 +186,19 @@ class Echo:
         return runner.forward(X)
 
     def _runner(self, n, time):
-        rows = -(-n // self.limit)
+        rows = -(-n // self.limit())
         rows = rows if rows == 1 else -(-rows // LANES) * LANES
-        if (rows, time) not in self.runners:
+        runner = self.runners.get((rows, time))
+        if runner is None:
             plan = self._plan(time)
             runner = runner_class(self.backend)(plan, dtype=self.dtype, rows=rows, n_threads=self.limit)
             runner.set("reservoir.W_in", self.reservoir.input_weights)
             runner.set("reservoir.b", self.reservoir.bias)
             runner.set("reservoir.W", self.weights)
             self.runners[rows, time] = runner
-        return self.runners[rows, time]
+            for oldest in list(self.runners)[:-RUNNERS]:  # other threads may add and drop meanwhile
+                self.runners.pop(oldest, None)
+        return runner
 
     def _plan(self, time):
         """Rows of X are the state to start from, then `time` steps of all channels."""

@@ -16,6 +16,7 @@ from fastnn.activations import ACTIVATIONS, Activation, get_activation
 from fastnn.estimators import network as networks
 from fastnn.estimators import sequences
 from fastnn.estimators.fitting import unchanged_on_failure
+from fastnn.estimators.prediction import Kept
 from fastnn.estimators.validation import Range
 from fastnn.features import FEATURES, POOLING, Features
 from fastnn.readout import RecursiveLeastSquares, Ridge
@@ -28,6 +29,9 @@ SETTLED = (
     "features", "pooling", "washout", "bidirectional", "feedback", "feedback_scaling", "standardize", "solver",
     "forgetting", "precision",
 )  # fmt: skip
+
+
+KEPT_BYTES = 1 << 20  # of the weights of a reservoir that is kept from call to call
 
 
 class BaseESN(BaseEstimator):
@@ -285,7 +289,8 @@ class BaseESN(BaseEstimator):
         )
 
     def _echo(self):
-        """The reservoir ready to run; only as long as one call, because the weights are the user's."""
+        """The reservoir ready to run; a small one is kept for as long as the weights, which are the user's, stay the
+        same: making it takes longer than 50 steps of 100 units."""
         units = int(self._settled["units"])
         inputs = self.n_channels_ + (self.n_outputs_ if self._settled["feedback"] else 0)
         reservoir = Reservoir(
@@ -295,7 +300,13 @@ class BaseESN(BaseEstimator):
             self._activation,
             float(self._settled["leak"]),
         )
-        return Echo(reservoir, self._dtype, self.backend, self.n_jobs)
+        asked, echo = (self._dtype, self.backend, self.n_jobs), self._kept.get("echo")
+        if echo is None or not echo.serves(reservoir, *asked):
+            small = sum(array.nbytes for array in reservoir.arrays()) <= KEPT_BYTES
+            echo = Echo(reservoir.copy() if small else reservoir, *asked)
+            if small:
+                self._kept["echo"] = echo
+        return echo
 
     def _array(self, name, *shape):
         """A fitted attribute as an array of this shape, in whose place a user may have put something else."""
@@ -382,6 +393,7 @@ class BaseESN(BaseEstimator):
         self._learn_scale(read.rows, weights)
         self._draw(read.channels, outputs if self.feedback else 0)
         self._equations = self._end = None
+        self._kept = Kept()
 
     def _check_room(self, channels):
         """Refuses a reservoir or normal equations that have no room."""
