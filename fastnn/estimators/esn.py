@@ -311,7 +311,8 @@ class BaseESN(BaseEstimator):
     def _array(self, name, *shape):
         """A fitted attribute as an array of this shape, in whose place a user may have put something else."""
         given = getattr(self, name)
-        array = given if sparse.issparse(given) else networks.numbers(given, f"{self._name}: {name}")
+        as_it_is = name == "recurrent_weights_" and sparse.issparse(given)
+        array = given if as_it_is else networks.numbers(given, f"{self._name}: {name}")
         if array.shape != shape:
             raise ValueError(f"{self._name}: {name}: expected shape {shape}, got {array.shape}")
         return array

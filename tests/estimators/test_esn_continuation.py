@@ -150,6 +150,8 @@ def test_weights_may_be_exchanged(topology):
         ("input_weights_", np.transpose, r"input_weights_: expected shape \(\d, 20\), got \(20, \d\)"),
         ("recurrent_weights_", lambda W: W[:5], r"recurrent_weights_: expected shape \(20, 20\), got \(5, 20\)"),
         ("bias_", lambda bias: ["a"] * 20, "bias_: expected an array of real numbers"),
+        ("coef_", sparse.csr_array, "coef_: expected an array of real numbers, got <"),
+        ("input_weights_", sparse.csr_array, "input_weights_: expected an array of real numbers, got <"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(attribute, value, message, backend):
