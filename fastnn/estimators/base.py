@@ -24,6 +24,7 @@ from fastnn.estimators.summary import summarize
 from fastnn.estimators.transform import LayerTransformer
 from fastnn.estimators.validation import Range, Rows
 from fastnn.initializers import get_initializer
+from fastnn.layers import ShapeError
 
 SOLVERS = ("lbfgs", "gd", "sgd", "adagrad", "rmsprop", "adam", "adamw")
 
@@ -44,10 +45,6 @@ class _Generator(local):
 
 
 _generator = _Generator()
-
-
-def _closed(kind, low, high, closed="left"):
-    return Range(kind, low, high, closed=closed)
 
 
 class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
@@ -254,35 +251,35 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
 
     _parameter_constraints: dict = {
         "solver": [StrOptions(set(SOLVERS))],
-        "alpha": [_closed(Real, 0, None)],
-        "batch_size": [StrOptions({"auto"}), _closed(Integral, 1, None)],
+        "alpha": [Range(Real, 0, None)],
+        "batch_size": [StrOptions({"auto"}), Range(Integral, 1, None)],
         "learning_rate": [StrOptions(set(schedules.SCHEDULES)), schedules.Schedule],
-        "learning_rate_init": [_closed(Real, 0, None, "neither")],
-        "power_t": [_closed(Real, 0, None)],
-        "max_iter": [_closed(Integral, 1, None)],
+        "learning_rate_init": [Range(Real, 0, None, "neither")],
+        "power_t": [Range(Real, 0, None)],
+        "max_iter": [Range(Integral, 1, None)],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
-        "tol": [_closed(Real, 0, None)],
+        "tol": [Range(Real, 0, None)],
         "verbose": ["verbose", StrOptions({"bar"})],
         "warm_start": ["boolean"],
-        "momentum": [_closed(Real, 0, 1, "both")],
+        "momentum": [Range(Real, 0, 1, "both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
-        "validation_fraction": [_closed(Real, 0, 1)],
-        "beta_1": [_closed(Real, 0, 1)],
-        "beta_2": [_closed(Real, 0, 1)],
-        "epsilon": [_closed(Real, 0, None, "neither")],
-        "n_iter_no_change": [_closed(Integral, 1, None), Options(Real, {np.inf})],
-        "max_fun": [_closed(Integral, 1, None)],
-        "l1_ratio": [_closed(Real, 0, 1, "both")],
+        "validation_fraction": [Range(Real, 0, 1)],
+        "beta_1": [Range(Real, 0, 1)],
+        "beta_2": [Range(Real, 0, 1)],
+        "epsilon": [Range(Real, 0, None, "neither")],
+        "n_iter_no_change": [Range(Integral, 1, None), Options(Real, {np.inf})],
+        "max_fun": [Range(Integral, 1, None)],
+        "l1_ratio": [Range(Real, 0, 1, "both")],
         "init": [StrOptions(set(initializers.INITIALIZERS)), initializers.Initializer],
-        "clip_norm": [_closed(Real, 0, None, "neither"), None],
-        "clip_value": [_closed(Real, 0, None, "neither"), None],
-        "weight_decay": [_closed(Real, 0, None)],
-        "rho": [_closed(Real, 0, 1)],
+        "clip_norm": [Range(Real, 0, None, "neither"), None],
+        "clip_value": [Range(Real, 0, None, "neither"), None],
+        "weight_decay": [Range(Real, 0, None)],
+        "rho": [Range(Real, 0, 1)],
         "precision": [StrOptions({"auto", "float32", "float64", "bfloat16"})],
         "backend": [StrOptions({"native", "numpy"})],
-        "n_jobs": [_closed(Integral, None, -1, "right"), _closed(Integral, 1, None), None],
+        "n_jobs": [Range(Integral, None, -1, "right"), Range(Integral, 1, None), None],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "epoch_callback": [callable, None],
     }
@@ -433,6 +430,13 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
                     f"{networks.public_name(network, name)} should have shape {expected} but {came}; keep to the "
                     "parameters and the kind of data of the last fit, or start anew with fit and warm_start=False"
                 )
+
+    def _plan(self, network):
+        """The network's plan for prediction, if its layers fit each other."""
+        try:
+            return networks.plan(network, "predict")
+        except ShapeError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
 
     @property
     def _auto_activation(self):

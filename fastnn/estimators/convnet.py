@@ -7,13 +7,12 @@ from sklearn.utils._param_validation import StrOptions
 
 from fastnn.augment import get_augmentations
 from fastnn.estimators import images
-from fastnn.estimators import network as networks
 from fastnn.estimators.architecture import default_layers
 from fastnn.estimators.base import BaseNetwork
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets
 from fastnn.estimators.validation import Range
-from fastnn.layers import Dense, Dropout, ShapeError, check_layers
+from fastnn.layers import Dense, Dropout, check_layers
 from fastnn.losses import get_loss
 from fastnn.lower import Network
 from fastnn.spec import shown
@@ -91,8 +90,8 @@ class BaseConvNet(BaseNetwork):
     _parameter_constraints: dict = {
         **BaseNetwork._parameter_constraints,
         "layers": [list, tuple, None],
-        "input_shape": ["array-like", Range(Integral, 1, None, closed="left"), None],
-        "scale": [StrOptions({"auto"}), Range(Real, 0, None, closed="neither")],
+        "input_shape": ["array-like", Range(Integral, 1, None), None],
+        "scale": [StrOptions({"auto"}), Range(Real, 0, None, "neither")],
         "augment": [list, tuple, None],
     }
 
@@ -123,7 +122,8 @@ class BaseConvNet(BaseNetwork):
         stack = (*self._stack(self.input_shape_), Dense(n_outputs, activation="identity"))
         augment = get_augmentations(self.augment, self.input_shape_, where=f"{type(self).__name__}: augment")
         network = Network(X.shape[1:], stack, loss, loss.output_activation(multiclass), self.scale_, augment)
-        return self._checked(network)
+        self._plan(network)
+        return network
 
     def _stack(self, input_shape):
         if self.layers is not None:
@@ -134,14 +134,6 @@ class BaseConvNet(BaseNetwork):
             for layer in default_layers(input_shape)
             if not (self.solver == "lbfgs" and isinstance(layer, Dropout))
         )
-
-    def _checked(self, network):
-        """The network, if its layers fit each other."""
-        try:
-            networks.plan(network, "predict")
-        except ShapeError as error:
-            raise ValueError(f"{type(self).__name__}: {error}") from None
-        return network
 
     def _check_continuation(self, network, weights):
         super()._check_continuation(network, weights)
@@ -161,7 +153,9 @@ class BaseConvNet(BaseNetwork):
         if shape is None:
             return super()._unfitted_network()
         shape = images.with_channels(self, shape)
-        return self._checked(Network(shape, self._stack(shape), get_loss(self.loss, self._kind)))
+        network = Network(shape, self._stack(shape), get_loss(self.loss, self._kind))
+        self._plan(network)
+        return network
 
 
 @documented

@@ -52,10 +52,10 @@ class BaseMLP(BaseNetwork):
 
     _parameter_constraints: dict = {
         **BaseNetwork._parameter_constraints,
-        "hidden_layer_sizes": ["array-like", Range(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", Range(Integral, 1, None)],
         "activation": [StrOptions(set(activations.ACTIVATIONS)), activations.Activation, list, tuple],
-        "dropout": [Range(Real, 0, 1, closed="left"), "array-like"],
-        "input_dropout": [Range(Real, 0, 1, closed="left")],
+        "dropout": [Range(Real, 0, 1), "array-like"],
+        "input_dropout": [Range(Real, 0, 1)],
         "normalization": [StrOptions({"batch", "layer"}), None],
     }
     _not_with_adam = ("invscaling", "adaptive")  # as in scikit-learn, where "invscaling" would hardly let it learn

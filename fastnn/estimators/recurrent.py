@@ -12,7 +12,7 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.sequence_targets import SequenceTargets
 from fastnn.estimators.sequences import Padded, Sequences, padded
 from fastnn.estimators.targets import ClassifierTargets, RegressorTargets, has_probabilities
-from fastnn.layers import GRU, Dense, ShapeError, TimeDistributed, check_layers
+from fastnn.layers import GRU, Dense, TimeDistributed, check_layers
 from fastnn.losses import get_loss
 from fastnn.lower import Network
 
@@ -152,13 +152,6 @@ class BaseRecurrent(BaseNetwork):
         network = Network(shape, stack, loss, loss.output_activation(multiclass), lengths=lengths)
         self._plan(network)
         return network
-
-    def _plan(self, network):
-        """The network's plan for prediction, if its layers fit each other."""
-        try:
-            return networks.plan(network, "predict")
-        except ShapeError as error:
-            raise ValueError(f"{type(self).__name__}: {error}") from None
 
     def _network_for(self, network, X):
         """The same network for as many steps as packed X has."""

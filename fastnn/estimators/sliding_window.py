@@ -50,8 +50,8 @@ class SlidingWindow(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "window": [Range(Integral, 1, MOST, closed="both")],
-        "stride": [Range(Integral, 1, MOST, closed="both")],
+        "window": [Range(Integral, 1, MOST, "both")],
+        "stride": [Range(Integral, 1, MOST, "both")],
     }
 
     def __init__(self, window=10, *, stride=1):

@@ -113,7 +113,7 @@ class ClassifierTargets(ClassifierMixin):
     _parameter_constraints: dict = {
         "loss": [StrOptions(set(CLASSIFIER_LOSSES)), Loss],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "label_smoothing": [Range(Real, 0, 1, closed="left")],
+        "label_smoothing": [Range(Real, 0, 1)],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
