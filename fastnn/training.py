@@ -456,12 +456,13 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
     """
     keys = ("loss", "seconds") + (("validation_score", "validation_loss") if validate else ())
     losses, seconds, *held_out = progress.curves(keys)
-    vector = _Vector(runner, plan)
-    best, iteration, start = vector.read(), 0, perf_counter()
+    parameters = tuple(plan.parameters)
+    gradients = tuple(plan.gradients[name] for name in parameters)
+    best, iteration, start = runner.get_vector(parameters), 0, perf_counter()
 
     def loss_and_gradient(x):
-        vector.write(x)
-        return runner.loss_and_gradient(), vector.read_gradient()
+        runner.set_vector(parameters, x)
+        return runner.loss_and_gradient(), runner.get_vector(gradients)
 
     def iterated(intermediate_result):
         nonlocal best, iteration, start
@@ -471,7 +472,7 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
         progress.best_loss = min(progress.best_loss, losses[-1])
         if say is not None:
             say(f"Iteration {iteration}, loss = {losses[-1]:.8f}")
-        vector.write(best)
+        runner.set_vector(parameters, best)
         if validate is not None:
             _validate(runner, plan, progress, control, validate, held_out, say)
         now = perf_counter()
@@ -487,7 +488,7 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
     stopped = False
     try:
         options = {"maxiter": control.max_iter, "maxfun": max_fun, "gtol": control.tol}
-        with blas.one_thread() if vector.size > THREADED else nullcontext():
+        with blas.one_thread() if best.size > THREADED else nullcontext():
             result = minimize(loss_and_gradient, best, jac=True, method="L-BFGS-B", callback=iterated, options=options)
         best = result.x
         stopped = result.status == 99  # scipy's status after StopIteration
@@ -496,7 +497,7 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
         warnings.warn("Training interrupted by user.", stacklevel=2)
         progress.level()
         result, loss = None, losses[-1] if losses else math.nan
-    vector.write(best)
+    runner.set_vector(parameters, best)
     if plan.statistics:
         runner.loss_and_gradient()  # leaves the statistics of the final weights
     if result is not None:
@@ -518,31 +519,3 @@ def _not_converged(result, iterations, max_iter):
         message += f"\nMore iterations may help (max_iter={max_iter})."
     message += "\nScaling the columns of X to similar ranges may help too, for instance with StandardScaler."
     warnings.warn(message, ConvergenceWarning, stacklevel=3)
-
-
-class _Vector:
-    """The trained parameters of a runner as one float64 vector."""
-
-    def __init__(self, runner, plan):
-        self.runner, self.slices, stop = runner, [], 0
-        for name in plan.parameters:
-            shape = plan.buffers[name].shape
-            start, stop = stop, stop + plan.buffers[name].size
-            self.slices.append((name, plan.gradients[name], slice(start, stop), shape))
-        self.size = stop
-
-    def read(self):
-        x = np.empty(self.size)
-        for name, _, part, _ in self.slices:
-            x[part] = self.runner.get(name).ravel()
-        return x
-
-    def write(self, x):
-        for name, _, part, shape in self.slices:
-            self.runner.set(name, x[part].reshape(shape))
-
-    def read_gradient(self):
-        gradient = np.empty(self.size)
-        for _, name, part, _ in self.slices:
-            gradient[part] = self.runner.get(name).ravel()
-        return gradient

@@ -73,7 +73,7 @@ class Runner:
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
-        self._prepared, self._lock, self._forwards = False, Lock(), {}
+        self._prepared, self._lock, self._forwards, self._vectors = False, Lock(), {}, {}
         self.times = None
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
@@ -131,6 +131,29 @@ class Runner:
         else:
             _executor.unpack(self.isa, self._view(name), out.reshape(self.layout.shape(name)))
         return out
+
+    def set_vector(self, names, x):
+        """Copies parameters of natural shape that lie one after another in x into their places."""
+        x = np.ascontiguousarray(x, self.dtype)
+        _executor.move_vector(self.isa, self._places(names), x, self.fixed, True)
+        self._prepared, self._forwards = False, {}
+
+    def get_vector(self, names):
+        """The reverse, also for gradients."""
+        x = np.empty(sum(self.plan.buffers[name].size for name in names), self.dtype)
+        _executor.move_vector(self.isa, self._places(names), x, self.fixed, False)
+        return x
+
+    def _places(self, names):
+        """Where panel matrices lie, see `move_vector`; found once for each tuple of names."""
+        if names not in self._vectors:
+            rows = []
+            for name in names:
+                turned = name in self.layout.turned
+                shape = self.layout.shape(name)[:: -1 if turned else 1]
+                rows.append((*shape, self.layout.offsets[name][1], turned))
+            self._vectors[names] = np.array(rows, np.int64)
+        return self._vectors[names]
 
     def bind(self, X, y=None, sample_weight=None):
         """Sets the rows to run over.

@@ -168,6 +168,18 @@ class Runner:
         out[...] = self._arrays[name]
         return out
 
+    def set_vector(self, names, x):
+        """Sets parameters of natural shape that lie one after another in x."""
+        start = 0
+        for name in names:
+            shape, size = self.plan.buffers[name].shape, self.plan.buffers[name].size
+            self.set(name, x[start : start + size].reshape(shape))
+            start += size
+
+    def get_vector(self, names):
+        """The reverse, also for gradients."""
+        return np.concatenate([self._arrays[name].ravel() for name in names])
+
     def bind(self, X, y=None, sample_weight=None):
         """Makes the caller's arrays the source of rows and resets the order.
 

@@ -29,6 +29,25 @@ def test_large_arenas_start_at_a_huge_page_of_an_array_that_gets_some(size):
     assert not arena.any()
 
 
+@pytest.mark.parametrize("backend", RUNNERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [random_network, random_image_network, random_sequence_network])
+@pytest.mark.parametrize("seed", range(5))
+def test_parameters_as_one_vector(seed, make, dtype, backend):
+    rng = np.random.default_rng(seed)
+    plan = lowered(make(rng))
+    names, values = tuple(plan.parameters), draw(rng, plan)
+    one_by_one, at_once = (RUNNERS[backend](plan, dtype=dtype, rows=8) for _ in range(2))
+    for name in names:
+        one_by_one.set(name, values[name])
+    vector = one_by_one.get_vector(names)
+    np.testing.assert_array_equal(vector, np.concatenate([values[name].ravel() for name in names]).astype(dtype))
+    at_once.set_vector(names, vector)
+    for name in names:
+        np.testing.assert_array_equal(at_once.get(name), one_by_one.get(name))
+    assert backend != "native" or (at_once.fixed == one_by_one.fixed).all()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_times_of_the_ops_of_every_thread_fill_a_call_and_change_nothing(threads, any_work_deserves_threads):
     rng = np.random.default_rng(0)
