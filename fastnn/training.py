@@ -7,7 +7,6 @@ is to be watched from outside (validation scores, callbacks, messages) comes in 
 import functools
 import math
 import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -18,7 +17,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import blas
 
-THREADED = 10_000  # numbers of vectors from which OpenBLAS takes several threads
 SLICE = 0.1  # seconds in one call of a backend: Python then sees Ctrl-C well within 0.2 s
 
 
@@ -435,8 +433,8 @@ def _out_of_patience(progress, control, rates, say):
 def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before=None, after=None, say=None):
     """Minimises the penalised loss of all bound rows by L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995).
 
-    Of many weights it keeps BLAS, which adds up their vectors, to one thread (767-84-12-1, 4298 rows, two threads: 0.5
-    of the time).
+    BLAS, which works on the vectors of weights in between, is kept to one thread (767-84-12-1, 4298 rows, two threads:
+    0.5 of the time). Few weights need that too: some of its calls wake all its threads however small they are.
 
     Parameters
     ----------
@@ -488,7 +486,7 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
     stopped = False
     try:
         options = {"maxiter": control.max_iter, "maxfun": max_fun, "gtol": control.tol}
-        with blas.one_thread() if best.size > THREADED else nullcontext():
+        with blas.one_thread():
             result = minimize(loss_and_gradient, best, jac=True, method="L-BFGS-B", callback=iterated, options=options)
         best = result.x
         stopped = result.status == 99  # scipy's status after StopIteration
