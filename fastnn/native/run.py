@@ -5,7 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fastnn.native import _executor, _forward, _machine
+from fastnn.native import _executor, _forward, _machine, _packed
 from fastnn.native.layout import ALIGNMENT, FIXED, compiled
 from fastnn.native.source import source_of
 from fastnn.native.threads import Pace, threads_for
@@ -74,7 +74,7 @@ class Runner:
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
         self._prepared, self._lock, self._forwards, self._vectors = False, Lock(), {}, {}
-        self.times = None
+        self.times = self._saved = None
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
 
@@ -289,6 +289,20 @@ class Runner:
     def quick(self, forms, types, same, lists):
         """The short way for predictions like the last one, see ``_forward.Quick``."""
         return _forward.Quick(self, forms, types, same, lists)
+
+    def packed(self, lists):
+        """Tells whether the packed weights are still those in lists of a user's, see ``_packed.Packed``."""
+        return _packed.Packed(self, {}, lists)
+
+    def save(self):
+        """Copies what outlasts a call, for `restore`."""
+        if self._saved is None:
+            self._saved = np.empty_like(self.fixed)
+        np.copyto(self._saved, self.fixed)
+
+    def restore(self):
+        """Brings back what was last saved."""
+        np.copyto(self.fixed, self._saved)
 
     def address(self, name):
         """Where a packed parameter lies."""
