@@ -157,6 +157,13 @@ class Plan:
         return sum(op.multiply_adds for op in self.ops)
 
     @cached_property
+    def row_size(self):
+        """Numbers that a row takes in all batch buffers together."""
+        share = {"bits": 0.0, "entries": 0.0, "rounded": 0.5, "operand": 0.5}
+        batch = (buffer for buffer in self.buffers.values() if buffer.role in ("batch", "row"))
+        return sum(share.get(buffer.layout, 1.0) * buffer.size for buffer in batch)
+
+    @cached_property
     def readers(self):
         """The ops that read each buffer that any reads, by its name."""
         readers = {}

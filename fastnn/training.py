@@ -7,6 +7,7 @@ is to be watched from outside (validation scores, callbacks, messages) comes in 
 import functools
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -102,7 +103,7 @@ class Progress:
         The weights of `best_score`.
     optimizer : optimiser spec or None
         The rule that `states` belong to.
-    states : dict of str to ndarray, or None
+    states : mapping of str to ndarray, or None
         The optimiser's memory; None where it was not kept.
     last : dict of str to ndarray, or None
         Weights after the last epoch, where early stopping made the model show earlier ones.
@@ -124,15 +125,17 @@ class Progress:
     history: dict = field(default_factory=dict)
     best: dict | None = None
     optimizer: Any = None
-    states: dict | None = None
+    states: Mapping | None = None
     last: dict | None = None
     shown: bytes | None = None
 
     def copy(self, *, lists=True):
-        """A copy with lists of its own, so that a fit that fails leaves this one as it was. Or with the same `lists`,
-        which get longer: copied in each of many short fits, they would take more time than all else."""
-        history = {key: list(values) for key, values in self.history.items()} if lists else self.history
-        return replace(self, history=history)
+        """A copy with lists and states of its own, so that a fit that fails leaves this one as it was. Or with the same
+        `lists`, which get longer: copied in each of many short fits, they would take more time than all else."""
+        if not lists:
+            return replace(self)
+        history = {key: list(values) for key, values in self.history.items()}
+        return replace(self, history=history, states=None if self.states is None else dict(self.states))
 
     def curves(self, keys):
         """The lists of `history` under these keys, new ones filled up with NaN; all other keys are dropped."""

@@ -14,6 +14,7 @@ from fastnn.estimators import network as networks
 from fastnn.estimators.callbacks import Watch
 from fastnn.estimators.held_out import HeldOut
 from fastnn.estimators.prediction import Kept
+from fastnn.estimators.resumable import Resumable
 from fastnn.estimators.validation import few_entries, largest, mostly_zeros
 
 
@@ -84,6 +85,7 @@ class Fit:
         self.weighted = rows.loss_weight is not None
         self.sparse, self.entries = mostly_zeros(rows.X), few_entries(rows.X, network)
         self.held_out = held_out
+        self.resumed = None  # the memory whose runner goes on
         self.n_iter, self.epochs_before = None, len(progress.history.get("loss", ()))
 
     def run(self, data):
@@ -92,6 +94,9 @@ class Fit:
             self._run(data)
         except BaseException:
             self.progress.cut(self.epochs_before)
+            if self.resumed:
+                self.runner.restore()
+                networks.load(self.runner, self.network, self.plan, self.weights)
             raise
         finally:
             self.watch = None  # which knows the fit in turn: its arrays would stay until Python looks for cycles
@@ -192,6 +197,12 @@ class Fit:
         networks.load(self.runner, self.network, lowered, self.weights)
         self.runner.bind(*self.rows.bound)
 
+    def _resume(self, memory):
+        """Goes on in the runner of the last call; should this one fail, the estimator stays as that one left it."""
+        memory.runner.save(memory)
+        self.plan, self.runner, self.resumed = memory.runner.plan, memory.runner, memory
+        self.runner.bind(*self.rows.bound)
+
     def _hooks(self):
         talkative = self.estimator.verbose and self.estimator.verbose != "bar"
         return {
@@ -215,11 +226,15 @@ class Fit:
             early_stopping=self.early_stopping,
             incremental=self.incremental,
         )
-        self._load(lowered, rows)
         if progress.states is None or progress.optimizer != optimizer:
             progress.optimizer, progress.step, progress.origin, progress.rate = optimizer, 0, 0, None
+            progress.states = {}
+        states = progress.states
+        if isinstance(states, Resumable) and states.suits(e, lowered, rows, self.dtype, self.n_threads):
+            self._resume(states)
         else:
-            for name, state in progress.states.items():
+            self._load(lowered, rows)
+            for name, state in states.items():
                 self.runner.set(name, state)
         rates = training.Rates(networks.schedule(e), e.learning_rate_init, control, progress)
         self.n_iter = training.run_epochs(self.runner, self.plan, progress, control, rates, **self._hooks())
@@ -269,12 +284,18 @@ class Fit:
             return self.progress.best
         return training.weights_of(self.runner, self.plan, self.weights if self.drawn else {})
 
+    def _memory(self, waits):
+        """The optimiser's memory by name; where it waits for the next call, in its runner."""
+        if waits:
+            return self.resumed or Resumable.of(self.runner, self.network)
+        return {name: self.runner.get(name) for name in self.plan.states}
+
     def _settle(self, progress, shown):
         """Keeps what a continuation needs, where there can be one, and drops the rest."""
         keep = self.incremental or self.estimator.warm_start
         progress.states = progress.last = None
         if keep and not self.lbfgs:
-            progress.states = {name: self.runner.get(name) for name in self.plan.states}
+            progress.states = self._memory(waits=self.incremental and self.n_iter == 1 and progress is self.progress)
             if shown is progress.best:
                 last = training.weights_of(self.runner, self.plan)
                 if all(np.isfinite(array).all() for array in last.values()):

@@ -38,9 +38,7 @@ def cpu_options(network, backend):
 
 def row_bytes(lowered, dtype):
     """Bytes that a row of a chunk takes in all batch buffers of a plan together."""
-    buffers = [buffer for buffer in lowered.buffers.values() if buffer.role in ("batch", "row")]
-    weights = {"bits": 0.0, "entries": 0.0, "rounded": 0.5, "operand": 0.5}
-    return max(1, int(sum(weights.get(buffer.layout, 1.0) * buffer.size for buffer in buffers) * dtype.itemsize))
+    return max(1, int(lowered.row_size * dtype.itemsize))
 
 
 def training_capacity(lowered, batch_size, dtype, n_threads=1):
@@ -54,10 +52,11 @@ def training_capacity(lowered, batch_size, dtype, n_threads=1):
     if lowered.needs_whole_batch:
         return int(batch_size)
     rows = max(1, min(int(batch_size), CHUNK, TRAINING_BYTES // row_bytes(lowered, dtype)))
+    if not any(op.kind in CELLS for op in lowered.step):
+        return rows
     of_batch = all(op.split != "parts" or "part_rows" in op.attributes for op in lowered.ops)
-    recurrent = any(op.kind in CELLS for op in lowered.step) and of_batch
     cached = max(2, n_threads) * CACHE_BYTES // row_bytes(lowered, dtype) // CACHE_ROWS * CACHE_ROWS
-    return min(rows, cached) if recurrent and cached else rows
+    return min(rows, cached) if of_batch and cached else rows
 
 
 def batch_bytes(lowered, rows, dtype, shared=True):

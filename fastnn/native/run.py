@@ -74,7 +74,7 @@ class Runner:
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
         self._prepared, self._lock, self._forwards, self._vectors = False, Lock(), {}, {}
-        self.times = self._saved = None
+        self.times, self._saved = None, {}
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
 
@@ -294,15 +294,17 @@ class Runner:
         """Tells whether the packed weights are still those in lists of a user's, see ``_packed.Packed``."""
         return _packed.Packed(self, {}, lists)
 
-    def save(self):
-        """Copies what outlasts a call, for `restore`."""
-        if self._saved is None:
-            self._saved = np.empty_like(self.fixed)
-        np.copyto(self._saved, self.fixed)
+    def save(self, names):
+        """Copies buffers that outlast a call, the same ones each time, for `restore`."""
+        views = {name: self._view(name) for name in names}
+        self._saved = self._saved or {name: np.empty_like(view) for name, view in views.items()}
+        for name, view in views.items():
+            np.copyto(self._saved[name], view)
 
     def restore(self):
         """Brings back what was last saved."""
-        np.copyto(self.fixed, self._saved)
+        for name, saved in self._saved.items():
+            np.copyto(self._view(name), saved)
 
     def address(self, name):
         """Where a packed parameter lies."""

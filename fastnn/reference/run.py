@@ -319,6 +319,9 @@ class Runner:
     def quick(self, forms, types, same, lists):
         """None: only the native backend has a short way for predictions that follow each other."""
 
+    def packed(self, lists):
+        """None: it cannot tell whether its weights are still those in lists of a user's."""
+
     def _call_buffers(self):
         return {**self._arrays, **self._sources}
 

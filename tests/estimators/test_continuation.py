@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 
 from fastnn import MLPClassifier, MLPRegressor
+from fastnn.estimators import resumable
 from fastnn.schedules import WarmUp
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -305,3 +306,68 @@ def test_partial_fit_names_classes_it_does_not_know(y):
     model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="has classes not in"):
         model.partial_fit(X[:1], y)
+
+
+CHANGES = {  # between two calls of partial_fit
+    "nothing": lambda model: None,
+    "a weight": lambda model: model.coefs_[1].__setitem__((2, 3), 0.5),
+    "an array": lambda model: model.intercepts_.__setitem__(0, np.ones(7)),
+    "alpha": lambda model: model.set_params(alpha=0.1),
+    "momentum": lambda model: model.set_params(beta_1=0.8),
+    "solver": lambda model: model.set_params(solver="sgd"),
+    "threads": lambda model: model.set_params(n_jobs=1),
+    "backend": lambda model: model.set_params(backend="numpy"),
+    "predictions": lambda model: model.predict_proba(X),
+    "fit": lambda model: model.fit(X, Y),
+}
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS.keys() - {"early_stopping"}))
+@pytest.mark.parametrize("change", CHANGES)
+def test_partial_fit_goes_on_as_from_a_pickle(change, setting):
+    """What waits for the next call in the runner of the last one is never seen."""
+    parameters = {"hidden_layer_sizes": (7, 6), "random_state": 5, "max_iter": 2} | SETTINGS[setting]
+    model = MLPClassifier(**parameters).partial_fit(X[:32], Y[:32], classes=[0, 1, 2])
+    other = through_pickle(model)
+    for first, n in ((0, 32), (32, 32), (64, 32), (96, 20), (7, 50), (57, 50)):
+        for each in (model, other):
+            each.partial_fit(X[first : first + n], Y[first : first + n])
+            if first == 64:
+                CHANGES[change](each)
+        assert_same(model, other)
+        other = through_pickle(other)
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, through_pickle])
+def test_copies_of_a_model_in_partial_fit_go_their_own_ways(make):
+    def trained(calls):
+        model = MLPClassifier((7, 6), normalization="batch", random_state=5)
+        for first in calls:
+            model.partial_fit(X[first : first + 50], Y[first : first + 50], classes=[0, 1, 2])
+        return model
+
+    model = trained([0, 50])
+    twin = make(model)
+    model.partial_fit(X[100:], Y[100:])
+    twin.partial_fit(X[20:70], Y[20:70])
+    model.partial_fit(X[10:60], Y[10:60])
+    assert_same(model, trained([0, 50, 100, 10]))
+    assert_same(twin, trained([0, 50, 20]))
+
+
+@pytest.mark.parametrize("n", [32, 40])
+def test_a_call_of_partial_fit_that_diverges_changes_nothing(n, backend):
+    model = MLPRegressor(hidden_layer_sizes=(7, 6), random_state=5, backend=backend)
+    model.partial_fit(X[:32], Y[:32]).partial_fit(X[:32], Y[:32])
+    other = through_pickle(model)
+    with pytest.raises(ValueError, match="non-finite"):
+        model.partial_fit(np.full((n, 4), 1e200), Y[:n])
+    assert_same(model, other)
+    assert_same(model.partial_fit(X[:32], Y[:32]), other.partial_fit(X[:32], Y[:32]))
+
+
+def test_large_models_do_not_wait_in_memory(monkeypatch):
+    monkeypatch.setattr(resumable, "HELD_BYTES", 10_000)
+    for units, kind in ((5, resumable.Resumable), (50, dict)):
+        model = MLPClassifier((units,), random_state=0).partial_fit(X[:10], Y[:10], classes=[0, 1, 2])
+        assert type(model._progress.states) is kind

@@ -1,0 +1,59 @@
+"""Training that goes on from one call of `partial_fit` to the next in the same runner."""
+
+from collections.abc import Mapping
+
+from fastnn import training
+from fastnn.estimators import network as networks
+
+HELD_BYTES = 64 << 20  # of weights, an optimiser's memory and activations that wait for the next call
+
+
+class Resumable(Mapping):
+    """An optimiser's memory by name, in the runner that has trained: read when somebody asks, and a dict in a pickle.
+
+    Packing and unpacking it takes longer than a step of training (784-256-128, 128 rows: two thirds of a call).
+
+    Parameters
+    ----------
+    runner : Runner
+    network : Network
+    """
+
+    def __init__(self, runner, network):
+        self.runner, self.packed = runner, runner.packed(networks.attribute_names(network))
+
+    @classmethod
+    def of(cls, runner, network):
+        """The memory in this runner; its arrays by name where the runner is too large to wait, or cannot tell whether
+        its weights are still those of the estimator."""
+        memory = cls(runner, network)
+        return memory if memory.packed is not None and memory._size() <= HELD_BYTES else dict(memory)
+
+    def _size(self):
+        """Bytes that wait, with the copy for a call that fails."""
+        runner = self.runner
+        return 2 * runner.nbytes + networks.batch_bytes(runner.plan, runner.rows, runner.dtype)
+
+    def suits(self, estimator, lowered, rows, dtype, n_threads):
+        """Whether the runner is as a fit of the estimator would make it now, with the weights that it has now."""
+        runner = self.runner
+        return (
+            type(runner) is training.runner_class(estimator.backend)
+            and runner.plan is lowered
+            and (runner.rows, runner.dtype, runner.limit()) == (rows, dtype, n_threads)
+            and self.packed.holds(vars(estimator))
+        )
+
+    def __getitem__(self, name):
+        if name not in self.runner.plan.states:
+            raise KeyError(name)
+        return self.runner.get(name)
+
+    def __iter__(self):
+        return iter(self.runner.plan.states)
+
+    def __len__(self):
+        return len(self.runner.plan.states)
+
+    def __reduce__(self):
+        return dict, (dict(self),)
