@@ -1,7 +1,7 @@
 """BLAS on one thread, for as long as its calls take turns with calls of a backend.
 
-A thread of OpenBLAS that has nothing more to do stays on its core for some 20 ms, and so keeps it from the threads of
-the call that comes next.
+Its sums of long vectors have other bits on each number of threads. And a thread of OpenBLAS that has nothing more to do
+stays on its core for some 20 ms, and so keeps it from the threads of the call that comes next.
 """
 
 from contextlib import contextmanager

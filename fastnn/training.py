@@ -436,8 +436,9 @@ def _out_of_patience(progress, control, rates, say):
 def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before=None, after=None, say=None):
     """Minimises the penalised loss of all bound rows by L-BFGS-B (Byrd, Lu, Nocedal and Zhu, 1995).
 
-    BLAS, which works on the vectors of weights in between, is kept to one thread (767-84-12-1, 4298 rows, two threads:
-    0.5 of the time). Few weights need that too: some of its calls wake all its threads however small they are.
+    BLAS, which works on the vectors of weights in between, is kept to one thread: bits do not depend on how many it
+    has, and its threads do not keep the cores from the backend's (767-84-12-1, 4298 rows, two threads: 0.5 of the
+    time). Few weights need that too: some of its calls wake all its threads however small they are.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """BLAS stays on one thread while somebody needs that."""
 
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fastnn import blas
+from fastnn import MLPRegressor, blas
 
 
 def threads():
@@ -31,3 +32,15 @@ def test_an_error_lifts_it_too():
     except KeyboardInterrupt:
         pass
     assert threads() == before
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_bits_of_a_fit_do_not_depend_on_its_threads():
+    X = np.random.default_rng(0).normal(size=(60, 300))
+    fitted = []
+    for threads in (1, 2, 5):
+        with threadpool_limits(threads, user_api="blas"):
+            model = MLPRegressor(hidden_layer_sizes=(90,), solver="lbfgs", max_iter=8, random_state=0)
+            fitted.append(model.fit(X, X[:, 0]))
+    for other in fitted[1:]:
+        np.testing.assert_array_equal(other.coefs_[0], fitted[0].coefs_[0])
