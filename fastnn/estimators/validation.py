@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -59,18 +60,24 @@ PLAIN_TARGETS = (np.int64, np.int32, np.uint8, np.bool_, np.float64, np.float32)
 def checked(estimator, X, *, options=X_OPTIONS, reset, **y):
     """scikit-learn's validate_data. What it would hand back as it is goes a short way to the same result: its own takes
     as long as 100 steps of a small network, and looks for NaN on one thread."""
-    known, target = vars(estimator), y.get("y")
+    known, target, given = vars(estimator), y.get("y"), X
+    short = not y or (is_plain(target, 1, 2) and target.dtype in PLAIN_TARGETS)
+    frame = numbers_of_frame(X, options["dtype"]) if short else None
+    X = given if frame is None else frame
     arrays = (X, target) if y else (X,)
     plain = (
-        (is_plain(X, 2) or ("accept_sparse" in options and is_csr(X)))
+        short
+        and (is_plain(X, 2) or ("accept_sparse" in options and is_csr(X)))
         and X.dtype in options["dtype"]
-        and (not y or (is_plain(target, 1, 2) and target.dtype in PLAIN_TARGETS and len(target) == X.shape[0]))
+        and (not y or len(target) == X.shape[0])
         and (reset or known.get("n_features_in_") == X.shape[1])
-        and "feature_names_in_" not in known
+        and (frame is not None or "feature_names_in_" not in known)
         and all(training.all_finite(stored(array), estimator.backend, estimator.n_jobs) for array in arrays)
     )
     if not plain:
-        return validate_data(estimator, X, **y, **options, reset=reset)
+        return validate_data(estimator, given, **y, **options, reset=reset)
+    if frame is not None:  # whose columns have names
+        validate_data(estimator, given, reset=reset, skip_check_array=True)
     estimator.n_features_in_ = X.shape[1]
     return arrays if y else X
 
@@ -102,6 +109,16 @@ def stored(X):
 def is_csr(X):
     """Whether it is a CSR matrix with rows and columns, whose entries, if any, lie one after the other."""
     return sparse.issparse(X) and X.format == "csr" and min(X.shape) > 0 and X.data.flags.c_contiguous
+
+
+def numbers_of_frame(X, types):
+    """The numbers of a DataFrame of pandas as a C-contiguous array, if all columns are real ones of NumPy's and have a
+    common type among these; or None."""
+    if type(X) is not getattr(sys.modules.get("pandas"), "DataFrame", None):
+        return None
+    found = set(X.dtypes)
+    real = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in found)
+    return np.ascontiguousarray(X.to_numpy()) if real and found and np.result_type(*found) in types else None
 
 
 def is_plain(array, *axes):

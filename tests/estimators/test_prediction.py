@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from fastnn import ConvNet, MLPClassifier, MLPRegressor
-from fastnn.estimators import prediction
+from fastnn.estimators import prediction, validation
 from fastnn.layers import Activation, BatchNorm, Conv2D, Dense, LayerNorm, MaxPool2D
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -388,12 +388,12 @@ def hostile(X):
     }
 
 
-def outcome(model, method, rows):
+def outcome(model, method, *arguments):
     """What a call gives: its result, or its error, with the warnings."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            result = getattr(model, method)(rows)
+            result = getattr(model, method)(*arguments)
         except Exception as error:
             result = type(error), str(error)
     return result, [(note.category, str(note.message)) for note in said]
@@ -450,6 +450,47 @@ def test_names_of_features(backend):
     named.predict(table)
     with pytest.warns(UserWarning, match="X does not have valid feature names, but"):
         named.predict(X)
+
+
+FRAMES = {  # columns of a data frame from a table of numbers
+    "float64": lambda table: table.astype("float64"),
+    "float32": lambda table: table.astype("float32"),
+    "two types": lambda table: table.astype({"a": "float32", "b": "float64"}),
+    "whole numbers": lambda table: table.astype({"a": "int32", "c": "uint8"}),
+    "only whole numbers": lambda table: table.round().astype("int64"),
+    "logical": lambda table: table.assign(a=table.a > 0),
+    "nullable": lambda table: table.astype("Float64"),
+    "sparse": lambda table: table.astype("Sparse[float64]"),
+    "objects": lambda table: table.astype(object),
+    "text": lambda table: table.astype(str),
+    "missing": lambda table: table.assign(b=np.nan),
+    "huge": lambda table: table.assign(c=1e39),
+    "twice": lambda table: table[list("abcdeff")],
+    "none": lambda table: table[[]],
+    "no rows": lambda table: table[:0],
+    "numbers for names": lambda table: table.set_axis(range(7), axis=1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize("columns", FRAMES)
+def test_a_data_frame_is_what_scikit_learn_makes_of_it(monkeypatch, columns, backend):
+    pandas = pytest.importorskip("pandas", reason="extra: test")
+    table = pandas.DataFrame(np.abs(X), columns=list("abcdefg"))
+    frame, y = FRAMES[columns](table), np.arange(90) % 2
+
+    def outcomes():
+        models = [MLPClassifier(**SMALL, backend=backend) for _ in range(3)]
+        fits = [outcome(models[0], "fit", frame, y), outcome(models[1], "fit", frame, pandas.Series(y))]
+        fits = [(getattr(result, "coefs_", [result])[0], said) for result, said in fits]
+        models[2].fit(table, y)
+        return *fits, outcome(models[2], "predict_proba", frame), outcome(models[2], "predict_proba", frame[:1])
+
+    short = outcomes()
+    monkeypatch.setattr(validation, "numbers_of_frame", lambda X, types: None)
+    for (result, said), (expected, expected_said) in zip(short, outcomes(), strict=True):
+        assert said == expected_said
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_before_fit(backend):
