@@ -12,7 +12,7 @@ from fastnn.native.threads import Pace, threads_for
 from fastnn.plan import NUMBERS, PAIRS, TILES
 
 HUGE_PAGE, LARGE = 1 << 21, 1 << 19
-WORTH_THREADS = 1 << 21  # bytes to read: some 200 microseconds for one thread
+WORTH_THREADS = 1 << 26  # bytes to read: some 3 milliseconds for one thread; another may wait 4 for its core
 
 
 def aligned(size):
