@@ -94,11 +94,13 @@ class Fit:
             self._run(data)
         except BaseException:
             self.progress.cut(self.epochs_before)
-            if self.resumed:
+            if self.resumed is not None:
                 self.runner.restore()
                 networks.load(self.runner, self.network, self.plan, self.weights)
             raise
         finally:
+            if self.resumed is not None:
+                self.resumed.give_back()
             self.watch = None  # which knows the fit in turn: its arrays would stay until Python looks for cycles
 
     def _run(self, data):
@@ -199,7 +201,6 @@ class Fit:
 
     def _resume(self, memory):
         """Goes on in the runner of the last call; should this one fail, the estimator stays as that one left it."""
-        memory.runner.save(memory)
         self.plan, self.runner, self.resumed = memory.runner.plan, memory.runner, memory
         self.runner.bind(*self.rows.bound)
 
@@ -230,7 +231,7 @@ class Fit:
             progress.optimizer, progress.step, progress.origin, progress.rate = optimizer, 0, 0, None
             progress.states = {}
         states = progress.states
-        if isinstance(states, Resumable) and states.suits(e, lowered, rows, self.dtype, self.n_threads):
+        if isinstance(states, Resumable) and states.take(e, lowered, rows, self.dtype, self.n_threads):
             self._resume(states)
         else:
             self._load(lowered, rows)
@@ -287,7 +288,7 @@ class Fit:
     def _memory(self, waits):
         """The optimiser's memory by name; where it waits for the next call, in its runner."""
         if waits:
-            return self.resumed or Resumable.of(self.runner, self.network)
+            return Resumable.of(self.runner, self.network) if self.resumed is None else self.resumed
         return {name: self.runner.get(name) for name in self.plan.states}
 
     def _settle(self, progress, shown):

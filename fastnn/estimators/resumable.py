@@ -1,6 +1,7 @@
 """Training that goes on from one call of `partial_fit` to the next in the same runner."""
 
 from collections.abc import Mapping
+from threading import Lock
 
 from fastnn import training
 from fastnn.estimators import network as networks
@@ -21,18 +22,41 @@ class Resumable(Mapping):
 
     def __init__(self, runner, network):
         self.runner, self.packed = runner, runner.packed(networks.attribute_names(network))
+        self._in_use = Lock()
 
     @classmethod
     def of(cls, runner, network):
         """The memory in this runner; its arrays by name where the runner is too large to wait, or cannot tell whether
         its weights are still those of the estimator."""
         memory = cls(runner, network)
-        return memory if memory.packed is not None and memory._size() <= HELD_BYTES else dict(memory)
+        if memory.packed is None or memory._size() > HELD_BYTES:
+            return dict(memory)
+        runner.unbind()
+        return memory
 
     def _size(self):
         """Bytes that wait, with the copy for a call that fails."""
         runner = self.runner
         return 2 * runner.nbytes + networks.batch_bytes(runner.plan, runner.rows, runner.dtype)
+
+    def take(self, *asked):
+        """Whether the runner suits, see `suits`, and nobody trains in it: then it is the caller's until `give_back`.
+
+        Threads and callbacks may call partial_fit of the same estimator at the same time. Two calls in one runner would
+        read each other's rows, beyond their ends, too.
+        """
+        if not self._in_use.acquire(blocking=False):
+            return False
+        if self.suits(*asked):
+            self.runner.save(self)
+            return True
+        self._in_use.release()
+        return False
+
+    def give_back(self):
+        """Lets the runner wait for the next call, without the rows of this one."""
+        self.runner.unbind()
+        self._in_use.release()
 
     def suits(self, estimator, lowered, rows, dtype, n_threads):
         """Whether the runner is as a fit of the estimator would make it now, with the weights that it has now."""

@@ -167,6 +167,10 @@ class Runner:
         self.source = source_of(self.plan, X, y, sample_weight)
         self.order, self._cursor = None, (0, 0)
 
+    def unbind(self):
+        """Drops the rows, which may be more than all else, until others are bound."""
+        self.source = self.order = None
+
     def shuffle(self, epoch):
         """Sets the order of rows to the permutation of an epoch."""
         if self.order is None:

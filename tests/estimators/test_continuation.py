@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -371,3 +372,25 @@ def test_large_models_do_not_wait_in_memory(monkeypatch):
     for units, kind in ((5, resumable.Resumable), (50, dict)):
         model = MLPClassifier((units,), random_state=0).partial_fit(X[:10], Y[:10], classes=[0, 1, 2])
         assert type(model._progress.states) is kind
+
+
+def test_the_rows_of_a_call_do_not_wait_in_memory():
+    model = MLPClassifier((5,), random_state=0)
+    for _ in range(2):
+        rows = X.copy()
+        model.partial_fit(rows, Y, classes=[0, 1, 2])
+        rows = weakref.ref(rows)
+        assert rows() is None
+
+
+def test_two_calls_of_partial_fit_never_share_a_runner():
+    model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    other, memory = through_pickle(model), model._progress.states
+    runner = memory.runner
+    asked = (model, runner.plan, runner.rows, runner.dtype, runner.limit())
+    assert memory.take(*asked)  # as a call in another thread does
+    assert not memory.take(*asked)
+    assert_same(model.partial_fit(X, Y), other.partial_fit(X, Y))
+    assert model._progress.states.runner is not runner
+    memory.give_back()
+    assert not memory.take(*asked)  # with other weights than the estimator
