@@ -28,7 +28,8 @@ BLOCK = 2**16  # states in a block of time of one sequence: they stay in the sec
 GROUP = 2**21  # states in a block of time of all sequences that run side by side
 LANES = 16  # sequences in a vector at most: a thread gets a multiple of them
 
-RUNNERS = 32  # for so many pairs of rows and steps, each with a copy of the weights
+RUNNERS = 32  # for so many pairs of rows and steps, each with a copy of the weights,
+RUNNERS_STATES = 2**22  # or with room for so many states: the latest ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +197,16 @@ class Echo:
             runner.set("reservoir.b", self.reservoir.bias)
             runner.set("reservoir.W", self.weights)
             self.runners[rows, time] = runner
-            for oldest in list(self.runners)[:-RUNNERS]:  # other threads may add and drop meanwhile
-                self.runners.pop(oldest, None)
+            self._drop_oldest()
         return runner
+
+    def _drop_oldest(self):
+        """Keeps the latest runner and, of those before it, as many as there is room for."""
+        states = 0
+        for place, (rows, time) in enumerate(reversed(list(self.runners))):
+            states += rows * time * self.reservoir.units
+            if place >= RUNNERS or (place and states > RUNNERS_STATES):
+                self.runners.pop((rows, time), None)  # other threads may add and drop meanwhile
 
     def _plan(self, time):
         """Rows of X are the state to start from, then `time` steps of all channels."""

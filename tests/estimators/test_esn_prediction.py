@@ -82,6 +82,16 @@ def test_many_lengths_do_not_pile_up():
         np.testing.assert_array_equal(values, esn.predict(long[:, :n]))
 
 
+def test_many_states_do_not_pile_up(monkeypatch, backend):
+    monkeypatch.setattr(reservoir, "RUNNERS_STATES", 210 * 30)
+    X, y = series(0)
+    esn = ESNRegressor(30, random_state=0, backend=backend).fit(X, y)
+    esn._kept.clear()
+    for n, runners in ((96, 1), (104, 2), (8, 3), (88, 3), (1000, 1), (40, 1)):
+        esn.predict(np.ones((1, n, 2)))
+        assert len(esn._echo().runners) == runners
+
+
 def test_large_reservoirs_are_not_kept():
     X, y = series(0)
     esn = ESNRegressor(400, topology="orthogonal", random_state=0).fit(X, y)
