@@ -108,7 +108,8 @@ def stored(X):
 
 def is_csr(X):
     """Whether it is a CSR matrix with rows and columns, whose entries, if any, lie one after the other."""
-    return sparse.issparse(X) and X.format == "csr" and min(X.shape) > 0 and X.data.flags.c_contiguous
+    form = sparse.issparse(X) and X.format == "csr" and X.ndim == 2
+    return form and min(X.shape) > 0 and X.data.flags.c_contiguous
 
 
 def numbers_of_frame(X, types):

@@ -229,6 +229,12 @@ def test_entries_may_lie_anywhere_in_memory(form, backend):
     np.testing.assert_array_equal(clone(model).fit(same, np.arange(60) % 3).coefs_[0], model.coefs_[0])
 
 
+def test_a_sparse_vector_is_an_error():
+    model = MLPClassifier((5,), random_state=0, max_iter=1).fit(X, Y)
+    with pytest.raises(ValueError, match="Expected 2D"):
+        model.predict(sparse.coo_array(X[0]).tocsr())
+
+
 def test_an_entry_outside_a_sparse_matrix_is_an_error():
     rows = sparse.random(60, 500, 0.01, format="csr", random_state=0)
     model = MLPClassifier((5,), max_iter=1, random_state=0).fit(rows, np.arange(60) % 3)
