@@ -26,9 +26,9 @@ def one_thread():
     """Keeps BLAS to one thread meanwhile, in the whole process."""
     global _users, _limit
     with _lock:
-        _users += 1
-        if _users == 1:
+        if _users == 0:
             _limit = _controller().limit(limits=1, user_api="blas")
+        _users += 1
     try:
         yield
     finally:

@@ -279,15 +279,17 @@ def load(runner, network, lowered, weights):
 
 def optimizer(estimator):
     """The optimiser spec of a first-order solver."""
-    e = estimator
+    momentum, beta_1, beta_2, epsilon, rho, weight_decay = (
+        float(getattr(estimator, name)) for name in ("momentum", "beta_1", "beta_2", "epsilon", "rho", "weight_decay")
+    )
     return {
         "gd": lambda: optimizers.GradientDescent(),
-        "sgd": lambda: optimizers.SGD(e.momentum, e.nesterovs_momentum and e.momentum > 0),
-        "adagrad": lambda: optimizers.AdaGrad(e.epsilon),
-        "rmsprop": lambda: optimizers.RMSProp(e.rho, e.epsilon),
-        "adam": lambda: optimizers.Adam(e.beta_1, e.beta_2, e.epsilon),
-        "adamw": lambda: optimizers.AdamW(e.beta_1, e.beta_2, e.epsilon, e.weight_decay),
-    }[e.solver]()
+        "sgd": lambda: optimizers.SGD(momentum, estimator.nesterovs_momentum and momentum > 0),
+        "adagrad": lambda: optimizers.AdaGrad(epsilon),
+        "rmsprop": lambda: optimizers.RMSProp(rho, epsilon),
+        "adam": lambda: optimizers.Adam(beta_1, beta_2, epsilon),
+        "adamw": lambda: optimizers.AdamW(beta_1, beta_2, epsilon, weight_decay),
+    }[estimator.solver]()
 
 
 def schedule(estimator):

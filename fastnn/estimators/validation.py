@@ -20,13 +20,13 @@ from fastnn.spec import is_number
 
 
 class Range(Interval):
-    """scikit-learn's Interval without True and False, and without whole numbers beyond all floats."""
+    """scikit-learn's Interval without whole numbers beyond all floats."""
 
     def __init__(self, kind, low, high, closed="left"):
         super().__init__(kind, low, high, closed=closed)
 
     def __contains__(self, value):
-        return is_number(value) and super().__contains__(value)
+        return (isinstance(value, bool) or is_number(value)) and super().__contains__(value)
 
 
 def check_combination(estimator, network):

@@ -396,6 +396,16 @@ def test_numbers_beyond_all_floats_are_refused_by_name(Estimator, name, value):
         Estimator(**{name: value}).fit(X, Y)
 
 
+def test_true_and_false_are_numbers_as_in_scikit_learn(backend):
+    given = {"alpha": False, "tol": False, "momentum": False, "batch_size": True, "max_iter": True}
+    for solver in ("adam", "sgd", "lbfgs"):
+        model, other = (
+            MLPClassifier((3,), solver=solver, random_state=0, backend=backend, **numbers).fit(X, Y)
+            for numbers in (given, {name: int(value) for name, value in given.items()})
+        )
+        assert same(model, other)
+
+
 def test_a_subclass_has_its_own_parameters():
     class Wide(MLPClassifier):
         def __init__(self, width=8, max_iter=1):
