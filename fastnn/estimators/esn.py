@@ -233,6 +233,8 @@ class BaseESN(BaseEstimator):
 
     def _check_parameters(self, incremental, continued):
         """Refuses parameters that contradict each other."""
+        if isinstance(self.units, bool):  # which scikit-learn takes for whole numbers
+            raise ValueError(f"{self._name}: units must be a whole number, at least 1, got {self.units}")
         several = len(self._alphas()) > 1
         if several and (incremental or self.solver == "rls"):
             where = "partial_fit" if incremental else "solver='rls'"

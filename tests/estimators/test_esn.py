@@ -321,7 +321,7 @@ def test_score_of_steps():
         (ESNRegressor, {"alpha": [1, [2, 3]]}, r"alpha must be a number or several, got \[1, \[2, 3\]\]"),
         (ESNRegressor, {"input_scaling": ["a"]}, r"input_scaling must be a number or several, got \['a'\]"),
         (ESNRegressor, {"input_scaling": [10**400]}, "input_scaling must be a number or several, got"),
-        (ESNRegressor, {"units": True}, "The 'units' parameter of ESNRegressor must be an int"),
+        (ESNRegressor, {"units": True}, "units must be a whole number, at least 1, got True"),
         (ESNRegressor, {"solver": "rls", "alpha": 0.0}, "needs a positive alpha"),
         (ESNClassifier, {"solver": "rls", "alpha": [1.0, 2.0]}, "give one alpha"),
         (ESNClassifier, {"input_scaling": [1.0, 2.0, 3.0]}, "input_scaling has shape"),
