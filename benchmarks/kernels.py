@@ -24,7 +24,7 @@ import pytest
 import report
 from machine import CORES
 
-from fastnn.native import Runner, _executor, _machine, _peak
+from fastnn.native import Runner, _machine, _packed, _peak
 from fastnn.plan import Buffer, Op, Plan
 
 ISAS = _machine.isa_names()
@@ -137,7 +137,7 @@ class Placed(Kernel):
             if buffers[name].layout == "rows":
                 runner._view(name)[:] = matrix.ravel()
             else:
-                _executor.pack(isa, matrix, runner._view(name))
+                _packed.pack(isa, matrix, runner._view(name))
         return lambda: runner.train(self.rows, 0, 1, 0, RATES, np.inf)
 
 

@@ -21,6 +21,9 @@ cdef struct Job:
     bint refused             # out: whether it is not
 
 
+cdef char *data_of(array) except? NULL
+
+
 cdef void run_forward(Job *job, const Place *places, int threads) noexcept nogil
 
 

@@ -9,11 +9,10 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from fastnn.native.kernels cimport (
-    FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_flush_denormals, fnn_isa_in_use, fnn_kernels,
-    fnn_kernels_for, fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size,
-    fnn_thread_number,
+    FNN_WINDOW, fnn_barrier, fnn_barrier_wait, fnn_bfloat16_for, fnn_flush_denormals, fnn_isa_in_use, fnn_kernels_for,
+    fnn_register_fork_handlers, fnn_restore_float_mode, fnn_shuffle, fnn_take, fnn_team_size, fnn_thread_number,
 )
-from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, at, panel_width, share
+from fastnn.native.op cimport BUFFERS, NUMBERS, SCALARS, Op, Run as RunOp, Step, share
 
 from fastnn.native._machine import isa_names
 
@@ -548,64 +547,6 @@ cdef class Program:
         step.seed = seed
         step.thread = 0
         step.threads = 1
-
-
-def pack(isa, matrix, panels):
-    """Writes a C-contiguous (rows, columns) matrix of float32 or float64 into a panel matrix, a flat array of either.
-
-    Panel by panel: the same row of all panels of 2048 rows falls to the same few lines of the cache.
-    """
-    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), panels.itemsize)
-    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1], itemsize = matrix.itemsize, column
-    cdef const char *source = data_of(matrix)
-    cdef char *to = data_of(panels)
-    for column in range(0, columns, k.panel):
-        k.gather(
-            rows, min(<int64_t> k.panel, columns - column), NULL, source + column * itemsize, columns, itemsize, 1.0,
-            at(k, to, column * rows), rows * k.panel, 0,
-        )
-
-
-def unpack(isa, panels, matrix):
-    """The reverse of pack."""
-    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), matrix.itemsize)
-    cdef int64_t rows = matrix.shape[0], columns = matrix.shape[1]
-    k.store(rows, columns, data_of(panels), rows * k.panel, 0, data_of(matrix), columns)
-
-
-def move_vector(isa, const int64_t[:, ::1] places, vector, arena, bint pack):
-    """Copies natural matrices that lie one after another in a vector into panel matrices, or back.
-
-    `places` has a row for each: its rows and columns, the first byte of the panel matrix in the arena, and whether that
-    is turned. A call for each matrix took two thirds of the time of L-BFGS on small networks.
-    """
-    cdef const fnn_kernels *k = fnn_kernels_for(isa.encode(), vector.itemsize)
-    cdef char *x = data_of(vector)
-    cdef char *panels
-    cdef int64_t i, rows, columns, start, width, n
-    for i in range(places.shape[0]):
-        rows, columns, panels = places[i, 0], places[i, 1], <char *> data_of(arena) + places[i, 2]
-        n = rows if places[i, 3] else columns
-        for start in range(0, n, k.panel):
-            width = min(<int64_t> k.panel, n - start)
-            if places[i, 3] and pack:
-                k.transpose(
-                    width, columns, at(k, x, start * columns), columns, at(k, panels, start * columns),
-                    panel_width(k, n, start // k.panel),
-                )
-            elif places[i, 3]:
-                k.transpose(
-                    columns, width, at(k, panels, start * columns), panel_width(k, n, start // k.panel),
-                    at(k, x, start * columns), columns,
-                )
-            elif pack:
-                k.gather(
-                    rows, width, NULL, at(k, x, start), columns, k.itemsize, 1.0, at(k, panels, start * rows),
-                    rows * k.panel, 0,
-                )
-        if not pack and not places[i, 3]:
-            k.store(rows, columns, panels, rows * k.panel, 0, x, columns)
-        x += rows * columns * k.itemsize
 
 
 def shuffle(uint64_t seed, epoch, int64_t[::1] order):

@@ -1,4 +1,4 @@
-"""Weights in the hands of a user, who may change or replace them, held against those that a runner has packed."""
+"""What tells whether packed weights are still those of a user, for the short way of predictions."""
 
 from libc.stdint cimport int64_t
 

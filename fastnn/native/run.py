@@ -96,12 +96,11 @@ class Runner:
     def set(self, name, array):
         """Copies an array of natural shape into a parameter, statistic, state or gradient."""
         array = np.asarray(array)
-        if array.dtype not in (np.float32, np.float64):  # which packing rounds as it goes
-            array = array.astype(self.dtype)
-        if name in self.layout.turned:
-            array = array.T
-        matrix = np.ascontiguousarray(array.reshape(self.layout.shape(name)))
-        _executor.pack(self.isa, matrix, self._view(name))
+        turned = name in self.layout.turned
+        if turned or array.dtype not in (np.float32, np.float64):  # which packing rounds as it goes
+            array = array.astype(self.dtype, copy=False)
+        matrix = np.ascontiguousarray(array.reshape(self._matrix(name)))
+        _packed.pack(self.isa, matrix, self._view(name), turned)
         self._prepared, self._forwards = False, {}
 
     def get(self, name, out=None):
@@ -121,27 +120,26 @@ class Runner:
         if buffer.layout == "rows" or buffer.role == "row":
             return self._view(name).reshape(shape).copy()
         out = np.empty(shape, self.dtype) if out is None else out
-        if name in self.layout.turned:
-            matrix = np.empty(self.layout.shape(name), self.dtype)
-            _executor.unpack(self.isa, self._view(name), matrix)
-            out[:] = matrix.T
-        elif buffer.layout == "rounded":
-            words = self._view(name).view(np.uint16).astype(np.uint32) << np.uint32(16)
-            _executor.unpack(self.isa, words.view(self.dtype), out.reshape(self.layout.shape(name)))
-        else:
-            _executor.unpack(self.isa, self._view(name), out.reshape(self.layout.shape(name)))
+        packed = self._view(name)
+        if buffer.layout == "rounded":
+            packed = (packed.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(self.dtype)
+        _packed.unpack(self.isa, packed, out.reshape(self._matrix(name)), name in self.layout.turned)
         return out
+
+    def _matrix(self, name):
+        """Rows and columns of a buffer in natural shape."""
+        return self.layout.shape(name)[:: -1 if name in self.layout.turned else 1]
 
     def set_vector(self, names, x):
         """Copies parameters of natural shape that lie one after another in x into their places."""
         x = np.ascontiguousarray(x, self.dtype)
-        _executor.move_vector(self.isa, self._places(names), x, self.fixed, True)
+        _packed.move_vector(self.isa, self._places(names), x, self.fixed, True)
         self._prepared, self._forwards = False, {}
 
     def get_vector(self, names):
         """The reverse, also for gradients."""
         x = np.empty(sum(self.plan.buffers[name].size for name in names), self.dtype)
-        _executor.move_vector(self.isa, self._places(names), x, self.fixed, False)
+        _packed.move_vector(self.isa, self._places(names), x, self.fixed, False)
         return x
 
     def _places(self, names):
@@ -149,9 +147,7 @@ class Runner:
         if names not in self._vectors:
             rows = []
             for name in names:
-                turned = name in self.layout.turned
-                shape = self.layout.shape(name)[:: -1 if turned else 1]
-                rows.append((*shape, self.layout.offsets[name][1], turned))
+                rows.append((*self._matrix(name), self.layout.offsets[name][1], name in self.layout.turned))
             self._vectors[names] = np.array(rows, np.int64)
         return self._vectors[names]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn import bfloat16
-from fastnn.native import Runner, _executor, _machine, conv_planes, conv_sparse
+from fastnn.native import Runner, _executor, _machine, _packed, conv_planes, conv_sparse
 from fastnn.native import run as native_run
 from fastnn.native.conv_staging import Grouping
 from fastnn.native.layout import Layout
@@ -150,7 +150,7 @@ def run_native(case, op, values, rows, dtype, isa, *, threads=1, capacity=None, 
             view[: value.size] = value.ravel()
         else:
             matrix = np.ascontiguousarray(value.reshape(-1, value.shape[-1]))
-            _executor.pack(isa, matrix, view)
+            _packed.pack(isa, matrix, view)
     scratch = native_run.aligned(threads * (runner._scratch.shape[1] + GAP)).reshape(threads, -1)
     scratch[:] = CANARY
     runner.program.run(

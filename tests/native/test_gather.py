@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from fastnn.native import Runner as Native
-from fastnn.native import _executor, _machine
+from fastnn.native import _machine, _packed
 from fastnn.passes import place_barriers
 from fastnn.plan import Buffer, Op, Plan
 from fastnn.reference.run import Runner as Reference
@@ -140,6 +140,6 @@ def test_packing_rounds_either_type(columns, dtype, isa):
     matrix, panels = np.random.default_rng(0).normal(size=(70, columns)), np.zeros(70 * 256, dtype)
     for given in (matrix, matrix.astype(np.float32)):
         back = np.empty((70, columns), dtype)
-        _executor.pack(isa, given, panels)
-        _executor.unpack(isa, panels, back)
+        _packed.pack(isa, given, panels)
+        _packed.unpack(isa, panels, back)
         assert np.array_equal(back, given.astype(dtype))

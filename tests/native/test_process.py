@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastnn.native import _executor, _machine, _peak, effective_threads
+from fastnn.native import _machine, _packed, _peak, effective_threads
 from fastnn.native import threads as native_threads
 
 FIT = """
@@ -154,8 +154,8 @@ def test_flat_arrays_come_back_from_panels():
         for rows, columns in ((1, 1), (3, 70), (65, 129)):
             matrix = np.arange(rows * columns, dtype=np.float64).reshape(rows, columns)
             panels = np.full(rows * -(-columns // lanes) * lanes, np.nan)
-            _executor.pack(isa, matrix, panels)
+            _packed.pack(isa, matrix, panels)
             back = np.empty_like(matrix)
-            _executor.unpack(isa, panels, back)
+            _packed.unpack(isa, panels, back)
             np.testing.assert_array_equal(back, matrix)
             assert np.isfinite(panels).all(), "pads hold zeros"
