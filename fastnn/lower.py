@@ -78,6 +78,7 @@ def lower(
     clip_value=None,
     whole_batch=False,
     rows=None,
+    threads=2,
     sparse=False,
     entries=False,
     products=TILES,
@@ -104,6 +105,8 @@ def lower(
         Promise that no batch is split into chunks, so that an update may be fused with its weight gradient.
     rows : int or None
         Rows of a batch, for the choice of how threads share a layer; None where one thread runs the plan.
+    threads : int
+        That run it, at most.
     sparse : bool
         Whether X is mostly zeros, so that leaving out the products with them pays.
     entries : bool
@@ -144,7 +147,7 @@ def lower(
     update = whole_batch and purpose == "train" and clip_norm is None
     plan = passes.halve_long_rows(passes.fuse(builder.plan(output=z, row_loss=row_loss), update=update))
     if rows is not None:
-        plan = passes.split_wide_layers(plan, rows, turns=rounded and products != NUMBERS)
+        plan = passes.split_wide_layers(plan, rows, threads, rounded, turns=rounded and products != NUMBERS)
     if entries:
         plan = passes.read_entries(plan)
     elif sparse and not (rounded and products == TILES):

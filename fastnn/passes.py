@@ -217,6 +217,7 @@ def _dense_update(op, own, W, b):
 
 LONG = 256  # columns
 WHOLE = 64  # columns of a panel, at most
+LIGHT = 8  # times the weights: activations that travel as cheaply
 
 
 def halve_long_rows(plan):
@@ -257,34 +258,40 @@ def _in_halves(op, buffers):
     return ops if activation is None else [*ops, Op("activation", (z,), (y,), {"activation": activation})]
 
 
-def split_wide_layers(plan, rows, turns=False):
-    """Lets threads share a forward product by columns where its weights outweigh its activations.
+def split_wide_layers(plan, rows, threads, rounded=False, turns=False):
+    """Lets threads share products by columns where weights weigh something beside activations.
 
-    With rows split, every thread reads all weights and the lines of freshly updated weights travel between cores:
-    in out > rows (in + out) is where that costs more than one more barrier (53 -> 63 % of peak on a 784-256 layer).
-    The layer's update then gives each thread the same columns. Where weights and moments do not stay in the caches
-    from step to step anyway, the input gradient is shared by columns too, so that no thread waits for a slower one
-    (2048-2048, batch 512: 5 % of a step). Products of bfloat16 then have `turns`: threads take turns at the panels and
-    pack the other operand together. (Of two cores one was half as fast at tiles, for which the other one waited. In
-    float32, where both were alike, turns were 3 % slower.)
+    With rows split, every thread reads all weights, and the update takes their lines back from the other cores; with
+    columns split weights, moments and the update's columns are a thread's own, and only activations travel. (256-256,
+    64 to 512 rows: 1 to 6 % of a step where a line takes 30 nanoseconds from core to core, up to 11 % where it takes
+    160.) A thread without a whole panel of its own would help others with theirs and bring the moments into its caches.
+
+    Operands of bfloat16 (`rounded`) are made of rows, and each thread would make all: such products are shared by
+    columns only where in out > rows (in + out), and input gradients only of weights that do not stay in the caches from
+    step to step anyway. There threads take `turns` at the panels and pack the other operand together. (Of two cores one
+    was half as fast at tiles, for which the other one waited. In float32, where both were alike, turns were 3 %
+    slower.)
     """
-    wide, large = set(), set()
+    forward, backward, whole = set(), set(), WHOLE * threads
+    updated = set() if rounded else {op.inputs[2] for op in plan.step + plan.update if op.kind == "dense_update"}
     for op in plan.step:
         if op.kind == "dense" and op.split == "rows":
-            features, units = plan.buffers[op.inputs[1]].shape
-            if features * units > rows * plan.buffers[op.inputs[0]].positions * (features + units):
-                wide.add(op.inputs[1])
-                if features * units >= UNCACHED:
-                    large |= {op.inputs[1], f"{op.inputs[1]}.T"}
+            W, (features, units) = op.inputs[1], plan.buffers[op.inputs[1]].shape
+            weights, activations = features * units, rows * plan.buffers[op.inputs[0]].positions * (features + units)
+            light = W in updated and units >= whole and LIGHT * weights > activations
+            if light or weights > activations:
+                forward.add(W)
+                if weights >= UNCACHED or (light and features >= whole):
+                    backward |= {W, f"{W}.T"}
 
     def choose(op):
         place = {"dense": 1, "dense_grad_input": 1, "dense_update": 2}.get(op.kind)
         W = None if place is None else op.inputs[place]
-        if turns and W in large:
+        if turns and W in backward:
             op = op.with_(attributes=op.attributes | {"turns": True}, split="columns")
-        if (op.kind == "dense" and W in wide) or (op.kind == "dense_grad_input" and W in large):
+        if (op.kind == "dense" and W in forward) or (op.kind == "dense_grad_input" and W in backward):
             return op.with_(split="columns")
-        if op.kind == "dense_update" and W in wide:
+        if op.kind == "dense_update" and W in forward:
             return op.with_(attributes=op.attributes | {"own_columns": True})
         return op
 

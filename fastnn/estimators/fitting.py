@@ -157,6 +157,7 @@ class Fit:
             weighted=self.weighted,
             whole_batch=purpose == "train" and whole_batch,
             rows=rows,
+            threads=self.n_threads,
             sparse=self.sparse,
             entries=self.entries,
             **networks.cpu_options(network, self.estimator.backend),
