@@ -189,7 +189,7 @@ def test_small_convolutions_are_multiplied_in_float32_on_rounded_operands(filter
     ],
 )
 def test_what_multiplies_bfloat16_decides_which_ops_do(products, expected):
-    layers = (Conv2D(6, 3, activation="relu"), MaxPool2D(), Conv2D(9, 3, activation="relu"), MaxPool2D(), Dense(3))
+    layers = (Conv2D(6, 3, activation="relu"), MaxPool2D(), Conv2D(9, 3, activation="relu"), MaxPool2D(), Dense(5))
     network = Network((14, 14, 2), layers, LogLoss(), "softmax", precision="bfloat16")
     plan = lower(network, "train", one_hot=True, optimizer=Adam(), whole_batch=True, products=products)
     kinds = {"conv", "conv_grad_input", "conv_grad_weights", "dense", "dense_grad_input", "dense_update"}
@@ -204,6 +204,19 @@ def test_unknown_ways_to_multiply_are_refused():
     network = Network(4, (Dense(3),), LogLoss(), "softmax", precision="bfloat16")
     with pytest.raises(ValueError, match="products must be one of"):
         lower(network, "predict", products="dots")
+
+
+@pytest.mark.parametrize("products", ["tiles", "pairs"])
+@pytest.mark.parametrize("options", [{"whole_batch": True}, {"clip_norm": 1.0}])
+@pytest.mark.parametrize("units", [1, 4, 5])
+def test_layers_of_few_units_are_multiplied_in_float32_on_rounded_operands(units, options, products):
+    network = Network(20, (Dense(30, "relu"), Dense(units)), LogLoss(), "softmax", precision="bfloat16")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), products=products, **options)
+    dense = [op for op in plan.step + plan.update if op.kind.startswith("dense")]
+    assert len(dense) == 5
+    for op in dense:
+        last = op.kind == "dense_grad_input" or op.outputs[0].startswith("dense1")
+        assert (op.attributes.get("precision") == "bfloat16") == (not last or units > 4), op
 
 
 @pytest.mark.parametrize(
