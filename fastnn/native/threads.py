@@ -10,9 +10,11 @@ import joblib
 
 from fastnn.native import _machine
 
-# A second thread pays once a step takes some 100 microseconds alone: digits, 64-32-10 in batches of 200 (70
-# microseconds) gain nothing from it on an idle machine and lose on a busy one, 784-100-10 gains 1.7 times.
+# A second thread pays once a step takes some 100 microseconds alone: 784-100-10 in batches of 200 gains 1.9 times.
 OPERATIONS_PER_THREAD = 6_000_000
+# Steps of more operations (some 40 microseconds) gain from two threads on an idle machine (digits, 64-100-10 in batches
+# of 200: 1.3 times), and lose so much on a busy one that a fit has to be long for a trial.
+OPERATIONS_FOR_TWO = 4_000_000
 # Calls of more operations (some 5 ms) take all threads without a trial: one on a single thread would cost more than it
 # tells, and their threads wait for each other only at the end.
 OPERATIONS_WITHOUT_TRIAL = 1_000_000_000
@@ -50,7 +52,8 @@ def effective_threads(n_jobs=None):
 
 def threads_for(operations, limit):
     """Threads for a step of so many floating-point operations, at most `limit`."""
-    return int(max(1, min(limit, operations // OPERATIONS_PER_THREAD)))
+    least = 2 if operations >= OPERATIONS_FOR_TWO else 1
+    return int(max(1, min(limit, max(least, operations // OPERATIONS_PER_THREAD))))
 
 
 class Recent:
@@ -88,10 +91,15 @@ class Pace:
     so long that trials take a tenth of the time: threads of BLAS, which what came before the fit has used, keep the
     cores busy for 100 ms. (A fit of 0.25 s right behind a product of matrices: 0.36 s instead of 0.46.)
 
+    Short steps gain least: they begin with such a pause, and the first sign of a busy core ends a trial. (Digits,
+    64-100-10 for 0.4 s: 0.83 of the time on an idle machine, 1.03 to 1.06 beside another process that takes a core.)
+
     Parameters
     ----------
     threads : int
         The larger number of threads.
+    operations : int
+        Floating-point operations of a batch; 0 for calls that are no steps of training.
     clock : callable
         Seconds.
 
@@ -109,9 +117,13 @@ class Pace:
         self.seconds = dict.fromkeys((threads, 1), math.inf)  # of a batch, by number of threads
         self.recent = {threads: Recent(), 1: Recent()}
         self.trials = [1, threads] if threads > 1 and operations <= OPERATIONS_WITHOUT_TRIAL else []
-        self.waking = bool(self.trials)  # the next call, on several threads, only wakes them
-        self.doubt = math.inf  # what a trial has said against several threads
         self.born = self.begun = self.since = clock()
+        self.short = 0 < operations < 2 * OPERATIONS_PER_THREAD
+        if self.short:
+            self.trials = self.trials[:1]
+            self.begun -= 5 * self.TRIAL  # what a trial on several may take on a busy machine
+        self.waking = len(self.trials) > 1  # the next call, on several threads, only wakes them
+        self.doubt = math.inf  # what a trial has said against several threads
         self._lock = Lock()
 
     def next(self, n_batches):
@@ -127,8 +139,9 @@ class Pace:
             if not self.trials:
                 before_trial = left / self.seconds[self.best] if self.best == 1 else n_batches
                 return self.best, max(1, int(min(n_batches, before_trial)))
-            n = max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
-            return self.threads if self.waking else self.trials[0], n
+            if self.waking:
+                return self.threads, 1
+            return self.trials[0], max(1, min(n_batches, int(self.TRIAL / min(self.seconds.values()))))
 
     @property
     def _pause(self):
@@ -149,6 +162,8 @@ class Pace:
             if self.waking and threads > 1:
                 self.waking = False
                 self.seconds[threads] = min(self.seconds[threads], seconds / batches)
+                if self.short and seconds >= self.TRIAL:
+                    self._end_trial()
                 return
             recent = self.recent[threads]
             recent.add(batches, seconds, self.WINDOW)
@@ -161,10 +176,13 @@ class Pace:
     def _judge(self, threads, mean):
         """Ends a trial with what it has seen, or begins it anew."""
         self.recent[threads] = Recent()
-        if threads > 1 and self.doubt == math.inf and mean > self.seconds[1]:
+        if threads > 1 and self.doubt == math.inf and mean > self.seconds[1] and not self.short:
             self.doubt = mean
             return
         self.seconds[threads] = min(mean, self.doubt) if threads > 1 else mean
+        self._end_trial()
+
+    def _end_trial(self):
         self.trials.pop(0)
         self.waking, self.doubt = bool(self.trials) and self.trials[0] > 1, math.inf
         self.since = self.clock()

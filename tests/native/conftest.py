@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from fastnn.native import _machine, conv_windows
-from fastnn.native import run as native_run
+from fastnn.native import _machine, conv_windows, threads
 from tests.native import once
 
 
@@ -19,7 +18,7 @@ def dtype(request):
 
 @pytest.fixture
 def any_work_deserves_threads(monkeypatch):
-    monkeypatch.setattr(native_run, "threads_for", lambda operations, limit: limit)
+    monkeypatch.setattr(threads, "OPERATIONS_PER_THREAD", 1)
 
 
 @pytest.fixture

@@ -104,6 +104,25 @@ def test_trials_of_long_batches_take_little_of_the_time():
     assert sum(machine.run(1)[1] for _ in range(200)) > 190
 
 
+def test_short_steps_run_long_before_they_are_tried_on_several_threads():
+    machine = Machine(operations=6 * 10**6, one=1e-4, two=0.7e-4)
+    assert machine.run(1000)[2] == 0
+    assert machine.run(4000)[2] > 3000
+
+
+@pytest.mark.parametrize("waking", [1e-4, 12e-3])
+def test_short_steps_lose_little_on_a_busy_machine(waking):
+    machine = Machine(operations=6 * 10**6, one=1e-4, two=waking)
+    batches = 0
+    while batches < 10000:
+        threads, n = machine.pace.next(20000)
+        seconds = 8e-3 if threads > 1 and n > 1 else n * machine.batch[threads]
+        machine.now += seconds
+        machine.pace.record(threads, n, seconds)
+        batches += n
+    assert machine.now < 1.1 * batches * 1e-4
+
+
 def test_calls_that_overlap():
     pace = Pace(2)
     for _ in range(5):

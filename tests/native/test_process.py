@@ -14,11 +14,10 @@ from fastnn.native import threads as native_threads
 FIT = """
 import os
 import numpy as np
-from fastnn.native import Runner
-from fastnn.native import run as native_run
+from fastnn.native import Runner, threads
 from tests.native.networks import data, draw, lowered, network
 
-native_run.threads_for = lambda operations, limit: limit
+threads.OPERATIONS_PER_THREAD = 1
 
 def fit():
     rng = np.random.default_rng(0)
@@ -98,6 +97,7 @@ def test_threads_are_limited():
     with pytest.raises(ValueError, match="must not be 0"):
         effective_threads(0)
     assert native_threads.threads_for(100, 8) == 1, "a small step is not worth a second thread"
+    assert native_threads.threads_for(5 * 10**6, 8) == 2
     assert native_threads.threads_for(10**9, 8) == 8
 
 
