@@ -273,12 +273,12 @@ def split_wide_layers(plan, rows, threads, rounded=False, turns=False):
     slower.)
     """
     forward, backward, whole = set(), set(), WHOLE * threads
-    updated = set() if rounded else {op.inputs[2] for op in plan.step + plan.update if op.kind == "dense_update"}
+    updated = {name for op in plan.update for name in op.outputs}
     for op in plan.step:
         if op.kind == "dense" and op.split == "rows":
             W, (features, units) = op.inputs[1], plan.buffers[op.inputs[1]].shape
             weights, activations = features * units, rows * plan.buffers[op.inputs[0]].positions * (features + units)
-            light = W in updated and units >= whole and LIGHT * weights > activations
+            light = not rounded and W in updated and units >= whole and LIGHT * weights > activations
             if light or weights > activations:
                 forward.add(W)
                 if weights >= UNCACHED or (light and features >= whole):

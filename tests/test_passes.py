@@ -113,18 +113,18 @@ def test_wide_layers_are_shared_by_columns():
     (256, 3, ["columns", "rows", "rows"]),  # 128 units are less than three panels
     (8000, 2, ["rows", "rows", "rows"]),
 ])  # fmt: skip
-def test_layers_that_are_updated_at_once_keep_their_columns(rows, threads, splits):
+def test_layers_that_are_updated_are_shared_by_columns(rows, threads, splits):
     network = Network(64, (Dense(256, "relu"), Dense(128, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
-    options = {"one_hot": True, "optimizer": Adam(), "rows": rows, "threads": threads}
-    plan = lower(network, "train", whole_batch=True, **options)
-    assert [op.split for op in plan.step if op.kind == "dense"] == splits
-    assert [op.split for op in plan.step if op.kind == "dense_grad_input"] == ["rows", splits[1]]
-    updates = [op for op in plan.step + plan.update if op.kind == "dense_update"]
-    own = ["columns" if op.attributes.get("own_columns") else "rows" for op in updates]
-    assert own == splits[::-1]
+    options = {"one_hot": True, "optimizer": Adam(), "rows": rows, "threads": threads, "whole_batch": True}
+    for clip in ({}, {"clip_norm": 1.0}):
+        plan = lower(network, "train", **options, **clip)
+        assert [op.split for op in plan.step if op.kind == "dense"] == splits
+        assert [op.split for op in plan.step if op.kind == "dense_grad_input"] == ["rows", splits[1]]
+        own = [op.attributes.get("own_columns", False) for op in plan.update if op.kind == "dense_update"]
+        assert own == ([] if clip else [split == "columns" for split in splits[::-1]])
     for plan in (
-        lower(network, "train", **options),  # each update waits for the chunks of a batch
-        lower(replace(network, precision="bfloat16"), "train", whole_batch=True, **options),
+        lower(network, "gradient", **options),
+        lower(replace(network, precision="bfloat16"), "train", **options),
     ):
         assert {op.split for op in plan.step if op.kind == "dense"} == {"rows"}
 
