@@ -21,7 +21,7 @@ from fastnn.native import _conv, conv_bfloat16
 
 # conv_bfloat16.Grid in C.
 cdef struct Grid:
-    int64_t lines, across, start, to_line, to_place, from_line
+    int64_t lines, across, start, to_line, from_start, from_line, from_place
 
 
 # conv_bfloat16.Shifts in C.
@@ -38,7 +38,8 @@ cdef struct Patches:
 cdef struct Correlation:
     int64_t in_rows          # the image operand lies row by row, without panels
     int64_t channels, places
-    Grid grid
+    const Grid *grid
+    int64_t grids
     int64_t pitch            # numbers from place to place
     int64_t spill            # numbers that are zeroed behind a line, which packing has written to
     Windows put              # where gradients of maxima are put
@@ -46,10 +47,13 @@ cdef struct Correlation:
     Patches patch            # made of the staged image for each band,
     int64_t patches          # in the scratch
     const int32_t *offset
-    int64_t blocks, a_row, line, columns
+    int64_t blocks
+    int64_t first_block, all_blocks  # of the weights
+    int64_t a_row, line, columns
     int64_t across           # rows of the last line that count
-    int64_t shown            # outputs, or windows, in a line,
-    int64_t wide             # which is so long, filled up with zeros
+    int64_t shown            # outputs, or windows, in a line
+    int64_t start, to_line, to_place  # where gradients go,
+    int64_t cleared          # with zeros elsewhere
     int64_t step, high       # lines from output to output, or window to window, and lines of one
     const int64_t *edge      # of the bands
     int64_t bands, strip, outputs
@@ -58,7 +62,8 @@ cdef struct Correlation:
 
 cdef struct WeightGradient:
     int64_t in_rows, channels, places
-    Grid grid
+    const Grid *grid
+    int64_t grids
     int64_t image, pitch
     Shifts shifts
     int64_t lines, line_pitch  # in the scratch: a line that is copied,
@@ -68,7 +73,7 @@ cdef struct WeightGradient:
     int64_t taps, rows, a_row
     const int32_t *offset
     int64_t blocks           # of an image
-    int64_t columns, outputs, height, across, to_line, to_place
+    int64_t columns, outputs, height, across, to_line
     Windows put
     int64_t strip, row, pairs, line, b_rows
 
@@ -78,38 +83,49 @@ cdef inline int64_t square(const fnn_kernels *k) noexcept nogil:
     return 2 * k.lanes * k.lanes
 
 
+cdef void stage_rows(const Op *op, const Step *step, const Correlation *q, const Grid *g, int64_t image) noexcept nogil:
+    """Some lines of an image that lies row by row."""
+    cdef uint16_t *to = (<uint16_t *> step.scratch) + g.start * q.pitch
+    cdef const float *source = <const float *> op.buffer[0] + (image * q.places + g.from_start) * q.channels
+    cdef int64_t i
+    for i in range(g.lines):
+        step.bfloat16.narrow(
+            g.across * q.channels, source + i * g.from_line * q.channels, to + i * g.to_line * q.pitch
+        )
+
+
+cdef void stage_panel(
+    const Op *op, const Step *step, const Correlation *q, const Grid *g, int64_t image, int64_t panel
+) noexcept nogil:
+    """Some lines of a panel of an image, or its gradients at maxima."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, q.channels, panel), i
+    cdef int64_t offset = images_at(step, q.channels, panel, image, q.places)
+    cdef uint16_t *to = (<uint16_t *> step.scratch) + g.start * q.pitch + panel * k.panel
+    if q.put.across > 0:
+        step.bfloat16.put_rows(
+            q.places, q.put.taps, width, <const float *> at(k, op.buffer[0], offset),
+            <const float *> at(k, op.buffer[4], offset), q.put.window, q.put.tap, to, q.pitch,
+        )
+        return
+    for i in range(g.lines):
+        step.bfloat16.pack_rows(
+            g.across, width, <const float *> at(k, op.buffer[0], offset + (g.from_start + i * g.from_line) * width),
+            width, to + i * g.to_line * q.pitch, q.pitch, 2 * k.lanes,
+        )
+        if q.spill > 0:
+            memset(to + (i * g.to_line + g.across) * q.pitch, 0, q.spill * sizeof(uint16_t))
+
+
 cdef void stage(const Op *op, const Step *step, const Correlation *q, int64_t image) noexcept nogil:
     """Brings an image into the scratch."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef const Grid *g = &q.grid
-    cdef uint16_t *to = (<uint16_t *> step.scratch) + g.start * q.pitch
-    cdef int64_t panel, width, i
-    cdef const char *source
-    if q.in_rows:
-        source = at(k, op.buffer[0], image * q.places * q.channels)
-        for i in range(g.lines):
-            step.bfloat16.narrow(
-                g.across * q.channels, <const float *> at(k, source, i * g.from_line * q.channels),
-                to + i * g.to_line * q.pitch,
-            )
-        return
-    for panel in range(panels(k, q.channels)):
-        width = panel_width(k, q.channels, panel)
-        source = at(k, op.buffer[0], images_at(step, q.channels, panel, image, q.places))
-        if q.put.across > 0:
-            step.bfloat16.put_rows(
-                q.places, q.put.taps, width, <const float *> source,
-                <const float *> at(k, op.buffer[4], images_at(step, q.channels, panel, image, q.places)), q.put.window,
-                q.put.tap, to + panel * k.panel, q.pitch,
-            )
+    cdef int64_t n, panel
+    for n in range(q.grids):
+        if q.in_rows:
+            stage_rows(op, step, q, q.grid + n, image)
             continue
-        for i in range(g.lines):
-            step.bfloat16.pack_rows(
-                g.across, width, <const float *> at(k, source, i * g.from_line * width), width,
-                to + i * g.to_line * q.pitch + panel * k.panel, g.to_place * q.pitch, 2 * k.lanes,
-            )
-            if q.spill > 0:
-                memset(to + (i * g.to_line + g.across) * q.pitch, 0, q.spill * sizeof(uint16_t))
+        for panel in range(panels(step.kernels, q.channels)):
+            stage_panel(op, step, q, q.grid + n, image, panel)
 
 
 cdef const uint16_t *bring_patches(
@@ -140,20 +156,20 @@ cdef void finish(
 cdef void finish_gradient(
     const Op *op, const Step *step, const Correlation *q, int64_t offset, int64_t first, int64_t lines, int64_t width
 ) noexcept nogil:
+    """From the strip to lines first ... of a product's gradients; place by place, where these lie apart."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t n = q.shown * width, rest = (q.wide - q.shown) * width, to = offset + first * q.wide * width, i
-    cdef const char *strip = at(k, step.scratch, q.strip)
+    cdef int64_t runs = q.shown if q.to_place > 1 else 1, n = q.shown // runs * width, to, i, j
+    cdef const char *source
     for i in range(lines):
-        if op.number[1] < 0:
-            memcpy(at(k, op.buffer[3], to), at(k, strip, i * q.line * width), n * k.itemsize)
-        else:
-            k.activation_grad[op.number[1]](
-                n, at(k, strip, i * q.line * width), at(k, op.buffer[5], to), at(k, op.buffer[3], to), op.scalar
-            )
-        memset(at(k, op.buffer[3], to + n), 0, rest * k.itemsize)
-        to += n + rest
-    if first + lines == q.edge[q.bands]:
-        memset(at(k, op.buffer[3], to), 0, (offset + q.outputs * width - to) * k.itemsize)
+        for j in range(runs):
+            source = at(k, step.scratch, q.strip + (i * q.line + j) * width)
+            to = offset + (q.start + (first + i) * q.to_line + j * q.to_place) * width
+            if op.number[1] < 0:
+                memcpy(at(k, op.buffer[3], to), source, n * k.itemsize)
+            else:
+                k.activation_grad[op.number[1]](
+                    n, source, at(k, op.buffer[5], to), at(k, op.buffer[3], to), op.scalar
+                )
 
 
 ctypedef void (*Finish)(
@@ -161,74 +177,86 @@ ctypedef void (*Finish)(
 ) noexcept nogil
 
 
-cdef inline void correlate(const Op *op, const Step *step, int64_t split, Finish finish) noexcept nogil:
-    """For this thread's images: (buffer 0) * (buffer 1) + (buffer 2, or nothing)."""
+cdef inline void multiply_part(
+    const Op *op, const Step *step, const Correlation *q, int64_t image, int64_t panel, Finish finish
+) noexcept nogil:
+    """One product of a staged image with a panel of weights."""
     cdef const fnn_kernels *k = step.kernels
-    cdef const Correlation *q = <const Correlation *> op.number[0]
-    cdef int64_t panel, width, band, lines
+    cdef int64_t width = panel_width(k, q.columns, panel), band, lines
+    cdef int64_t offset = images_at(step, q.columns, panel, image, q.outputs)
     cdef fnn_bfloat16_product g
-    cdef Images images
-    memset(step.scratch, 0, q.zeroed * k.itemsize)
     memset(&g, 0, sizeof(fnn_bfloat16_product))
-    memset(&images, 0, sizeof(Images))
     g.a_row = q.a_row
     g.offset = q.offset
     g.blocks = q.blocks
-    g.b_tile = q.blocks * square(k)
+    g.b_tile = q.all_blocks * square(k)
+    g.b = (<const uint16_t *> op.buffer[1]) + panel * k.panel // k.lanes * g.b_tile + q.first_block * square(k)
+    g.init = <const float *> at(k, op.buffer[2], panel * k.panel) if op.buffer[2] != NULL else NULL
     g.c = <float *> at(k, step.scratch, q.strip)
+    g.c_row = width
+    g.tiles = width // k.lanes
+    if q.cleared and q.first_block == 0:
+        memset(at(k, op.buffer[3], offset), 0, q.outputs * width * k.itemsize)
+    for band in range(q.bands):
+        lines = q.edge[band + 1] - q.edge[band]
+        g.a = (<const uint16_t *> step.scratch) + q.edge[band] * q.step * q.line * q.a_row
+        g.rows = ((lines - 1) * q.step + q.high - 1) * q.line + q.across
+        if q.patch.lines > 0:
+            g.a = bring_patches(step, q, q.edge[band] * q.step, (lines - 1) * q.step + q.high)
+        step.bfloat16.multiply(&g)
+        finish(op, step, q, offset, q.edge[band], lines, width)
+
+
+cdef inline void correlate(
+    const Op *op, const Step *step, int64_t split, const Correlation *q, int64_t parts, Finish finish
+) noexcept nogil:
+    """For this thread's images, product by product: (buffer 0) * (buffer 1) + (buffer 2, or nothing)."""
+    cdef int64_t panel, part
+    cdef Images images
+    memset(step.scratch, 0, q.zeroed * step.kernels.itemsize)
+    memset(&images, 0, sizeof(Images))
     step.bfloat16.enter()
     while next_images(step, split, 1, &images):
         stage(op, step, q, images.first)
-        for panel in range(panels(k, q.columns)):
-            width = panel_width(k, q.columns, panel)
-            g.b = (<const uint16_t *> op.buffer[1]) + panel * k.panel // k.lanes * g.b_tile
-            g.init = <const float *> at(k, op.buffer[2], panel * k.panel) if op.buffer[2] != NULL else NULL
-            g.c_row = width
-            g.tiles = width // k.lanes
-            for band in range(q.bands):
-                lines = q.edge[band + 1] - q.edge[band]
-                g.a = (<const uint16_t *> step.scratch) + q.edge[band] * q.step * q.line * q.a_row
-                g.rows = ((lines - 1) * q.step + q.high - 1) * q.line + q.across
-                if q.patch.lines > 0:
-                    g.a = bring_patches(step, q, q.edge[band] * q.step, (lines - 1) * q.step + q.high)
-                step.bfloat16.multiply(&g)
-                finish(
-                    op, step, q, images_at(step, q.columns, panel, images.first, q.outputs), q.edge[band], lines, width
-                )
+        for panel in range(panels(step.kernels, q.columns)):
+            for part in range(parts):
+                multiply_part(op, step, q + part, images.first, panel, finish)
     step.bfloat16.leave()
 
 
 cdef void conv(const Op *op, const Step *step) noexcept nogil:
     """Buffers: x, W, b, y, -, z or index. Numbers: correlation, activation."""
-    correlate(op, step, ALL, finish)
+    correlate(op, step, ALL, <const Correlation *> op.number[0], 1, finish)
 
 
 cdef void conv_grad_input(const Op *op, const Step *step) noexcept nogil:
-    """Buffers: dz, WT, -, dx, index, s. Numbers: correlation, activation, split."""
-    correlate(op, step, op.number[2], finish_gradient)
+    """Buffers: dz, WT, -, dx, index, s. Numbers: correlations, activation, split, how many."""
+    correlate(op, step, op.number[2], <const Correlation *> op.number[0], op.number[3], finish_gradient)
 
 
 cdef void bring_line(
-    const Op *op, const Step *step, const WeightGradient *q, int64_t image, int64_t n, uint16_t *to, int64_t pitch
+    const Op *op, const Step *step, const WeightGradient *q, const Grid *g, int64_t image, int64_t n, uint16_t *to,
+    int64_t pitch,
 ) noexcept nogil:
     """A line of an image, channel by channel."""
     cdef const fnn_kernels *k = step.kernels
     cdef float *line = <float *> at(k, step.scratch, q.line)
-    cdef int64_t place = n * q.grid.from_line, c, panel, width
+    cdef int64_t place = g.from_start + n * g.from_line, c, panel, width
     cdef const float *source = <const float *> op.buffer[0] + (image * q.places + place) * q.channels
     if not q.in_rows:
         for panel in range(panels(k, q.channels)):
             width = panel_width(k, q.channels, panel)
             source = <const float *> at(k, op.buffer[0], images_at(step, q.channels, panel, image, q.places))
             step.bfloat16.pack_columns(
-                q.grid.across, width, source + place * width, width, to + panel * k.panel * pitch, pitch, 2 * k.lanes
+                g.across, width, source + place * width, g.from_place * width, to + panel * k.panel * pitch, pitch,
+                2 * k.lanes,
             )
-    elif q.channels == 1:
-        step.bfloat16.narrow(q.grid.across, source, to)
+    elif q.channels * g.from_place == 1:
+        step.bfloat16.narrow(g.across, source, to)
     else:
         for c in range(q.channels):
-            k.copy(1, q.grid.across, source + c, 0, q.channels, line, 0, 1)
-            step.bfloat16.narrow(q.grid.across, line, to + c * pitch)
+            k.copy(1, g.across, source + c, 0, q.channels * g.from_place, line, 0, 1)
+            step.bfloat16.narrow(g.across, line, to + c * pitch)
 
 
 cdef void bring_lines(
@@ -236,7 +264,7 @@ cdef void bring_lines(
 ) noexcept nogil:
     """All lines of an image in a single panel, channel by channel; what is between them stays zero."""
     cdef const fnn_kernels *k = step.kernels
-    cdef const Grid *g = &q.grid
+    cdef const Grid *g = q.grid
     cdef int64_t width = panel_width(k, q.channels, 0)
     cdef char *lines = at(k, step.scratch, q.apart)
     k.copy(
@@ -244,33 +272,42 @@ cdef void bring_lines(
         g.from_line * width, 1, lines, g.to_line * width, 1,
     )
     step.bfloat16.pack_columns(
-        (g.lines - 1) * g.to_line + g.across, width, <const float *> lines, width, to, q.pitch, 2 * k.lanes
+        (g.lines - 1) * g.to_line + g.across, width, <const float *> lines, width, to + g.start, q.pitch, 2 * k.lanes
     )
+
+
+cdef void stage_lines(
+    const Op *op, const Step *step, const WeightGradient *q, const Grid *g, int64_t image, uint16_t *staged
+) noexcept nogil:
+    """The places of a grid, channel by channel: lines one after another, or each copied for every shift."""
+    cdef const Shifts *s = &q.shifts
+    cdef uint16_t *line = <uint16_t *> at(step.kernels, step.scratch, q.lines)
+    cdef uint16_t *to
+    cdef int64_t n, c
+    for n in range(g.lines):
+        to = staged + g.start + n * g.to_line
+        if s.count == 0:
+            bring_line(op, step, q, g, image, n, to, q.pitch)
+            continue
+        bring_line(op, step, q, g, image, n, line + s.left, q.line_pitch)
+        for c in range(q.channels):
+            step.bfloat16.copy(
+                s.count, s.size, line + c * q.line_pitch + s.start, s.step, s.stride, to + c * s.size,
+                q.channels * s.size,
+            )
 
 
 cdef void stage_channels(
     const Op *op, const Step *step, const WeightGradient *q, int64_t first, int64_t n
 ) noexcept nogil:
-    """x of some images, channel by channel: their lines one after another, or each copied for every shift."""
-    cdef const Shifts *s = &q.shifts
-    cdef uint16_t *line = <uint16_t *> at(step.kernels, step.scratch, q.lines)
-    cdef uint16_t *to
-    cdef int64_t i, j, c
+    """x of some images, channel by channel."""
+    cdef int64_t i, j
     for i in range(n):
         if q.apart > 0:
-            bring_lines(op, step, q, first + i, (<uint16_t *> step.scratch) + i * q.image + q.grid.start)
+            bring_lines(op, step, q, first + i, (<uint16_t *> step.scratch) + i * q.image)
             continue
-        for j in range(q.grid.lines):
-            to = (<uint16_t *> step.scratch) + i * q.image + q.grid.start + j * q.grid.to_line
-            if s.count == 0:
-                bring_line(op, step, q, first + i, j, to, q.pitch)
-                continue
-            bring_line(op, step, q, first + i, j, line + s.left, q.line_pitch)
-            for c in range(q.channels):
-                step.bfloat16.copy(
-                    s.count, s.size, line + c * q.line_pitch + s.start, s.step, s.stride, to + c * s.size,
-                    q.channels * s.size,
-                )
+        for j in range(q.grids):
+            stage_lines(op, step, q, q.grid + j, first + i, (<uint16_t *> step.scratch) + i * q.image)
 
 
 cdef void stage_gradient(
@@ -293,7 +330,7 @@ cdef void stage_gradient(
         for j in range(q.height):
             k.copy(
                 q.across, width, at(k, op.buffer[1], offset + j * q.across * width), width, 1,
-                at(k, strip, j * q.to_line * q.row), q.to_place * q.row, 1,
+                at(k, strip, j * q.to_line * q.row), q.row, 1,
             )
         step.bfloat16.pack_pairs(
             depth, width, <const float *> strip, q.row, pairs + i * depth * k.lanes, tile
@@ -376,13 +413,14 @@ cdef void conv_pack(const Op *op, const Step *step) noexcept nogil:
 
 
 cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
-    """Numbers: taps of a segment, segments, blocks of each, channels, filters. Taps come out in reverse, filters as
+    """Numbers: taps of a segment, segments, blocks of each, channels, filters, order of the taps. Filters come out as
     depth. Threads share segments and panels."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t taps = op.number[0], segments = op.number[1], blocks = op.number[2] * square(k)
     cdef int64_t total = segments * blocks
     cdef int64_t channels = op.number[3], filters = op.number[4], n = panels(k, channels)
     cdef int64_t task, tasks = segments * n, panel, width, columns, segment, tap, filter_panel, filter_width, start
+    cdef const int32_t *order = <const int32_t *> op.number[5]
     cdef char *rows = step.scratch
     for task in range(share(tasks, step.thread, step.threads), share(tasks, step.thread + 1, step.threads)):
         segment, panel = task // n, task % n
@@ -392,7 +430,7 @@ cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
             for filter_panel in range(panels(k, filters)):
                 filter_width = panel_width(k, filters, filter_panel)
                 start = filter_panel * taps * segments * channels * k.panel
-                start += (((segments - segment) * taps - 1 - tap) * channels + panel * k.panel) * filter_width
+                start += (order[segment * taps + tap] * channels + panel * k.panel) * filter_width
                 k.transpose(
                     columns, min(k.panel, filters - filter_panel * k.panel), at(k, op.buffer[0], start), filter_width,
                     at(k, rows, (tap * filters + filter_panel * k.panel) * width), width,
@@ -416,7 +454,8 @@ def bind_conv_grad_input(op, layout):
     activation, parameters = _conv._activation(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, WT, None, op.outputs[0], index, rest[0] if rest else None]
-    return buffers, [conv_bfloat16.grad_input(layout, op), activation, _conv._split(op)], parameters
+    products, n = conv_bfloat16.grad_input(layout, op)
+    return buffers, [products, activation, _conv._split(op), n], parameters
 
 
 def bind_conv_grad_weights(op, layout):

@@ -91,10 +91,26 @@ def test_images_that_are_summed_over_together_do_not_touch_each_other(name, pool
 def test_gradients_behind_windows_of_four_places(size, stride, windows, kind, isa):
     geometry = Geometry((size, size), (3, 3), (1, stride))
     pool = Geometry(geometry.output, windows, windows)
-    case = Rounded(
-        np.random.default_rng(3), geometry=geometry, channels=64, filters=32, pool=pool, layout="panels"
-    )
+    case = Rounded(np.random.default_rng(3), geometry=geometry, channels=64, filters=32, pool=pool, layout="panels")
     compare(case, kind, 5, np.float32, isa)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layout", ["rows", "panels"])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("stride", [(2, 2), (1, 3), (4, 1)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 2)])
+def test_strides(kernel, stride, dilation, layout, kind, isa):
+    geometry = Geometry((13, 12), kernel, stride, dilation, ((1, 2), (3, 0)))
+    case = Rounded(np.random.default_rng(4), geometry=geometry, channels=40, filters=33, pool=None, layout=layout)
+    compare(case, kind, 9, np.float32, isa)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_strides_beyond_the_image_and_taps_that_meet_nothing(kind, isa):
+    geometry = Geometry((1, 1), (1, 1), (2, 2), padding=((1, 1), (1, 1)))
+    case = Rounded(np.random.default_rng(5), geometry=geometry, channels=3, filters=5, pool=None, layout="panels")
+    compare(case, kind, 4, np.float32, isa)
 
 
 @pytest.mark.parametrize("seed", range(15))
