@@ -200,6 +200,19 @@ def test_what_multiplies_bfloat16_decides_which_ops_do(products, expected):
             assert all(name == "x" or name.endswith((".rounded", ".T")) for name in op.inputs[:2]), op
 
 
+@pytest.mark.parametrize(
+    ("side", "products", "rounded"), [(6, "pairs", True), (7, "pairs", False), (6, "tiles", False)]
+)
+def test_gradients_of_weights_that_sum_over_few_places_leave_pairs_to_float32(side, products, rounded):
+    network = Network(
+        (side, side, 4), (Conv2D(9, 3, padding="same"), Dense(3)), LogLoss(), "softmax", precision="bfloat16"
+    )
+    plan = lower(network, "train", one_hot=True, optimizer=Adam(), products=products)
+    (gradient,) = [op for op in plan.step + plan.update if op.kind == "conv_grad_weights"]
+    assert ("precision" in gradient.attributes) == (not rounded)
+    assert gradient.inputs[1].endswith(".rounded") == rounded
+
+
 def test_unknown_ways_to_multiply_are_refused():
     network = Network(4, (Dense(3),), LogLoss(), "softmax", precision="bfloat16")
     with pytest.raises(ValueError, match="products must be one of"):
