@@ -142,7 +142,7 @@ def _by_lines(geometry, stride, height, width, from_line):
         Grid(
             phase.count, geometry.image[1], (n * rows + phase.at) * width + left, width, phase.first * from_line,
             stride * from_line,
-        )
+        ).flat
         for n, phase in enumerate(_phases(geometry.image[0], top, stride))
     ]  # fmt: skip
     return grids, (lines % stride * rows + lines // stride) * width
@@ -150,7 +150,7 @@ def _by_lines(geometry, stride, height, width, from_line):
 
 def _table_of(layout, grids):
     """Address and number of those that have places."""
-    grids = [grid.flat for grid in grids if grid.lines and grid.across]
+    grids = [grid for grid in grids if grid.lines and grid.across]
     return layout.table(np.array(grids, np.int64).ravel()), len(grids)
 
 
@@ -309,7 +309,7 @@ def grad_input(layout, op):
     reach = [max([0, *(m.count + max(m.reads) for m in axis if m.count)]) for axis in (down, across)]
     height = origin[0] + max(reach[0], geometry.output[0])
     width = max(reach[1], origin[1] + geometry.output[1])  # the zeros behind a line are those before the next
-    grid = Grid(*geometry.output, origin[0] * width + origin[1], width, 0, geometry.output[1])
+    grid = Grid(*geometry.output, origin[0] * width + origin[1], width, 0, geometry.output[1]).flat
     cleared, phases = geometry.stride != (1, 1) or geometry.image != whole, list(product(down, across))
     segments = [
         _transposed_segments(layout, geometry, channels, (i.reads + origin[0]) * width, j.reads + origin[1])

@@ -113,6 +113,15 @@ def test_strides_beyond_the_image_and_taps_that_meet_nothing(kind, isa):
     compare(case, kind, 4, np.float32, isa)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layout", ["rows", "panels"])
+@pytest.mark.parametrize("height", [1, 3])
+def test_lines_as_long_as_a_block_of_pairs(height, layout, kind, isa):
+    geometry = Geometry((6, 32), (height, 1))
+    case = Rounded(np.random.default_rng(6), geometry=geometry, channels=1, filters=40, pool=None, layout=layout)
+    compare(case, kind, 9, np.float32, isa)
+
+
 @pytest.mark.parametrize("seed", range(15))
 def test_gradients_window_by_window(seed, isa, always_windows):
     rng = np.random.default_rng(600 + seed)
