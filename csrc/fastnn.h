@@ -66,11 +66,13 @@ typedef enum { FNN_SUM, FNN_SUM_RELU, FNN_SUM_RELU_GRAD } fnn_finish;
  * not NULL; the sums run in that order. i < the tile's rows, j < the tile's vectors * lanes. init NULL means zeros;
  * init_row 0 repeats one row (a bias); init may be c itself (accumulate). a and b are only read; c must not overlap
  * them. b, c and init need no alignment beyond the element's. What is stored is the sum, or relu(sum), or the sum times
- * relu's derivative at y, which has rows like those of c. */
+ * relu's derivative at y, which has rows like those of c. `scattered`: rows of `depth` elements lie one behind the other
+ * in each block, and have parts that other cores have just written, so that it pays to ask for them ahead. */
 typedef struct {
     const void *a, *tail;
     int64_t a_row, a_step, a_block, blocks, depth;
     int64_t tail_row, tail_depth;
+    int scattered;
     const void *b, *tail_b;
     int64_t b_row, b_skip;
     const void *init;

@@ -2,7 +2,46 @@
  * over the whole depth. One function per tile shape, all from gemm_tile.
  *
  * Without the unroll pragma on every i and j loop gcc 12 keeps `c` on the stack and runs 3 to 5 times slower. */
+#ifndef FNN_ASKS_AHEAD
+#define FNN_ASKS_AHEAD 0
+#endif
 
+/* What to ask for while a block is multiplied: the rows of the next one, which start somewhere else, often on another
+ * page (6 to 8 points of the peak). Scattered ones are behind the last block those of the tile below. */
+FNN_INLINE const real *NAME(next_rows)(int rows, const fnn_gemm *g, int64_t block)
+{
+    if (block + 1 < g->blocks) return (const real *)g->a + (block + 1) * g->a_block;
+    if (g->scattered && (block >= g->blocks || g->tail_depth == 0)) return (const real *)g->a + rows * g->a_row;
+    return g->tail ? g->tail : g->a;
+}
+
+/* Adds the products of one block, and with `ahead` asks for all of the rows to come: in a buffer of the batch they lie
+ * one behind the other. A line at a time, as all at once would keep those of B waiting. */
+FNN_INLINE void NAME(gemm_block)(int rows, int vectors, int ahead, int64_t depth, const real *a, int64_t a_row,
+                                 int64_t a_step, const real *b, int64_t b_row, const real *next,
+                                 vec c[FNN_MAX_ROWS][FNN_MAX_VECTORS])
+{
+    /* Three rows share a pointer (base, +1, +2 strides): 16 row pointers would not fit the general registers. */
+    const real *base[(FNN_MAX_ROWS + 2) / 3];
+    FNN_UNROLL
+    for (int i = 0; i < rows; i += 3) base[i / 3] = a + i * a_row;
+    FNN_UNROLL_DEPTH
+    for (int64_t k = 0; k < depth; k++) {
+        vec row[FNN_MAX_VECTORS];
+        if (ahead) FNN_PREFETCH(next + k * rows);
+        FNN_UNROLL
+        for (int j = 0; j < vectors; j++) row[j] = NAME(load)(b + j * FNN_LANES);
+        FNN_UNROLL
+        for (int i = 0; i < rows; i++) {
+            const real factor = base[i / 3][(i % 3) * a_row];
+            FNN_UNROLL
+            for (int j = 0; j < vectors; j++) c[i][j] = NAME(add_scaled)(c[i][j], factor, row[j]);
+        }
+        FNN_UNROLL
+        for (int i = 0; i < rows; i += 3) base[i / 3] += a_step;
+        b += b_row;
+    }
+}
 
 FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
 {
@@ -22,31 +61,14 @@ FNN_INLINE void NAME(gemm_tile)(int rows, int vectors, const fnn_gemm *g)
         const int64_t depth = whole ? g->depth : g->tail_depth, a_row = whole ? g->a_row : g->tail_row;
         const real *a = whole ? (const real *)g->a + block * g->a_block : g->tail;
         if (!whole && g->tail_b) b = g->tail_b;
-        /* Three rows share a pointer (base, +1, +2 strides): 16 row pointers would not fit the general registers. */
-        const real *base[(FNN_MAX_ROWS + 2) / 3];
-        FNN_UNROLL
-        for (int i = 0; i < rows; i += 3) base[i / 3] = a + i * a_row;
-        /* The next block starts somewhere else, often on another page: asking for its rows now is worth 6 to 8 points
-         * of the peak. */
-        const real *next = block + 1 < g->blocks || !g->tail ? a + g->a_block : g->tail;
+        const real *next = NAME(next_rows)(rows, g, block);
         FNN_UNROLL
         for (int i = 0; i < rows; i++) FNN_PREFETCH(next + i * a_row);
-        FNN_UNROLL_DEPTH
-        for (int64_t k = 0; k < depth; k++) {
-            vec row[FNN_MAX_VECTORS];
-            FNN_UNROLL
-            for (int j = 0; j < vectors; j++) row[j] = NAME(load)(b + j * FNN_LANES);
-            FNN_UNROLL
-            for (int i = 0; i < rows; i++) {
-                const real factor = base[i / 3][(i % 3) * a_row];
-                FNN_UNROLL
-                for (int j = 0; j < vectors; j++) c[i][j] = NAME(add_scaled)(c[i][j], factor, row[j]);
-            }
-            FNN_UNROLL
-            for (int i = 0; i < rows; i += 3) base[i / 3] += a_step;
-            b += b_row;
-        }
-        b += g->b_skip;
+        if (FNN_ASKS_AHEAD && vectors == FNN_VECTORS && g->scattered)
+            NAME(gemm_block)(rows, vectors, 1, depth, a, a_row, a_step, b, b_row, next, c);
+        else
+            NAME(gemm_block)(rows, vectors, 0, depth, a, a_row, a_step, b, b_row, next, c);
+        b += depth * b_row + g->b_skip;
     }
     if (g->finish == FNN_SUM_RELU) {
         FNN_UNROLL

@@ -2,6 +2,7 @@
  * better for weight gradients; narrower last panels take as many rows as the registers hold. */
 #define FNN_VECTOR_BYTES 64
 #define FNN_VECTORS 4
+#define FNN_ASKS_AHEAD 1 /* tiles have a place left for an instruction that does (two vectors: 0.95 of the speed) */
 #define FNN_TILES(TILE) TILE(1, 16) TILE(2, 14) TILE(3, 9) TILE(4, 6)
 /* Each row of an indexed tile has a pointer of its own; more than 12 do not fit the general registers. */
 #define FNN_INDEXED_TILES(TILE) TILE(1, 12) TILE(2, 12) TILE(3, 9) TILE(4, 6)

@@ -61,6 +61,7 @@ cdef inline void product(
         rows_in_place(step, part, &rows)
     else:
         rows_of_panels(k, at(k, op.buffer[0], part.column // k.panel * stride), part.columns, stride, &rows)
+        rows.scattered = op.number[2] == COLUMNS and step.threads > 1
     while not complete:
         complete = start + SLICE >= rows.blocks
         slice = rows
@@ -303,6 +304,7 @@ cdef inline fnn_gemm gradient_of_rows(
     g.tail_depth = 0
     g.tail_b = NULL
     g.finish = FNN_SUM
+    g.scattered = False
     g.b = at(k, op.buffer[1], p * stride)
     g.b_row = width
     g.b_skip = 0

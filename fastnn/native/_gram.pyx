@@ -25,6 +25,7 @@ cdef void add_products(
     g.tail_depth = 0
     g.tail_b = NULL
     g.finish = FNN_SUM
+    g.scattered = False
     g.b = at(k, op.buffer[0], p * step.capacity * k.panel + first)
     g.b_row = width
     g.b_skip = 0

@@ -101,7 +101,7 @@ cdef void carry(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t units = op.number[UNITS], gates = op.number[GATES], p, q, width, start
     cdef fnn_gemm g
-    g.a_step, g.tail_b, g.finish = 1, NULL, FNN_SUM
+    g.a_step, g.tail_b, g.finish, g.scattered = 1, NULL, FNN_SUM, False
     g.blocks = 2 if op.number[CELL] == GRU else gates  # whose third one is the tail
     for q in range(panels(k, units)):
         width, start = panel_width(k, units, q), q * rows.n * k.panel
@@ -133,6 +133,7 @@ cdef void recurrent_grad_input(const Op *op, const Step *step) noexcept nogil:
     cdef fnn_gemm g
     g.a_step, g.blocks, g.tail_row, g.tail_depth, g.tail_b = 1, gates, 0, 0, NULL
     g.finish = FNN_SUM
+    g.scattered = False
     while line < last:
         n = min(<int64_t> LINES, last - line)
         for q in range(panels(k, channels)):
@@ -184,6 +185,7 @@ cdef inline void add_gradient(
     g.a = at(k, op.buffer[1 if of_state else 0], block * panel_stride(step, steps) + s.row * g.a_block + t * g.a_step)
     g.tail, g.tail_row, g.tail_depth, g.tail_b = g.a, 0, 0, NULL
     g.finish = FNN_SUM
+    g.scattered = False
     g.c = gradient_of(op, step, gate, of.p, s.part, of_state, block)
     g.init = g.c
     g.init_row, g.c_row = width, width

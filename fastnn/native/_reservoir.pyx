@@ -64,6 +64,7 @@ cdef void drive(const Op *op, const Step *step) noexcept nogil:
         g.tail_depth = 0
         g.tail_b = NULL
         g.finish = FNN_SUM
+        g.scattered = False
         g.b = at(k, op.buffer[2], p * channels * k.panel)
         g.b_row = width
         g.b_skip = 0
@@ -94,6 +95,7 @@ cdef void add_product(const Op *op, const Step *step, int64_t t) noexcept nogil:
         g.b = at(k, op.buffer[4], p * units * k.panel)
         g.tail_b = NULL
         g.finish = FNN_SUM
+        g.scattered = False
         g.b_row = width
         g.b_skip = 0
         g.c = row_of(k, &after, t + 1, units, p, r)

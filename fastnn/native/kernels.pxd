@@ -18,6 +18,7 @@ cdef extern from "fastnn.h" nogil:
         const void *tail
         int64_t a_row, a_step, a_block, blocks, depth
         int64_t tail_row, tail_depth
+        int scattered
         const void *b
         const void *tail_b
         int64_t b_row, b_skip

@@ -179,6 +179,7 @@ cdef inline void rows_of_panels(
     g.tail = at(k, x, g.blocks * stride)
     g.tail_b = NULL
     g.finish = FNN_SUM
+    g.scattered = False
 
 
 cdef inline bint reads_in_place(const Op *op, const Step *step) noexcept nogil:
