@@ -162,13 +162,23 @@ cdef inline bint next_lot(
 
 
 cdef inline int64_t take(const Step *step, int64_t split, Tasks *tasks) noexcept nogil:
-    """A task that no thread has begun; -1 if none is left."""
+    """A task that no thread has begun; -1 if none is left. Without turns every other step takes them from the last one
+    on, and finds the weights that the step before had left in the cache (784-256-128 in bfloat16: 1.05 times as fast;
+    of weights that are many times as large as the caches nothing is left)."""
     cdef int64_t n = tasks.last - tasks.first, i
-    if n > 0 and (split == TURNS or step.threads == 1):
-        tasks.first += 1
-        return tasks.first - 1
-    i = fnn_take_of(step.taken + tasks.owner * step.taken_stride, n, tasks.owner != step.thread) if n > 0 else -1
-    return tasks.first + i if i >= 0 else -1
+    cdef bint backwards = split != TURNS and step.t % 2 == 1
+    if n <= 0:
+        return -1
+    if split != TURNS and step.threads > 1:
+        i = fnn_take_of(step.taken + tasks.owner * step.taken_stride, n, tasks.owner != step.thread)
+        if i < 0:
+            return -1
+        return tasks.last - 1 - i if backwards else tasks.first + i
+    if backwards:
+        tasks.last -= 1
+        return tasks.last
+    tasks.first += 1
+    return tasks.first - 1
 
 
 cdef inline bint next_task(

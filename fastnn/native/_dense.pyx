@@ -225,13 +225,12 @@ cdef inline void look_at(
     cdef const fnn_kernels *k = step.kernels
     cdef void *room = at(k, step.scratch, k.panel * k.panel)
     cdef const uint64_t *words
-    cdef int64_t height = height_of(k, op.number[0], block), n = words_for(step.n), i
+    cdef int64_t height = height_of(k, op.number[0], block), n = words_for(step.n), i, beside
     if block == known.block:
         return
     if known.form != ROWS:
-        find_block(
-            step, op.buffer[0], block * k.panel, height, known.spans != NULL and block == known.block + 1, <Span *> room
-        )
+        beside = block - known.block if known.spans != NULL else 0
+        find_block(step, op.buffer[0], block * k.panel, height, beside, <Span *> room)
         known.spans = <Span *> room
     elif bits != NULL:
         known.masks = <uint64_t *> room

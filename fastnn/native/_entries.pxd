@@ -43,15 +43,21 @@ cdef inline int64_t entries_before(const Step *step, Span span, int64_t column) 
 
 
 cdef inline void find_block(
-    const Step *step, const char *x, int64_t column, int64_t columns, bint follows, Span *spans
+    const Step *step, const char *x, int64_t column, int64_t columns, int64_t beside, Span *spans
 ) noexcept nogil:
-    """The entries of all rows of the chunk in some columns; with `follows`, `spans` holds those of the columns
-    before."""
+    """The entries of all rows of the chunk in some columns. `spans` holds those of the columns before (`beside` is 1)
+    or behind (-1), where the search then starts, or nothing of use."""
     cdef int64_t r, e
     cdef Span row
     for r in range(step.n):
         row.first, row.last = span_of(step, x, 0, r).first, span_of(step, x, 1, r).last
-        e = spans[r].last if follows else entries_before(step, row, column)
+        if beside == -1:
+            e = spans[r].last = spans[r].first
+            while e > row.first and step.X_column[e - 1] >= column:
+                e -= 1
+            spans[r].first = e
+            continue
+        e = spans[r].last if beside == 1 else entries_before(step, row, column)
         spans[r].first = e
         while e < row.last and step.X_column[e] < column + columns:
             e += 1
