@@ -201,9 +201,10 @@ def test_what_multiplies_bfloat16_decides_which_ops_do(products, expected):
 
 
 @pytest.mark.parametrize(
-    ("side", "products", "rounded"), [(6, "pairs", True), (7, "pairs", False), (6, "tiles", False)]
+    ("side", "products", "rounded"),
+    [(6, "pairs", True), (7, "pairs", False), (3, "tiles", True), (4, "tiles", False)],
 )
-def test_gradients_of_weights_that_sum_over_few_places_leave_pairs_to_float32(side, products, rounded):
+def test_gradients_of_weights_that_sum_over_few_places_are_left_to_float32(side, products, rounded):
     network = Network(
         (side, side, 4), (Conv2D(9, 3, padding="same"), Dense(3)), LogLoss(), "softmax", precision="bfloat16"
     )
