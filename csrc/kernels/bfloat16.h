@@ -430,6 +430,13 @@ static double fnn_peak(int64_t repeats)
 }
 #endif
 
+#ifdef FNN_BFLOAT16_PRODUCT
+#include "gradient.h"
+#include "update.h"
+
+#include "beside.h"
+#endif
+
 const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .isa = FNN_STRING(FNN_ISA),
     .panels = FNN_KEPT_PANELS,
@@ -453,6 +460,13 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .copy = fnn_copy,
     .patches = fnn_patches,
     .multiply = fnn_multiply,
+#ifdef FNN_BFLOAT16_PRODUCT
+    .multiply_beside = {
+#define FNN_OPTIMIZER(name, ...) fnn_multiply_beside_##name,
+#include "../optimizers.def"
+#undef FNN_OPTIMIZER
+    },
+#endif
     .enter = fnn_enter,
     .leave = fnn_leave,
     .peak = fnn_peak,

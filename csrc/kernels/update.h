@@ -48,42 +48,61 @@ static void NAME(expect)(int64_t bytes, const void *memory)
     for (int64_t i = 0; i < bytes; i += 64) FNN_PREFETCH_TO_WRITE((const char *)memory + i);
 }
 
-/* `constants`: the optimiser's numbers, then 1 - the first and 1 - the second from place 3 on. Arithmetic bounds the
- * loop where the caches hold what it reads, hence loops without what a fit does not ask for (the two operations of a
- * limit are a seventh of Adam). Squares add up in real lanes, which over the few thousand weights of a call lose no
- * digit that the loss shows. */
+/* What a step multiplies by, as reals. constants: the optimiser's numbers, then 1 - the first and 1 - the second from
+ * place 3 on. */
+typedef struct {
+    real rate, shrink, clip, l2, constants[5];
+} NAME(rule);
+
+FNN_INLINE NAME(rule) NAME(rule_of)(int count, const fnn_step *step)
+{
+    NAME(rule) rule = {
+        .rate = (real)step->rate, .shrink = (real)step->shrink, .clip = (real)step->clip, .l2 = (real)step->l2,
+    };
+    for (int i = 0; i < count; i++) rule.constants[i] = (real)step->p[i];
+    rule.constants[3] = (real)(1 - step->p[0]);
+    rule.constants[4] = count > 1 ? (real)(1 - step->p[1]) : 0;
+    return rule;
+}
+
+/* Neither limits gradients nor shrinks weights. */
+FNN_INLINE int NAME(is_plain)(const fnn_step *step) { return !(step->clip < INFINITY) && step->shrink == 1; }
+
+/* One vector of weights. Arithmetic bounds the loop where the caches hold what it reads, hence loops without what a fit
+ * does not ask for (the two operations of a limit are a seventh of Adam). Squares add up in real lanes, which over the
+ * few thousand weights of a call lose no digit that the loss shows. */
 #define FNN_OPTIMIZER(name, count, states) \
+    FNN_INLINE void NAME(renew_##name)(int plain, int penalized, const NAME(rule) * rule, real *w, const real *g, \
+                                       real *state0, real *state1, vec *squares) \
+    { \
+        vec weight = NAME(load)(w), gradient = NAME(load)(g); \
+        if (penalized) { \
+            gradient = NAME(add_scaled)(gradient, rule->l2, weight); \
+            *squares = NAME(add)(*squares, NAME(multiply)(weight, weight)); \
+        } \
+        if (!plain) { \
+            gradient = NAME(clamp)(gradient, rule->clip); \
+            weight = NAME(multiply)(NAME(broadcast)(rule->shrink), weight); \
+        } \
+        vec first = NAME(load)(state0), second = states > 1 ? NAME(load)(state1) : NAME(zero)(); \
+        NAME(store)(w, NAME(step_##name)(weight, gradient, &first, &second, rule->rate, rule->constants)); \
+        NAME(store)(state0, first); \
+        if (states > 1) NAME(store)(state1, second); \
+    } \
     FNN_INLINE double NAME(update_##name##_of)(int plain, int penalized, int64_t n, real *w, const real *g, \
                                                real *state0, real *state1, const fnn_step *step) \
     { \
-        const real rate = (real)step->rate, shrink = (real)step->shrink, clip = (real)step->clip; \
-        const real l2 = (real)step->l2; \
+        const NAME(rule) rule = NAME(rule_of)(count, step); \
         vec squares = NAME(zero)(); \
-        real constants[5] = {0}; \
-        for (int i = 0; i < count; i++) constants[i] = (real)step->p[i]; \
-        constants[3] = (real)(1 - step->p[0]); \
-        constants[4] = count > 1 ? (real)(1 - step->p[1]) : 0; \
-        for (int64_t i = 0; i < n; i += FNN_LANES) { \
-            vec weight = NAME(load)(w + i), gradient = NAME(load)(g + i); \
-            if (penalized) { \
-                gradient = NAME(add_scaled)(gradient, l2, weight); \
-                squares = NAME(add)(squares, NAME(multiply)(weight, weight)); \
-            } \
-            if (!plain) { \
-                gradient = NAME(clamp)(gradient, clip); \
-                weight = NAME(multiply)(NAME(broadcast)(shrink), weight); \
-            } \
-            vec first = NAME(load)(state0 + i), second = states > 1 ? NAME(load)(state1 + i) : NAME(zero)(); \
-            NAME(store)(w + i, NAME(step_##name)(weight, gradient, &first, &second, rate, constants)); \
-            NAME(store)(state0 + i, first); \
-            if (states > 1) NAME(store)(state1 + i, second); \
-        } \
+        for (int64_t i = 0; i < n; i += FNN_LANES) \
+            NAME(renew_##name)(plain, penalized, &rule, w + i, g + i, state0 + i, states > 1 ? state1 + i : NULL, \
+                               &squares); \
         return penalized ? NAME(sum_of_lanes)(squares) : 0; \
     } \
     static double NAME(update_##name)(int64_t n, void *w, const void *g, void *state0, void *state1, \
                                       const fnn_step *step) \
     { \
-        const int plain = !(step->clip < INFINITY) && step->shrink == 1; \
+        const int plain = NAME(is_plain)(step); \
         if (step->l2 != 0) \
             return plain ? NAME(update_##name##_of)(1, 1, n, w, g, state0, state1, step) \
                          : NAME(update_##name##_of)(0, 1, n, w, g, state0, state1, step); \

@@ -61,8 +61,9 @@ FNN_INLINE fnn_rows fnn_rows_at(const fnn_bfloat16_product *p, int64_t i)
     if (columns == 1 && rows > 2) DO(2, 4, 6, 2, 0); \
     if (columns == 1 && rows > 3) DO(3, 5, 6, 3, 0)
 
-/* rows x columns tiles of c, from the i-th and j-th on. */
-FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, int64_t i, int64_t j)
+/* rows x columns tiles of c, from the i-th and j-th on; after each step of the depth something else, unless NULL. */
+FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, int64_t i, int64_t j,
+                          void (*meanwhile)(void *work), void *work)
 {
     const uint16_t *b = p->b + j * p->b_tile;
     const int64_t b_column = p->b_tile;
@@ -114,6 +115,7 @@ FNN_INLINE void fnn_tiles(int rows, int columns, const fnn_bfloat16_product *p, 
         _tile_loadd(6, b, FNN_TILE_BYTES);
         if (columns > 1) _tile_loadd(7, b + b_column, FNN_TILE_BYTES);
         FNN_EACH_SUM(FNN_MULTIPLY);
+        if (meanwhile) meanwhile(work);
     }
     FNN_EACH_SUM(FNN_END);
     FNN_TILE_BARRIER;
@@ -128,18 +130,18 @@ static void fnn_multiply(const fnn_bfloat16_product *p)
 {
     const int64_t rows = (p->a_part ? p->parts : 1) * ((p->rows + FNN_TILE - 1) / FNN_TILE);
     int64_t j = 0;
-    for (; rows == 1 && j + 4 <= p->tiles; j += 4) fnn_tiles(1, 4, p, 0, j);
+    for (; rows == 1 && j + 4 <= p->tiles; j += 4) fnn_tiles(1, 4, p, 0, j, NULL, NULL);
     for (; j < p->tiles; j += 2) {
         int64_t i = 0;
         if (p->tiles - j > 1) {
-            for (; i + 2 <= rows; i += 2) fnn_tiles(2, 2, p, i, j);
-            if (i < rows) fnn_tiles(1, 2, p, i, j);
+            for (; i + 2 <= rows; i += 2) fnn_tiles(2, 2, p, i, j, NULL, NULL);
+            if (i < rows) fnn_tiles(1, 2, p, i, j, NULL, NULL);
             continue;
         }
-        for (; i + 4 <= rows; i += 4) fnn_tiles(4, 1, p, i, j);
-        if (rows - i == 3) fnn_tiles(3, 1, p, i, j);
-        if (rows - i == 2) fnn_tiles(2, 1, p, i, j);
-        if (rows - i == 1) fnn_tiles(1, 1, p, i, j);
+        for (; i + 4 <= rows; i += 4) fnn_tiles(4, 1, p, i, j, NULL, NULL);
+        if (rows - i == 3) fnn_tiles(3, 1, p, i, j, NULL, NULL);
+        if (rows - i == 2) fnn_tiles(2, 1, p, i, j, NULL, NULL);
+        if (rows - i == 1) fnn_tiles(1, 1, p, i, j, NULL, NULL);
     }
 }
 

@@ -3,7 +3,7 @@ threads share, and what follows the gradient of a block."""
 
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport fnn_kernels, fnn_step, fnn_take, fnn_take_of
+from fastnn.native.kernels cimport fnn_kernels, fnn_step, fnn_take, fnn_take_of, fnn_update
 from fastnn.native.op cimport Op, Step, at, height_of, padded, panel_stride, panel_width, panels, share
 
 ctypedef void (*Finish)(const Op *op, const Step *step, int64_t offset, int64_t n) noexcept nogil
@@ -230,41 +230,63 @@ cdef inline void expect_rows(
         k.expect(bytes, at(k, op.buffer[5], offset))
 
 
-cdef inline void update_rows(
-    const Op *op, const Step *step, int64_t block, int64_t p, int64_t first, int64_t rows
-) noexcept nogil:
-    """Penalty and optimiser on some rows of a block whose weight gradient is in the scratch, from the first row on."""
+cdef struct Strip:
+    # Some rows of a block of weights, and the gradient of these.
+    int64_t block, p, first, rows
+    char *gradient
+
+
+cdef inline double begin_update(const Op *op, const Step *step, const Strip *strip, fnn_update *u) noexcept nogil:
+    """What the optimiser does with the strip. Returns the penalty that is in its gradient already."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, p)
-    cdef int64_t n = rows * width, offset = block_offset(k, inputs, outputs, block, p) + first * width
-    cdef char *gradient = at(k, step.scratch, first * width)
-    cdef fnn_step s = optimizer_step(op, step, op.scalar[3])
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], width = panel_width(k, outputs, strip.p)
+    cdef int64_t offset = block_offset(k, inputs, outputs, strip.block, strip.p) + strip.first * width
+    cdef double l1 = op.scalar[0], l2 = op.scalar[1]
+    u.n = strip.rows * width
+    u.w, u.g = at(k, op.buffer[2], offset), strip.gradient
+    u.state0, u.state1 = at(k, op.buffer[4], offset), at(k, op.buffer[5], offset)
+    u.step = optimizer_step(op, step, op.scalar[3])
+    if op.buffer[8] == NULL:
+        return 0.0
+    if l1 == 0.0:
+        u.step.l2 = step.inverse_weight * l2
+        return 0.0
+    return k.penalty(u.n, u.w, strip.gradient, l1, l2, step.inverse_weight)
+
+
+cdef inline void end_update(
+    const Op *op, const Step *step, const Strip *strip, const fnn_update *u, double added, double squares
+) noexcept nogil:
+    """Adds up the penalty of the strip's block. `squares`: what the optimiser's step has returned."""
     cdef double *penalty = <double *> op.buffer[8]
-    cdef double l1 = op.scalar[0], l2 = op.scalar[1], added = 0.0, squares
-    if penalty != NULL and l1 == 0.0:
-        s.l2 = step.inverse_weight * l2
-    elif penalty != NULL:
-        added = k.penalty(n, at(k, op.buffer[2], offset), gradient, l1, l2, step.inverse_weight)
-    squares = k.update[op.number[2]](
-        n, at(k, op.buffer[2], offset), gradient, at(k, op.buffer[4], offset), at(k, op.buffer[5], offset), &s
-    )
-    if penalty != NULL:
-        penalty += block * panels(k, outputs) + p
-        if first == 0:
-            penalty[0] = 0.0
-        penalty[0] += added + 0.5 * s.l2 * squares
+    if penalty == NULL:
+        return
+    penalty += strip.block * panels(step.kernels, op.number[1]) + strip.p
+    if strip.first == 0:
+        penalty[0] = 0.0
+    penalty[0] += added + 0.5 * u.step.l2 * squares
 
 
-cdef inline void update_bias(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
-    """Gradient and optimiser of the panel of the bias that goes with a block, if one does."""
+cdef inline void update_strip(const Op *op, const Step *step, const Strip *strip) noexcept nogil:
+    """Penalty and optimiser."""
+    cdef fnn_update u
+    cdef double added = begin_update(op, step, strip, &u), squares
+    squares = step.kernels.update[op.number[2]](u.n, u.w, u.g, u.state0, u.state1, &u.step)
+    end_update(op, step, strip, &u, added, squares)
+
+
+cdef inline void update_bias(
+    const Op *op, const Step *step, int64_t block, int64_t p, char *gradient
+) noexcept nogil:
+    """Gradient and optimiser of the panel of the bias that goes with a block, if one does; there is room for it."""
     cdef const fnn_kernels *k = step.kernels
     cdef bint turned = op.number[5] != 0
     cdef int64_t units = op.number[0] if turned else op.number[1]
     cdef fnn_step s = optimizer_step(op, step, 0.0)
     if not has_bias(turned, block, p):
         return
-    bias_gradient(op, step, units, p, op.number[4], turned, False, step.scratch)
+    bias_gradient(op, step, units, p, op.number[4], turned, False, gradient)
     k.update[op.number[2]](
-        panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), step.scratch,
+        panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), gradient,
         at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
     )

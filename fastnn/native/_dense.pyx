@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, COLUMNS, HALVES, Finish, Portion, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
-    locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_rows,
+    ALL, COLUMNS, HALVES, Finish, Portion, Strip, Tasks, activate, bias_gradient, block_offset, expect_rows, has_bias,
+    locate, multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_strip,
 )
 from fastnn.native._entries cimport ENTRIES, ROUNDED_ENTRIES, ROWS, Span, entries_of, find_block, span_of
 from fastnn.native.kernels cimport (
@@ -372,6 +372,8 @@ cdef inline void update_block(
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t outputs = op.number[1], width = panel_width(k, outputs, p), vectors = width >> k.lane_bits
     cdef int64_t height = height_of(k, op.number[0], block), strip = TILES * k.tile_rows[vectors], first = 0, rows
+    cdef char *gradient
+    cdef Strip part
     cdef fnn_gemm g
     if knows(known):
         gradient_by_known(step, op, block, p, known, step.scratch, False)
@@ -385,9 +387,11 @@ cdef inline void update_block(
             if step.threads > 1:
                 expect_rows(op, step, block, p, first, rows)
             multiply(k, &g, vectors, rows)
+        gradient = at(k, step.scratch, first * width)
         if op.number[5]:
-            clear_pads(k, rows, outputs, p, at(k, step.scratch, first * width))
-        update_rows(op, step, block, p, first, rows)
+            clear_pads(k, rows, outputs, p, gradient)
+        part = Strip(block, p, first, rows, gradient)
+        update_strip(op, step, &part)
         first += rows
 
 
@@ -416,7 +420,7 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     while next_task(step, inputs, outputs, op.number[3], 0, &tasks, &block, &p):
         look_at(op, step, block, op.buffer[10], &known)
         update_block(op, step, block, p, &known)
-        update_bias(op, step, block, p)
+        update_bias(op, step, block, p, step.scratch)
         copy_block(op, step, block, p)
 
 

@@ -10,10 +10,10 @@ from libc.stdint cimport int64_t, uint16_t
 from libc.string cimport memset
 
 from fastnn.native._dense cimport (
-    ALL, TURNS, Finish, Portion, Tasks, activate, bias_gradient, block_offset, locate, multiply_by_derivative,
-    next_portion, next_task, share_tasks, update_bias, update_rows,
+    ALL, TURNS, Finish, Portion, Strip, Tasks, activate, begin_update, bias_gradient, block_offset, end_update, locate,
+    multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_strip,
 )
-from fastnn.native.kernels cimport fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take
+from fastnn.native.kernels cimport fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, fnn_update
 from fastnn.native.op cimport (
     Half, Op, Step, at, first_row, half_between, height_of, operand_at, panel_stride, panel_width, panels, row_span,
     rows_of, share,
@@ -176,7 +176,7 @@ cdef inline Gradients gradients_of(
     cdef Gradients g
     g.positions, g.rows, g.stride = positions, step.n * positions, panel_stride(step, positions)
     g.common, g.operand = split == TURNS and step.threads > 1, operand
-    g.x = <uint16_t *> at(k, step.scratch, k.panel * k.panel)
+    g.x = <uint16_t *> at(k, step.scratch, (k.panel + 1) * k.panel)
     g.dz = g.x + packed_block(k, g.rows)
     if g.common:
         g.x = <uint16_t *> step.common
@@ -228,50 +228,53 @@ cdef inline void pack_gradients(const Op *op, const Step *step, Gradients *g, co
         )
 
 
-cdef inline void weight_gradient(
-    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p, char *dW, bint accumulate
+cdef inline fnn_bfloat16_product product_of(
+    const Op *op, const Step *step, Gradients *g, const Strip *strip, bint accumulate
 ) noexcept nogil:
-    """dW of inputs [block * panel, ...) and output panel p, stored as rows of that panel's width."""
+    """The one whose result is the strip's gradient, stored as rows of its panel's width."""
     cdef const fnn_kernels *k = step.kernels
     cdef fnn_bfloat16_product q
     memset(&q, 0, sizeof(fnn_bfloat16_product))
     q.a_row = 2 * k.lanes
-    q.a_block = q.a_row * panel_width(k, op.number[0], block)
-    if g.block != block and not g.common:
-        pack_inputs(op, step, g, block)
-        g.block = block
-    q.a = g.x + (block * packed_block(k, g.rows) if g.common else 0)
+    q.a_block = q.a_row * panel_width(k, op.number[0], strip.block)
+    if g.block != strip.block and not g.common:
+        pack_inputs(op, step, g, strip.block)
+        g.block = strip.block
+    q.a = g.x + (strip.block * packed_block(k, g.rows) if g.common else 0) + strip.first * q.a_row
     q.blocks = blocks_of(k, g.rows)
     q.spare = 2 * k.lanes * q.blocks - g.rows
-    q.b = packed_at(k, g.dz, g.rows, 0, (p - g.first_panel) * k.panel)
+    q.b = packed_at(k, g.dz, g.rows, 0, (strip.p - g.first_panel) * k.panel)
     q.b_tile = q.blocks * square(k)
-    q.c = <float *> dW
-    q.c_row = panel_width(k, op.number[1], p)
+    q.c = <float *> strip.gradient
+    q.c_row = panel_width(k, op.number[1], strip.p)
     q.init = q.c if accumulate else NULL
     q.init_row = q.c_row
-    q.rows = height_of(k, op.number[0], block)
+    q.rows = strip.rows
     q.tiles = q.c_row // k.lanes
-    step.bfloat16.multiply(&q)
+    return q
 
 
 cdef void dense_grad_weights(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
     cdef Gradients g = gradients_of(step, op.number[2], ALL, op.number[4] != 0)
+    cdef Strip whole
+    cdef fnn_bfloat16_product q
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
     step.bfloat16.enter()
     while next_task(step, inputs, outputs, ALL, 0, &tasks, &block, &p):
         pack_gradients(op, step, &g, &tasks)
-        weight_gradient(
-            op, step, &g, block, p, at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p)), step.chunk > 0
-        )
+        whole = Strip(block, p, 0, height_of(k, inputs, block), NULL)
+        whole.gradient = at(k, op.buffer[2], block_offset(k, inputs, outputs, block, p))
+        q = product_of(op, step, &g, &whole, step.chunk > 0)
+        step.bfloat16.multiply(&q)
         if block == 0:
             bias_gradient(op, step, outputs, p, op.number[2], False, step.chunk > 0, at(k, op.buffer[3], p * k.panel))
     step.bfloat16.leave()
 
 
-# A block's rows of W, and where they go in its packed copies, those of them that there are.
+# Rows of W, and where they go in its packed copies, those of them that there are.
 cdef struct Copies:
     const float *source
     int64_t rows, width, packed_tile, transposed_tile
@@ -280,15 +283,15 @@ cdef struct Copies:
 
 
 cdef inline Copies copies_of(
-    const Step *step, int64_t inputs, int64_t outputs, int64_t block, int64_t p, int64_t first, int64_t rows,
-    const char *W, char *packed, char *transposed,
+    const Step *step, int64_t inputs, int64_t outputs, const Strip *strip, const char *W, char *packed,
+    char *transposed,
 ) noexcept nogil:
-    """Of `rows` rows from the first one on, a multiple of 2 * lanes."""
+    """Of rows from a multiple of 2 * lanes on."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t row = block * k.panel + first, depth = 2 * k.lanes
+    cdef int64_t p = strip.p, row = strip.block * k.panel + strip.first, depth = 2 * k.lanes
     cdef Copies c
-    c.rows, c.width = rows, panel_width(k, outputs, p)
-    c.source = <const float *> at(k, W, block_offset(k, inputs, outputs, block, p) + first * c.width)
+    c.rows, c.width = strip.rows, panel_width(k, outputs, p)
+    c.source = <const float *> at(k, W, block_offset(k, inputs, outputs, strip.block, p) + strip.first * c.width)
     c.packed = c.transposed = NULL
     c.packed_tile, c.transposed_tile = blocks_of(k, inputs) * square(k), blocks_of(k, outputs) * square(k)
     if packed != NULL:
@@ -296,6 +299,10 @@ cdef inline Copies copies_of(
     if transposed != NULL:
         c.transposed = packed_at(k, transposed, outputs, p * k.panel // depth, row)
     return c
+
+
+cdef inline Copies copies_to_renew(const Op *op, const Step *step, const Strip *strip) noexcept nogil:
+    return copies_of(step, op.number[0], op.number[1], strip, op.buffer[2], op.buffer[10], op.buffer[9])
 
 
 cdef inline void expect_copies(const Step *step, const Copies *c) noexcept nogil:
@@ -315,36 +322,93 @@ cdef inline void write_copies(const Step *step, const Copies *c) noexcept nogil:
         step.bfloat16.pack_transposed(c.rows, c.width, c.source, c.width, c.transposed, c.transposed_tile)
 
 
-cdef inline void update_block(const Op *op, const Step *step, int64_t block, int64_t p) noexcept nogil:
-    """Penalty and optimiser, then the copies, strip by strip while the weights are in L1; the copies come meanwhile
-    (256 x 128 on two threads: 0.89 of the time)."""
+cdef inline Strip strip_of(const Op *op, const Step *step, int64_t block, int64_t p, int64_t first) noexcept nogil:
+    """2 * lanes rows of a block, or those that are left."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], height = height_of(k, inputs, block), first = 0, rows
-    cdef Copies c = copies_of(
-        step, inputs, outputs, block, p, 0, height, op.buffer[2], op.buffer[10], op.buffer[9]
-    )
-    expect_copies(step, &c)
+    return Strip(block, p, first, min(2 * k.lanes, height_of(k, op.number[0], block) - first), step.scratch)
+
+
+cdef inline void update_in_turn(
+    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p
+) noexcept nogil:
+    """Gradient of a block, then penalty and optimiser and the copies, strip by strip while the weights are in L1; the
+    copies come meanwhile (256 x 128 on two threads: 0.89 of the time)."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t height = height_of(k, op.number[0], block), width = panel_width(k, op.number[1], p), first = 0
+    cdef Strip strip = Strip(block, p, 0, height, step.scratch)
+    cdef fnn_bfloat16_product q = product_of(op, step, g, &strip, False)
+    cdef Copies copies = copies_to_renew(op, step, &strip)
+    step.bfloat16.multiply(&q)
+    expect_copies(step, &copies)
     while first < height:
-        rows = min(2 * k.lanes, height - first)
-        update_rows(op, step, block, p, first, rows)
-        c = copies_of(step, inputs, outputs, block, p, first, rows, op.buffer[2], op.buffer[10], op.buffer[9])
-        write_copies(step, &c)
-        first += rows
+        strip = strip_of(op, step, block, p, first)
+        strip.gradient = at(k, step.scratch, first * width)
+        update_strip(op, step, &strip)
+        copies = copies_to_renew(op, step, &strip)
+        write_copies(step, &copies)
+        first += strip.rows
+
+
+cdef inline void multiply_and_update(
+    const Op *op, const Step *step, const fnn_bfloat16_product *q, const Strip *before
+) noexcept nogil:
+    """A product, and meanwhile the strip before it, if there is one."""
+    cdef fnn_update u
+    cdef double added, squares
+    cdef Copies copies
+    if before.rows == 0:
+        step.bfloat16.multiply(q)
+        return
+    added = begin_update(op, step, before, &u)
+    squares = step.bfloat16.multiply_beside[op.number[2]](q, &u)
+    end_update(op, step, before, &u, added, squares)
+    copies = copies_to_renew(op, step, before)
+    write_copies(step, &copies)
+
+
+cdef inline void update_beside(
+    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p, Strip *before
+) noexcept nogil:
+    """The same, but that each strip is updated during the product of the next one. `before`: the last strip of the
+    block before; becomes the last one of this block. Two strips have room for their gradients."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t height = height_of(k, op.number[0], block), first = 0
+    cdef Strip strip
+    cdef fnn_bfloat16_product q
+    cdef Copies copies
+    while first < height:
+        strip = strip_of(op, step, block, p, first)
+        if before.gradient == step.scratch:
+            strip.gradient = at(k, step.scratch, 2 * k.lanes * k.panel)
+        q = product_of(op, step, g, &strip, False)
+        copies = copies_to_renew(op, step, &strip)
+        expect_copies(step, &copies)
+        multiply_and_update(op, step, &q, before)
+        before[0] = strip
+        first += strip.rows
 
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
+    cdef const fnn_kernels *k = step.kernels
     cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
+    cdef bint beside = step.bfloat16.multiply_beside[op.number[2]] != NULL
     cdef Gradients g = gradients_of(step, op.number[4], op.number[3], op.number[6] != 0)
+    cdef Strip before = Strip(0, 0, 0, 0, NULL)
+    cdef fnn_bfloat16_product nothing
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
+    memset(&nothing, 0, sizeof(fnn_bfloat16_product))
     if g.common:
         pack_all_inputs(op, step, &g)
     step.bfloat16.enter()
     while next_task(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks, &block, &p):
         pack_gradients(op, step, &g, &tasks)
-        weight_gradient(op, step, &g, block, p, step.scratch, False)
-        update_block(op, step, block, p)
-        update_bias(op, step, block, p)
+        if beside:
+            update_beside(op, step, &g, block, p, &before)
+        else:
+            update_in_turn(op, step, &g, block, p)
+        update_bias(op, step, block, p, at(k, step.scratch, k.panel * k.panel))
+    multiply_and_update(op, step, &nothing, &before)
     step.bfloat16.leave()
 
 
@@ -352,14 +416,13 @@ cdef void pack(const Op *op, const Step *step) noexcept nogil:
     """Buffers: W, packed copy or None, packed transposed copy or None."""
     cdef int64_t inputs = op.number[0], outputs = op.number[1], task, block, p
     cdef Tasks tasks
+    cdef Strip whole
     cdef Copies c
     share_tasks(step, inputs, outputs, False, step.thread, &tasks)
     for task in range(tasks.first, tasks.last):
         locate(&tasks, task, &block, &p)
-        c = copies_of(
-            step, inputs, outputs, block, p, 0, height_of(step.kernels, inputs, block), op.buffer[0], op.buffer[1],
-            op.buffer[2],
-        )
+        whole = Strip(block, p, 0, height_of(step.kernels, inputs, block), NULL)
+        c = copies_of(step, inputs, outputs, &whole, op.buffer[0], op.buffer[1], op.buffer[2])
         write_copies(step, &c)
 
 
@@ -423,7 +486,7 @@ def bind_dense_grad_input(op, layout):
 
 def _gradients_scratch(layout, dW, positions):
     columns = layout.panel + layout.padded(layout.columns(dW)) + layout.panel
-    layout.scratch(layout.panel**2 + columns * layout.deep(layout.rows * positions) // 2)
+    layout.scratch((layout.panel + 1) * layout.panel + columns * layout.deep(layout.rows * positions) // 2)
 
 
 def bind_dense_grad_weights(op, layout):

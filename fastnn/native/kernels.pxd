@@ -119,6 +119,14 @@ cdef extern from "fastnn.h" nogil:
         double rate, shrink, clip, l2
         const double *p
 
+    ctypedef struct fnn_update:
+        int64_t n
+        void *w
+        const void *g
+        void *state0
+        void *state1
+        fnn_step step
+
     ctypedef double (*fnn_update_kernel)(
         int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
     ) noexcept nogil
@@ -389,6 +397,10 @@ cdef extern from "fastnn.h" nogil:
         const int32_t *a_part
         int64_t parts, c_part
 
+    ctypedef double (*fnn_product_and_update_kernel)(
+        const fnn_bfloat16_product *p, const fnn_update *u
+    ) noexcept nogil
+
     ctypedef struct fnn_bfloat16:
         const char *isa
         int64_t panels
@@ -448,6 +460,7 @@ cdef extern from "fastnn.h" nogil:
             uint16_t *to, int64_t to_row,
         ) noexcept nogil
         void (*multiply)(const fnn_bfloat16_product *p) noexcept nogil
+        fnn_product_and_update_kernel multiply_beside[64]
         void (*enter)() noexcept nogil
         void (*leave)() noexcept nogil
         double (*peak)(int64_t repeats) noexcept nogil

@@ -14,7 +14,7 @@ from fastnn.layers import AvgPool2D, Conv2D, Dense, MaxPool2D
 from fastnn.losses import LogLoss
 from fastnn.lower import Network
 from fastnn.native import Runner, _machine, _peak
-from fastnn.optimizers import SGD
+from fastnn.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastnn.plan import PAIRS, PRODUCTS, TILES, Op
 from fastnn.reference.bfloat16 import bfloat16
 from tests.native.networks import (
@@ -235,6 +235,26 @@ def test_chunks_of_a_batch_add_up(isa):
     plan = lowered(net, one_hot=True, weighted=True, l2=0.1)
     X, y, w = data(rng, net, 50, np.float32, one_hot=True, weighted=True)
     compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, chunk=16, close=close_on_average)
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"clip_value": 0.01}], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(0.9, True), AdaGrad(), RMSProp(), Adam(), AdamW()], ids=repr)
+def test_weights_updated_beside_products_have_the_bits_of_those_updated_later(optimizer, options, isa):
+    """Of blocks of all heights and widths."""
+    for rows, inputs, hidden in ((1, 64, (64,)), (40, 130, (100, 16)), (200, 97, (33, 64)), (70, 16, (160, 48))):
+        rng = np.random.default_rng(rows)
+        net = replace(network(inputs, hidden, 20), precision="bfloat16")
+        X, y, w = data(rng, net, 3 * rows, np.float32, one_hot=True)
+        results = []
+        for whole_batch in (True, False):
+            plan = lowered(net, one_hot=True, rows=rows, whole_batch=whole_batch, optimizer=optimizer, **options)
+            assert ("dense_update" in {op.kind for op in plan.update}) == whole_batch
+            values = draw(np.random.default_rng(0), plan)
+            results.append(train(plan, rows, X, y, w, values, np.float32, 1, isa, rows))
+        (losses, actual), (expected_losses, expected) = results
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+        for name, value in expected.items():
+            assert np.array_equal(actual[name], value), name
 
 
 @pytest.mark.parametrize("draw_network", DRAWN)
