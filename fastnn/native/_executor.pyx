@@ -49,7 +49,7 @@ cdef enum:
     COUNTERS = 2   # of an op for each thread
     APART = 16     # between those of two threads: two lines of the cache, which are fetched in pairs
     UNSEEN = 64    # batches at most from one look at the time of day to the next
-    BLOCK = 4096   # bytes of numbers that are checked at a time
+    BLOCK = 2048   # bytes of numbers that are checked at a time
 
 
 cdef char *data_of(array) except? NULL:
@@ -300,7 +300,7 @@ cdef bint is_share_finite(
     const char *x, int64_t n, int64_t itemsize, int64_t real, int thread, int threads
 ) noexcept nogil:
     """The same for a thread's share of the numbers. They come from memory, which is asked for them two blocks before
-    (60 000 x 784 of float32 on one thread: 20 milliseconds instead of 26)."""
+    (60 000 x 784 of float32 on one thread: 10 milliseconds; 12 unasked, 16 with blocks twice as large)."""
     cdef const char *block = x + share(n, thread, threads) * itemsize
     cdef const char *end = x + share(n, thread + 1, threads) * itemsize
     cdef int64_t line
