@@ -408,7 +408,8 @@ cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
         else:
             update_in_turn(op, step, &g, block, p)
         update_bias(op, step, block, p, at(k, step.scratch, k.panel * k.panel))
-    multiply_and_update(op, step, &nothing, &before)
+    if before.rows > 0:
+        multiply_and_update(op, step, &nothing, &before)
     step.bfloat16.leave()
 
 
