@@ -217,8 +217,6 @@ typedef struct {
     double rate, shrink, clip, l2;
     const double *p;
 } fnn_step;
-typedef double (*fnn_update_kernel)(int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s);
-/* The same as one argument. */
 typedef struct {
     int64_t n;
     void *w;
@@ -226,6 +224,7 @@ typedef struct {
     void *state0, *state1;
     fnn_step step;
 } fnn_update;
+typedef double (*fnn_update_kernel)(const fnn_update *u);
 
 /* A window that slides over an image; of each pair, rows come first. `before`: padding above and on the left. Every
  * window has a tap inside the image. */
@@ -588,9 +587,11 @@ typedef struct {
                     uint16_t *to, int64_t to_row);
     /* Between `enter` and `leave`, which a thread calls around its products. */
     void (*multiply)(const fnn_bfloat16_product *p);
-    /* A product, and at the same time an optimiser's step on memory that it does not touch; returns what the step
-     * returns, and changes no bit of either. NULL where vectors multiply, which have nothing to do at the same time. */
-    double (*multiply_beside[FNN_OPTIMIZERS])(const fnn_bfloat16_product *p, const fnn_update *u);
+    /* An optimiser's step on rows of `width` numbers, and pack_pairs of them; at the same time a product that touches
+     * none of these, unless p is NULL. Returns what the step returns. NULL where vectors multiply, which have nothing
+     * to do at the same time. */
+    double (*renew[FNN_OPTIMIZERS])(const fnn_update *u, int64_t width, uint16_t *packed, int64_t packed_tile,
+                                    const fnn_bfloat16_product *p);
     void (*enter)(void);
     void (*leave)(void);
     /* Products of operands in the first cache, with enter and leave: the probe of the peak. Returns the operations

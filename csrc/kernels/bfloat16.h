@@ -182,10 +182,11 @@ static void fnn_pack_columns(int64_t rows, int64_t width, const float *from, int
 static void fnn_pack_pairs(int64_t rows, int64_t width, const float *from, int64_t from_row, uint16_t *to,
                            int64_t to_tile)
 {
-    for (int64_t k = 0; k < rows; k += FNN_DEPTH, to += FNN_DEPTH * FNN_LANES) {
-        uint16_t *square = to;
-        for (int64_t j = 0; j < width; j += FNN_LANES, square += to_tile)
-            fnn_square_of_pairs(rows - k, from + k * from_row + j, from_row, (uint32_t *)square);
+    for (int64_t k = 0; k < (rows + FNN_DEPTH - 1) / FNN_DEPTH * FNN_DEPTH; k += 2) {
+        const float *even = k < rows ? from + k * from_row : NULL, *odd = k + 1 < rows ? even + from_row : NULL;
+        uint16_t *pair = to + k * FNN_LANES;
+        for (int64_t j = 0; j < width; j += FNN_LANES, pair += to_tile)
+            fnn_round_pairs(even ? even + j : fnn_zeros, odd ? odd + j : fnn_zeros, (uint32_t *)pair);
     }
 }
 
@@ -434,7 +435,7 @@ static double fnn_peak(int64_t repeats)
 #include "gradient.h"
 #include "update.h"
 
-#include "beside.h"
+#include "renew.h"
 #endif
 
 const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
@@ -461,8 +462,8 @@ const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
     .patches = fnn_patches,
     .multiply = fnn_multiply,
 #ifdef FNN_BFLOAT16_PRODUCT
-    .multiply_beside = {
-#define FNN_OPTIMIZER(name, ...) fnn_multiply_beside_##name,
+    .renew = {
+#define FNN_OPTIMIZER(name, ...) fnn_renew_##name,
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER
     },

@@ -89,25 +89,22 @@ FNN_INLINE int NAME(is_plain)(const fnn_step *step) { return !(step->clip < INFI
         NAME(store)(state0, first); \
         if (states > 1) NAME(store)(state1, second); \
     } \
-    FNN_INLINE double NAME(update_##name##_of)(int plain, int penalized, int64_t n, real *w, const real *g, \
-                                               real *state0, real *state1, const fnn_step *step) \
+    FNN_INLINE double NAME(update_##name##_of)(int plain, int penalized, const fnn_update *u) \
     { \
-        const NAME(rule) rule = NAME(rule_of)(count, step); \
+        const NAME(rule) rule = NAME(rule_of)(count, &u->step); \
+        const real *g = u->g; \
+        real *w = u->w, *state0 = u->state0, *state1 = u->state1; \
         vec squares = NAME(zero)(); \
-        for (int64_t i = 0; i < n; i += FNN_LANES) \
+        for (int64_t i = 0; i < u->n; i += FNN_LANES) \
             NAME(renew_##name)(plain, penalized, &rule, w + i, g + i, state0 + i, states > 1 ? state1 + i : NULL, \
                                &squares); \
         return penalized ? NAME(sum_of_lanes)(squares) : 0; \
     } \
-    static double NAME(update_##name)(int64_t n, void *w, const void *g, void *state0, void *state1, \
-                                      const fnn_step *step) \
+    static double NAME(update_##name)(const fnn_update *u) \
     { \
-        const int plain = NAME(is_plain)(step); \
-        if (step->l2 != 0) \
-            return plain ? NAME(update_##name##_of)(1, 1, n, w, g, state0, state1, step) \
-                         : NAME(update_##name##_of)(0, 1, n, w, g, state0, state1, step); \
-        return plain ? NAME(update_##name##_of)(1, 0, n, w, g, state0, state1, step) \
-                     : NAME(update_##name##_of)(0, 0, n, w, g, state0, state1, step); \
+        const int plain = NAME(is_plain)(&u->step); \
+        if (u->step.l2 != 0) return plain ? NAME(update_##name##_of)(1, 1, u) : NAME(update_##name##_of)(0, 1, u); \
+        return plain ? NAME(update_##name##_of)(1, 0, u) : NAME(update_##name##_of)(0, 0, u); \
     }
 #include "../optimizers.def"
 #undef FNN_OPTIMIZER

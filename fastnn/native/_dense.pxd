@@ -271,7 +271,7 @@ cdef inline void update_strip(const Op *op, const Step *step, const Strip *strip
     """Penalty and optimiser."""
     cdef fnn_update u
     cdef double added = begin_update(op, step, strip, &u), squares
-    squares = step.kernels.update[op.number[2]](u.n, u.w, u.g, u.state0, u.state1, &u.step)
+    squares = step.kernels.update[op.number[2]](&u)
     end_update(op, step, strip, &u, added, squares)
 
 
@@ -282,11 +282,12 @@ cdef inline void update_bias(
     cdef const fnn_kernels *k = step.kernels
     cdef bint turned = op.number[5] != 0
     cdef int64_t units = op.number[0] if turned else op.number[1]
-    cdef fnn_step s = optimizer_step(op, step, 0.0)
+    cdef fnn_update u
     if not has_bias(turned, block, p):
         return
     bias_gradient(op, step, units, p, op.number[4], turned, False, gradient)
-    k.update[op.number[2]](
-        panel_width(k, units, p), at(k, op.buffer[3], p * k.panel), gradient,
-        at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel), &s,
-    )
+    u.n = panel_width(k, units, p)
+    u.w, u.g = at(k, op.buffer[3], p * k.panel), gradient
+    u.state0, u.state1 = at(k, op.buffer[6], p * k.panel), at(k, op.buffer[7], p * k.panel)
+    u.step = optimizer_step(op, step, 0.0)
+    k.update[op.number[2]](&u)

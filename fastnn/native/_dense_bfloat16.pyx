@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from fastnn.native._dense cimport (
     ALL, TURNS, Finish, Portion, Strip, Tasks, activate, begin_update, bias_gradient, block_offset, end_update, locate,
-    multiply_by_derivative, next_portion, next_task, share_tasks, update_bias, update_strip,
+    multiply_by_derivative, next_portion, next_task, share_tasks, update_bias,
 )
 from fastnn.native.kernels cimport fnn_barrier_wait, fnn_bfloat16_product, fnn_kernels, fnn_take, fnn_update
 from fastnn.native.op cimport (
@@ -24,6 +24,7 @@ from fastnn.native import _dense
 cdef enum:
     STRIP = 64       # rows packed side by side: their outputs (16 KB a panel) are in L1 when the activation reads them
     UPDATE_GROUP = 2  # panels that stay in L2 while all blocks go by, beside weights and moments
+    BLOCKS = 4       # whose gradients (16 KB each) tiles compute in one go: vectors in between would be slow
 
 
 cdef inline int64_t blocks_of(const fnn_kernels *k, int64_t depth) noexcept nogil:
@@ -176,7 +177,7 @@ cdef inline Gradients gradients_of(
     cdef Gradients g
     g.positions, g.rows, g.stride = positions, step.n * positions, panel_stride(step, positions)
     g.common, g.operand = split == TURNS and step.threads > 1, operand
-    g.x = <uint16_t *> at(k, step.scratch, (k.panel + 1) * k.panel)
+    g.x = <uint16_t *> at(k, step.scratch, (BLOCKS * k.panel + 1) * k.panel)
     g.dz = g.x + packed_block(k, g.rows)
     if g.common:
         g.x = <uint16_t *> step.common
@@ -328,49 +329,52 @@ cdef inline Strip strip_of(const Op *op, const Step *step, int64_t block, int64_
     return Strip(block, p, first, min(2 * k.lanes, height_of(k, op.number[0], block) - first), step.scratch)
 
 
-cdef inline void update_in_turn(
-    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p
+cdef inline void renew_strip(
+    const Op *op, const Step *step, const Strip *strip, const fnn_bfloat16_product *beside
 ) noexcept nogil:
-    """Gradient of a block, then penalty and optimiser and the copies, strip by strip while the weights are in L1; the
-    copies come meanwhile (256 x 128 on two threads: 0.89 of the time)."""
-    cdef const fnn_kernels *k = step.kernels
-    cdef int64_t height = height_of(k, op.number[0], block), width = panel_width(k, op.number[1], p), first = 0
-    cdef Strip strip = Strip(block, p, 0, height, step.scratch)
-    cdef fnn_bfloat16_product q = product_of(op, step, g, &strip, False)
-    cdef Copies copies = copies_to_renew(op, step, &strip)
-    step.bfloat16.multiply(&q)
-    expect_copies(step, &copies)
-    while first < height:
-        strip = strip_of(op, step, block, p, first)
-        strip.gradient = at(k, step.scratch, first * width)
-        update_strip(op, step, &strip)
-        copies = copies_to_renew(op, step, &strip)
-        write_copies(step, &copies)
-        first += strip.rows
-
-
-cdef inline void multiply_and_update(
-    const Op *op, const Step *step, const fnn_bfloat16_product *q, const Strip *before
-) noexcept nogil:
-    """A product, and meanwhile the strip before it, if there is one."""
+    """Penalty, optimiser and copies; where tiles multiply, during a product unless that is NULL."""
     cdef fnn_update u
-    cdef double added, squares
-    cdef Copies copies
-    if before.rows == 0:
-        step.bfloat16.multiply(q)
-        return
-    added = begin_update(op, step, before, &u)
-    squares = step.bfloat16.multiply_beside[op.number[2]](q, &u)
-    end_update(op, step, before, &u, added, squares)
-    copies = copies_to_renew(op, step, before)
+    cdef double added = begin_update(op, step, strip, &u), squares
+    cdef Copies copies = copies_to_renew(op, step, strip)
+    if step.bfloat16.renew[op.number[2]] == NULL:
+        squares = step.kernels.update[op.number[2]](&u)
+    else:
+        squares = step.bfloat16.renew[op.number[2]](&u, copies.width, copies.packed, copies.packed_tile, beside)
+        copies.packed = NULL
+    end_update(op, step, strip, &u, added, squares)
     write_copies(step, &copies)
 
 
-cdef inline void update_beside(
+cdef inline Strip multiply_block(
+    const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p, char *gradient
+) noexcept nogil:
+    """The gradient of a block. For vectors its copies come meanwhile (256 x 128 on two threads: 0.89 of the time)."""
+    cdef Strip whole = Strip(block, p, 0, height_of(step.kernels, op.number[0], block), gradient)
+    cdef fnn_bfloat16_product q = product_of(op, step, g, &whole, False)
+    cdef Copies copies = copies_to_renew(op, step, &whole)
+    step.bfloat16.multiply(&q)
+    if step.bfloat16.renew[op.number[2]] == NULL:
+        expect_copies(step, &copies)
+    return whole
+
+
+cdef inline void renew_block(const Op *op, const Step *step, const Strip *whole) noexcept nogil:
+    """Strip by strip, so that the copies find the weights in L1."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t width = panel_width(k, op.number[1], whole.p), first = 0
+    cdef Strip strip
+    while first < whole.rows:
+        strip = strip_of(op, step, whole.block, whole.p, first)
+        strip.gradient = at(k, whole.gradient, first * width)
+        renew_strip(op, step, &strip, NULL)
+        first += strip.rows
+
+
+cdef inline void renew_beside(
     const Op *op, const Step *step, Gradients *g, int64_t block, int64_t p, Strip *before
 ) noexcept nogil:
-    """The same, but that each strip is updated during the product of the next one. `before`: the last strip of the
-    block before; becomes the last one of this block. Two strips have room for their gradients."""
+    """Each strip of a block is renewed during the product of the next one. `before`: the last strip of the block
+    before; becomes the last one of this block. Two strips have room for their gradients."""
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t height = height_of(k, op.number[0], block), first = 0
     cdef Strip strip
@@ -383,33 +387,43 @@ cdef inline void update_beside(
         q = product_of(op, step, g, &strip, False)
         copies = copies_to_renew(op, step, &strip)
         expect_copies(step, &copies)
-        multiply_and_update(op, step, &q, before)
+        if before.rows > 0:
+            renew_strip(op, step, before, &q)
+        else:
+            step.bfloat16.multiply(&q)
         before[0] = strip
         first += strip.rows
 
 
 cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], block, p
-    cdef bint beside = step.bfloat16.multiply_beside[op.number[2]] != NULL
+    cdef int64_t inputs = op.number[0], outputs = op.number[1], size = k.panel * k.panel, block, p
+    cdef bint tiles = step.bfloat16.renew[op.number[2]] != NULL, beside = tiles and op.number[3] == TURNS
+    cdef int n = 0, most = BLOCKS if tiles else 1, i
     cdef Gradients g = gradients_of(step, op.number[4], op.number[3], op.number[6] != 0)
     cdef Strip before = Strip(0, 0, 0, 0, NULL)
-    cdef fnn_bfloat16_product nothing
+    cdef Strip blocks[BLOCKS]
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
-    memset(&nothing, 0, sizeof(fnn_bfloat16_product))
     if g.common:
         pack_all_inputs(op, step, &g)
     step.bfloat16.enter()
     while next_task(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks, &block, &p):
         pack_gradients(op, step, &g, &tasks)
         if beside:
-            update_beside(op, step, &g, block, p, &before)
+            renew_beside(op, step, &g, block, p, &before)
         else:
-            update_in_turn(op, step, &g, block, p)
-        update_bias(op, step, block, p, at(k, step.scratch, k.panel * k.panel))
+            blocks[n] = multiply_block(op, step, &g, block, p, at(k, step.scratch, n * size))
+            n += 1
+        if n == most:
+            for i in range(n):
+                renew_block(op, step, &blocks[i])
+            n = 0
+        update_bias(op, step, block, p, at(k, step.scratch, BLOCKS * size))
+    for i in range(n):
+        renew_block(op, step, &blocks[i])
     if before.rows > 0:
-        multiply_and_update(op, step, &nothing, &before)
+        renew_strip(op, step, &before, NULL)
     step.bfloat16.leave()
 
 
@@ -487,7 +501,7 @@ def bind_dense_grad_input(op, layout):
 
 def _gradients_scratch(layout, dW, positions):
     columns = layout.panel + layout.padded(layout.columns(dW)) + layout.panel
-    layout.scratch((layout.panel + 1) * layout.panel + columns * layout.deep(layout.rows * positions) // 2)
+    layout.scratch((BLOCKS * layout.panel + 1) * layout.panel + columns * layout.deep(layout.rows * positions) // 2)
 
 
 def bind_dense_grad_weights(op, layout):

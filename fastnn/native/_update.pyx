@@ -6,7 +6,7 @@ A parameter is cut into the same blocks everywhere, (panel rows) x (one column p
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 
-from fastnn.native.kernels cimport fnn_kernels, fnn_step
+from fastnn.native.kernels cimport fnn_kernels, fnn_update
 from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 cdef extern from *:
@@ -84,18 +84,17 @@ cdef void clip_norm(const Op *op, const Step *step) noexcept nogil:
 
 cdef void update(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t rows = op.number[0], columns = op.number[1], n = tasks(k, rows, columns), task, size, offset
-    cdef fnn_step s
-    s.rate = step.corrected_rate
-    s.shrink = 1.0 - step.rate * op.scalar[0]
-    s.clip, s.l2 = INFINITY, 0.0
-    s.p = &op.scalar[1]
+    cdef int64_t rows = op.number[0], columns = op.number[1], n = tasks(k, rows, columns), task, offset
+    cdef fnn_update u
+    u.step.rate = step.corrected_rate
+    u.step.shrink = 1.0 - step.rate * op.scalar[0]
+    u.step.clip, u.step.l2 = INFINITY, 0.0
+    u.step.p = &op.scalar[1]
     for task in range(share(n, step.thread, step.threads), share(n, step.thread + 1, step.threads)):
-        offset = block(k, rows, columns, task, &size)
-        k.update[op.number[2]](
-            size, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), at(k, op.buffer[2], offset),
-            at(k, op.buffer[3], offset), &s,
-        )
+        offset = block(k, rows, columns, task, &u.n)
+        u.w, u.g = at(k, op.buffer[0], offset), at(k, op.buffer[1], offset)
+        u.state0, u.state1 = at(k, op.buffer[2], offset), at(k, op.buffer[3], offset)
+        k.update[op.number[2]](&u)
 
 
 def bind_penalty(op, layout):

@@ -127,9 +127,7 @@ cdef extern from "fastnn.h" nogil:
         void *state1
         fnn_step step
 
-    ctypedef double (*fnn_update_kernel)(
-        int64_t n, void *w, const void *g, void *state0, void *state1, const fnn_step *s
-    ) noexcept nogil
+    ctypedef double (*fnn_update_kernel)(const fnn_update *u) noexcept nogil
 
     ctypedef struct fnn_window:
         int64_t image[2]
@@ -397,8 +395,8 @@ cdef extern from "fastnn.h" nogil:
         const int32_t *a_part
         int64_t parts, c_part
 
-    ctypedef double (*fnn_product_and_update_kernel)(
-        const fnn_bfloat16_product *p, const fnn_update *u
+    ctypedef double (*fnn_renew_kernel)(
+        const fnn_update *u, int64_t width, uint16_t *packed, int64_t packed_tile, const fnn_bfloat16_product *p
     ) noexcept nogil
 
     ctypedef struct fnn_bfloat16:
@@ -460,7 +458,7 @@ cdef extern from "fastnn.h" nogil:
             uint16_t *to, int64_t to_row,
         ) noexcept nogil
         void (*multiply)(const fnn_bfloat16_product *p) noexcept nogil
-        fnn_product_and_update_kernel multiply_beside[64]
+        fnn_renew_kernel renew[64]
         void (*enter)() noexcept nogil
         void (*leave)() noexcept nogil
         double (*peak)(int64_t repeats) noexcept nogil

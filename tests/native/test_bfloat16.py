@@ -237,18 +237,27 @@ def test_chunks_of_a_batch_add_up(isa):
     compare_one_batch(plan, X, y, w, draw(rng, plan), np.float32, isa, chunk=16, close=close_on_average)
 
 
+@pytest.mark.parametrize("turns", [False, True])
 @pytest.mark.parametrize("options", [{}, {"l2": 0.1}, {"clip_value": 0.01}], ids=str)
 @pytest.mark.parametrize("optimizer", [SGD(0.9, True), AdaGrad(), RMSProp(), Adam(), AdamW()], ids=repr)
-def test_weights_updated_beside_products_have_the_bits_of_those_updated_later(optimizer, options, isa):
+def test_weights_updated_beside_products_have_the_bits_of_those_updated_later(
+    optimizer, options, turns, isa, monkeypatch
+):
     """Of blocks of all heights and widths."""
-    for rows, inputs, hidden in ((1, 64, (64,)), (40, 130, (100, 16)), (200, 97, (33, 64)), (70, 16, (160, 48))):
+    shapes = ((1, 64, (64,)), (40, 130, (100, 16)), (200, 97, (33, 64)), (70, 16, (160, 48)))
+    if turns:
+        monkeypatch.setattr(passes, "UNCACHED", 1)
+        shapes = ((1, 64, (64,)), (40, 130, (100, 160)), (30, 97, (140, 64)), (10, 31, (160, 48)))
+    for rows, inputs, hidden in shapes:
         rng = np.random.default_rng(rows)
         net = replace(network(inputs, hidden, 20), precision="bfloat16")
         X, y, w = data(rng, net, 3 * rows, np.float32, one_hot=True)
         results = []
         for whole_batch in (True, False):
             plan = lowered(net, one_hot=True, rows=rows, whole_batch=whole_batch, optimizer=optimizer, **options)
-            assert ("dense_update" in {op.kind for op in plan.update}) == whole_batch
+            updates = [op for op in plan.update if op.kind == "dense_update"]
+            assert bool(updates) == whole_batch
+            assert any("turns" in op.attributes for op in updates) == (turns and whole_batch)
             values = draw(np.random.default_rng(0), plan)
             results.append(train(plan, rows, X, y, w, values, np.float32, 1, isa, rows))
         (losses, actual), (expected_losses, expected) = results
