@@ -153,8 +153,16 @@ def test_long_rows_are_halved_for_any_number_of_threads(rows):
     assert [op.kind for op in halves] == ["gather", "nonzero", "dense"]
     assert {op.attributes["cut"] for op in halves} == {384}
     assert not any(op.barrier for op in halves)
-    assert [op.kind for op in plan.step][3:6] == ["add", "activation", "dense"]
+    assert [op.kind for op in plan.step][3:5] == ["add", "dense"]
     assert plan.step[3].barrier
+
+
+def test_halves_of_long_rows_take_no_place_of_their_own():
+    network = Network(784, (Dense(256, "relu"), Dense(10, "identity")), LogLoss(), "softmax")
+    plan = lower(network, "train", one_hot=True, optimizer=Adam())
+    (dense,) = [op for op in plan.step if op.kind == "dense" and op.split == "halves"]
+    update = next(op for op in plan.step + plan.update if op.kind == "dense_grad_weights" and op.inputs[0] == "x")
+    assert dense.outputs == ("dense0.y", update.inputs[1])
 
 
 @pytest.mark.parametrize("features, hidden", [(255, 64), (784, 63), (784, 393)])

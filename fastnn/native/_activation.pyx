@@ -58,6 +58,12 @@ def activation_id(name):
     return ACTIVATIONS[name]
 
 
+def activation_of(op):
+    """Index and parameters of the activation that goes with an op; -1 and none where none does."""
+    name, *parameters = op.attributes.get("activation") or (None,)
+    return -1 if name is None else activation_id(name), parameters
+
+
 cdef void activation(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
     cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset

@@ -19,7 +19,7 @@ from fastnn.native.kernels cimport fnn_index, fnn_indexed, fnn_kernels, fnn_pick
 from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import conv_products
-from fastnn.native._activation import activation_id
+from fastnn.native._activation import activation_of
 
 
 # conv_products.Product in C. Offsets and sizes are in elements, where no other unit is named.
@@ -393,11 +393,6 @@ cdef void sum_parts(const Op *op, const Step *step) noexcept nogil:
         )
 
 
-def _activation(op):
-    activation = op.attributes["activation"]
-    return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
-
-
 def _split(op):
     return HALVES if op.attributes.get("helped") else ALL
 
@@ -405,7 +400,7 @@ def _split(op):
 def bind_conv(op, layout):
     x, W, *b = op.inputs
     y, *extra = op.outputs
-    activation, parameters = _activation(op)
+    activation, parameters = activation_of(op)
     pool = op.attributes["pool"]
     taps = 0 if pool is None else pool.kernel[0] * pool.kernel[1]
     buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
@@ -415,7 +410,7 @@ def bind_conv(op, layout):
 
 def bind_conv_grad_input(op, layout):
     dz, W, *rest = op.inputs
-    activation, parameters = _activation(op)
+    activation, parameters = activation_of(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, W, None, op.outputs[0], index, rest[0] if rest else None]
     product, sparse, planes = conv_products.grad_input(layout, op)

@@ -17,6 +17,7 @@ from fastnn.native.kernels cimport fnn_bfloat16_product, fnn_kernels
 from fastnn.native.op cimport Op, Step, at, panel_width, panels, share
 
 from fastnn.native import _conv, conv_bfloat16
+from fastnn.native._activation import activation_of
 
 
 # conv_bfloat16.Grid in C.
@@ -444,14 +445,14 @@ cdef void conv_transpose(const Op *op, const Step *step) noexcept nogil:
 def bind_conv(op, layout):
     x, W, *b = op.inputs
     y, *extra = op.outputs
-    activation, parameters = _conv._activation(op)
+    activation, parameters = activation_of(op)
     buffers = [x, W, b[0] if b else None, y, None, extra[0] if extra else None]
     return buffers, [conv_bfloat16.forward(layout, op), activation], parameters
 
 
 def bind_conv_grad_input(op, layout):
     dz, WT, *rest = op.inputs
-    activation, parameters = _conv._activation(op)
+    activation, parameters = activation_of(op)
     index = None if op.attributes["pool"] is None else rest.pop(0)
     buffers = [dz, WT, None, op.outputs[0], index, rest[0] if rest else None]
     products, n = conv_bfloat16.grad_input(layout, op)

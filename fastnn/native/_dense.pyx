@@ -28,7 +28,7 @@ from fastnn.native.op cimport (
     rows_in_place, rows_of, rows_of_panels,
 )
 
-from fastnn.native._activation import activation_id
+from fastnn.native._activation import activation_of
 from fastnn.native._update import OPTIMIZERS
 
 cdef enum:
@@ -442,11 +442,6 @@ cdef void transpose(const Op *op, const Step *step) noexcept nogil:
 SPLITS = {"rows": ALL, "columns": COLUMNS, "halves": HALVES}
 
 
-def _activation(op):
-    activation = op.attributes["activation"]
-    return (-1, []) if activation is None else (activation_id(activation[0]), list(activation[1:]))
-
-
 def _turned(op, turned):
     """x and dz, turned dz and x."""
     return op.inputs[1::-1] if turned else op.inputs[:2]
@@ -482,7 +477,7 @@ def _form_of_gradient(op, layout):
 
 def bind_dense(op, layout):
     x, W, b = op.inputs[:3]
-    activation, parameters = _activation(op)
+    activation, parameters = activation_of(op)
     turned = W in layout.turned
     numbers = [*layout.shape(W)[:: -1 if turned else 1], SPLITS[op.split], activation]
     numbers += [layout.positions(x), int(turned), op.attributes.get("cut", 0), _form(op), int(x in layout.in_place)]
@@ -492,7 +487,7 @@ def bind_dense(op, layout):
 
 def bind_dense_grad_input(op, layout):
     dz, WT = op.inputs[:2]
-    activation, parameters = _activation(op)
+    activation, parameters = activation_of(op)
     numbers = [*layout.shape(WT)[::-1], SPLITS[op.split], activation, layout.positions(dz)]
     return [dz, WT, op.outputs[0], op.inputs[2] if len(op.inputs) > 2 else None], numbers, parameters
 

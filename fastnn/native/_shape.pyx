@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t
 from fastnn.native.kernels cimport fnn_kernels
 from fastnn.native.op cimport Op, Step, at, first_row, panel_stride, panels, row_span, rows_of
 
+from fastnn.native._activation import activation_of
+
 
 cdef void reshape(const Op *op, const Step *step) noexcept nogil:
     """An x that lies row by row has one position, and panels 0 apart."""
@@ -18,13 +20,14 @@ cdef void reshape(const Op *op, const Step *step) noexcept nogil:
 
 cdef void add(const Op *op, const Step *step) noexcept nogil:
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset
+    cdef int64_t columns = op.number[0], positions = op.number[1], p, width, offset, n
+    cdef char *z = op.buffer[3] if op.buffer[3] != NULL else op.buffer[2]
     for p in range(panels(k, columns)):
         offset = row_span(step, columns, positions, p, &width)
-        k.add(
-            rows_of(step) * positions * width, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset),
-            at(k, op.buffer[2], offset),
-        )
+        n = rows_of(step) * positions * width
+        k.add(n, at(k, op.buffer[0], offset), at(k, op.buffer[1], offset), at(k, z, offset))
+        if op.number[2] >= 0:
+            k.activation[op.number[2]](n, at(k, z, offset), at(k, op.buffer[2], offset), op.scalar)
 
 
 cdef inline void copy_columns(
@@ -56,8 +59,9 @@ def bind_reshape(op, layout):
 
 
 def bind_add(op, layout):
-    y = op.outputs[0]
-    return [*op.inputs, y], [layout.columns(y), layout.positions(y)], []
+    y, *z = op.outputs
+    activation, parameters = activation_of(op)
+    return [*op.inputs, y, *(z or [None])], [layout.columns(y), layout.positions(y), activation], parameters
 
 
 def bind_columns(op, layout):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastnn.reference import activation
+
 
 def _reshape(op, buffers, step):
     x = buffers[op.inputs[0]]
@@ -10,7 +12,10 @@ def _reshape(op, buffers, step):
 
 def _add(op, buffers, step):
     a, b = (buffers[name] for name in op.inputs)
-    buffers[op.outputs[0]] = a + b
+    z = a + b
+    buffers[op.outputs[0]] = activation.apply(op.attributes.get("activation"), z)
+    if len(op.outputs) == 2:
+        buffers[op.outputs[1]] = z
 
 
 def _concatenate(op, buffers, step):

@@ -30,6 +30,15 @@ def test_add(channels, dtype, isa):
         check(case, dtype, isa, exact=("out",))
 
 
+@pytest.mark.parametrize("outputs", [("out",), ("out", "sum"), ("a",)], ids=str)
+def test_add_and_activation(outputs, dtype, isa):
+    """In a place of its own or in that of an operand, beside the sum where that is read, too."""
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 6, 70)).astype(dtype)
+    op = Op("add", ("a", "b"), outputs, {"activation": ("leaky_relu", 0.25)})
+    check(Case([op], {"a": a, "b": b}, {name: ((70,), "batch") for name in outputs}), dtype, isa, exact=outputs)
+
+
 @pytest.mark.parametrize("right", CHANNELS)
 @pytest.mark.parametrize("left", CHANNELS)
 def test_columns_side_by_side_and_apart(left, right, dtype, isa):
