@@ -257,10 +257,10 @@ def _in_halves(op, gradient, buffers):
     fast).
     """
     z = op.outputs[-1]
-    halves = z, gradient or f"{z}.half"
-    buffers |= {half: replace(buffers[z], name=half) for half in halves}
-    cut = op.with_(outputs=halves, attributes=op.attributes | {"activation": None})
-    return [cut, Op("add", halves, op.outputs, {"activation": op.attributes["activation"]})]
+    second = gradient or f"{z}.half"
+    buffers.setdefault(second, replace(buffers[z], name=second))
+    cut = op.with_(outputs=(z, second), attributes=op.attributes | {"activation": None})
+    return [cut, Op("add", cut.outputs, op.outputs, {"activation": op.attributes["activation"]})]
 
 
 def split_wide_layers(plan, rows, threads, rounded=False, turns=False):

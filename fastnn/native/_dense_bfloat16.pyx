@@ -379,14 +379,11 @@ cdef inline void renew_beside(
     cdef int64_t height = height_of(k, op.number[0], block), first = 0
     cdef Strip strip
     cdef fnn_bfloat16_product q
-    cdef Copies copies
     while first < height:
         strip = strip_of(op, step, block, p, first)
         if before.gradient == step.scratch:
             strip.gradient = at(k, step.scratch, 2 * k.lanes * k.panel)
         q = product_of(op, step, g, &strip, False)
-        copies = copies_to_renew(op, step, &strip)
-        expect_copies(step, &copies)
         if before.rows > 0:
             renew_strip(op, step, before, &q)
         else:
@@ -395,35 +392,57 @@ cdef inline void renew_beside(
         first += strip.rows
 
 
-cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
+cdef inline bint next_block(
+    const Op *op, const Step *step, Gradients *g, Tasks *tasks, int64_t *block, int64_t *p
+) noexcept nogil:
+    """The next block of the weights, whose panel of dz is packed then, and of whose bias no more is left to do."""
     cdef const fnn_kernels *k = step.kernels
-    cdef int64_t inputs = op.number[0], outputs = op.number[1], size = k.panel * k.panel, block, p
-    cdef bint tiles = step.bfloat16.renew[op.number[2]] != NULL, beside = tiles and op.number[3] == TURNS
-    cdef int n = 0, most = BLOCKS if tiles else 1, i
-    cdef Gradients g = gradients_of(step, op.number[4], op.number[3], op.number[6] != 0)
-    cdef Strip before = Strip(0, 0, 0, 0, NULL)
+    if not next_task(step, op.number[0], op.number[1], op.number[3], UPDATE_GROUP, tasks, block, p):
+        return False
+    pack_gradients(op, step, g, tasks)
+    update_bias(op, step, block[0], p[0], at(k, step.scratch, BLOCKS * k.panel * k.panel))
+    return True
+
+
+cdef inline void update_in_turn(const Op *op, const Step *step, Gradients *g) noexcept nogil:
+    """The gradients of up to BLOCKS blocks, then what becomes of them."""
+    cdef const fnn_kernels *k = step.kernels
+    cdef int64_t block, p
+    cdef int n, most = BLOCKS if step.bfloat16.renew[op.number[2]] != NULL else 1, i
     cdef Strip blocks[BLOCKS]
     cdef Tasks tasks
     memset(&tasks, 0, sizeof(Tasks))
+    n = most
+    while n == most:
+        n = 0
+        while n < most and next_block(op, step, g, &tasks, &block, &p):
+            blocks[n] = multiply_block(op, step, g, block, p, at(k, step.scratch, n * k.panel * k.panel))
+            n += 1
+        for i in range(n):
+            renew_block(op, step, &blocks[i])
+
+
+cdef inline void update_beside(const Op *op, const Step *step, Gradients *g) noexcept nogil:
+    """Products of tiles, and beside each what becomes of the gradient before."""
+    cdef int64_t block, p
+    cdef Strip before = Strip(0, 0, 0, 0, NULL)
+    cdef Tasks tasks
+    memset(&tasks, 0, sizeof(Tasks))
+    while next_block(op, step, g, &tasks, &block, &p):
+        renew_beside(op, step, g, block, p, &before)
+    if before.rows > 0:
+        renew_strip(op, step, &before, NULL)
+
+
+cdef void dense_update(const Op *op, const Step *step) noexcept nogil:
+    cdef Gradients g = gradients_of(step, op.number[4], op.number[3], op.number[6] != 0)
     if g.common:
         pack_all_inputs(op, step, &g)
     step.bfloat16.enter()
-    while next_task(step, inputs, outputs, op.number[3], UPDATE_GROUP, &tasks, &block, &p):
-        pack_gradients(op, step, &g, &tasks)
-        if beside:
-            renew_beside(op, step, &g, block, p, &before)
-        else:
-            blocks[n] = multiply_block(op, step, &g, block, p, at(k, step.scratch, n * size))
-            n += 1
-        if n == most:
-            for i in range(n):
-                renew_block(op, step, &blocks[i])
-            n = 0
-        update_bias(op, step, block, p, at(k, step.scratch, BLOCKS * size))
-    for i in range(n):
-        renew_block(op, step, &blocks[i])
-    if before.rows > 0:
-        renew_strip(op, step, &before, NULL)
+    if op.number[3] == TURNS and step.bfloat16.renew[op.number[2]] != NULL:
+        update_beside(op, step, &g)
+    else:
+        update_in_turn(op, step, &g)
     step.bfloat16.leave()
 
 
