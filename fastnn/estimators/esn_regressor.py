@@ -10,7 +10,7 @@ from fastnn.estimators import sequences
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.esn import BaseESN
 from fastnn.estimators.fitting import parameters_checked
-from fastnn.estimators.validation import refuse_sparse
+from fastnn.estimators.validation import check_numbers, refuse_sparse
 from fastnn.spec import an_int, is_whole, shown
 
 
@@ -135,8 +135,11 @@ class ESNRegressor(RegressorMixin, BaseESN):
         steps = sequences.of_steps(self, read, y, 3, alone=alone)
         if steps is None:
             y = _check_y(y, multi_output=True, y_numeric=True)
+            check_numbers(self, y)
             check_consistent_length(read.rows, y)
             return False, y.ndim == 1, y.reshape(len(y), -1).astype(np.float64)
+        for values in steps:
+            check_numbers(self, values)
         steps = [
             check_array(values, ensure_2d=False, dtype=np.float64, input_name=f"y[{i}]")
             for i, values in enumerate(steps)

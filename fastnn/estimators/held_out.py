@@ -75,9 +75,17 @@ class HeldOut:
             view.scale = view.scale_
         X, y, weight = view._scored(self.rows)
         options = {} if weight is None else {"sample_weight": weight}
-        score = self.scorer(view, X, y, **options)
+        name = type(self.estimator).__name__
+        try:
+            score = self.scorer(view, X, y, **options)
+        except Exception as error:
+            weighted = " and their sample_weight" if options else ""
+            error.add_note(
+                f"{name}: this comes from scoring={shown(self.estimator.scoring)} on the {self.rows.X.shape[0]} "
+                f"held-out rows{weighted}; choose another score, or give rows in X_val and y_val where it is defined"
+            )
+            raise
         try:
             return float(score)
         except (TypeError, ValueError):
-            name = type(self.estimator).__name__
             raise ValueError(f"{name}: scoring must return a number, got {shown(score)}") from None

@@ -1,5 +1,6 @@
 """Sequences: what shapes of X and y mean, X as a list of (time, channels) arrays and as rows that a backend reads."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,13 +122,14 @@ def unpacked(X, channels):
 def read(estimator, X, lengths=None, *, reset):
     """X as Sequences.
 
-    A list (or tuple, or object array) of (time_i, channels) arrays; an array (n, time, channels); a table (n, time)
-    whose rows are series of one channel. `lengths` says how many steps of each row of an array are no padding.
+    A list (or tuple, object array or Series) of (time_i, channels) arrays; an array (n, time, channels); a table
+    (n, time) whose rows are series of one channel. `lengths` says how many steps of each row of an array are no
+    padding.
 
     With `reset` sets `n_channels_` and `n_features_in_` (the columns of a table, else the channels), otherwise holds X
     against them.
     """
-    name = type(estimator).__name__
+    name, X = type(estimator).__name__, _without_index(X)
     if is_list(X):
         if len(X) and all(np.ndim(x) == 1 and len(x) == len(X[0]) for x in X):
             return _from_table(estimator, np.stack(X), reset)
@@ -153,7 +155,7 @@ def of_steps(estimator, read, y, axes, what="y", alone=True):
     A list of arrays, or a padded array of as many `axes`, has values for every step. Where X is a single sequence of
     more than one step, y may also be that sequence's values `alone`.
     """
-    name, padded = type(estimator).__name__, False
+    name, y, padded = type(estimator).__name__, _without_index(y), False
     if alone and len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
         values = np.asarray(y)
         if values.shape[:1] == (steps,) and values.ndim < axes:
@@ -193,6 +195,11 @@ def check_weight(estimator, read, sample_weight, each_step):
         return np.split(checked, np.cumsum(read.lengths)[:-1])
     weight = _check_sample_weight(sample_weight, read.lengths, **WEIGHTS)
     return [np.full(n, w) for n, w in zip(read.lengths, weight, strict=True)] if each_step else weight
+
+
+def _without_index(X):
+    """What a Series of pandas holds."""
+    return X.to_numpy() if type(X) is getattr(sys.modules.get("pandas"), "Series", None) else X
 
 
 def is_list(X):
@@ -313,6 +320,7 @@ def step_values(name, y, lengths, time=None):
     y is a list of arrays (time_i,) or (time_i, outputs), or an array (n, time) or (n, time, outputs) whose padding is
     left out; `time` says how long it must be, None that of the longest or longer.
     """
+    y = _without_index(y)
     n, listed = len(lengths), isinstance(y, (list, tuple)) or is_list(y)
     if not listed and np.shape(y)[:1] == (n,):
         y, expected = np.asarray(y), lengths.max() if time is None else time
@@ -330,6 +338,7 @@ def step_values(name, y, lengths, time=None):
 def read_tokens(estimator, X, lengths, known, *, reset):
     """X as Sequences of one channel, of whole numbers from 0 to `known` - 1 in float32: a list of (time_i,) arrays, or
     an array (n, time)."""
+    X = _without_index(X)
     if is_list(X) or (isinstance(X, (list, tuple)) and np.ndim(X[0]) == 1):
         X = [np.reshape(x, (-1, 1)) if np.ndim(x) == 1 else x for x in X]
     elif dimensions(X) == 2 and not sparse.issparse(X):

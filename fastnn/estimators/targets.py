@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnn.estimators.fitting import parameters_checked, unchanged_on_failure
-from fastnn.estimators.validation import Range, refuse_sparse
+from fastnn.estimators.validation import Range, check_numbers, refuse_sparse
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES, LogLoss, Loss, Poisson
 from fastnn.spec import shown
 
@@ -479,6 +479,7 @@ class RegressorTargets(RegressorMixin):
     def _encode(self, y, reset, incremental):
         """(y, target): target values (n, n_outputs) in floating point."""
         refuse_sparse(y)
+        check_numbers(self, y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         dtype = y.dtype if y.dtype in (np.float32, np.float64) else np.float64

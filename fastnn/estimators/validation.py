@@ -88,6 +88,14 @@ def refuse_sparse(y):
         check_array(y, input_name="y")
 
 
+def check_numbers(estimator, y):
+    """Refuses dates and text as targets of a regressor, which NumPy would turn into numbers, NaT among them."""
+    if y.dtype.kind in "mMSU":
+        raise ValueError(
+            f"{type(estimator).__name__}: expected numbers as y, got {y.dtype}; convert dates and text to numbers first"
+        )
+
+
 def check_range(estimator, X, dtype):
     """Refuses X whose numbers are too large for the type of the fitted weights."""
     values = stored(X)

@@ -131,6 +131,13 @@ def test_sparse_targets_of_a_regressor(Estimator, backend):
 
 
 @pytest.mark.parametrize("Estimator", [MLPRegressor, RecurrentRegressor, ESNRegressor])
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]", str, bytes])
+def test_dates_and_text_are_no_targets_of_a_regressor(Estimator, dtype):
+    with pytest.raises(ValueError, match=rf"{Estimator.__name__}: expected numbers as y, got "):
+        Estimator().fit(X, np.arange(150).astype(dtype))
+
+
+@pytest.mark.parametrize("Estimator", [MLPRegressor, RecurrentRegressor, ESNRegressor])
 def test_huge_targets_are_named(Estimator, backend):
     with pytest.raises(ValueError, match=r"scale X and y"):
         Estimator(backend=backend).fit(X, Y * 1e160)

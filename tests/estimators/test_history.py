@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import threading
 import time
@@ -181,6 +182,20 @@ def test_a_score_that_is_a_number_once_is_the_best(backend):
     scores = iter([np.nan, 0.25])
     model = MLPClassifier((20,), early_stopping=True, scoring=lambda model, X, y: next(scores, np.nan), backend=backend)
     assert model.fit(X, Y).best_validation_score_ == 0.25
+
+
+@pytest.mark.parametrize(
+    "scoring, weight, message",
+    [("neg_log_loss", None, r"scoring='neg_log_loss' on the 50 held-out rows; .* X_val and y_val"),
+     (lambda model, X, y: 1.0, np.ones(150), "scoring=<function .* held-out rows and their sample_weight; ")],
+    ids=["classes that are not there", "no weights"],
+)  # fmt: skip
+def test_an_error_of_a_scorer_says_where_it_comes_from(scoring, weight, message, backend):
+    model = MLPClassifier((8,), scoring=scoring, max_iter=2, backend=backend)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        model.fit(X, Y, weight, X_val=X[:50], y_val=Y[:50], sample_weight_val=None if weight is None else weight[:50])
+    (note,) = caught.value.__notes__
+    assert re.match(f"MLPClassifier: this comes from {message}", note)
 
 
 @pytest.mark.parametrize("score", [None, "good", [0.5, 0.6]], ids=str)

@@ -1,9 +1,11 @@
 """What X may be, and what is said about what it may not be."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fastnn import ESNClassifier, ESNRegressor
+from fastnn import ESNClassifier, ESNRegressor, RecurrentClassifier, RecurrentRegressor
+from fastnn.layers import GRU, Embedding
 
 random = np.random.default_rng(0)
 SERIES = [random.standard_normal((length, 2)) for length in (3, 5, 4, 6)]
@@ -26,9 +28,20 @@ def test_every_form_means_the_same():
     X, lengths = padded(SERIES)
     objects = np.empty(4, object)
     objects[:] = SERIES
-    for same in (tuple(SERIES), objects, [x.tolist() for x in SERIES], [np.asfortranarray(x) for x in SERIES]):
+    frames = pd.Series(SERIES, index=list("dcba"))
+    for same in (tuple(SERIES), objects, frames, [x.tolist() for x in SERIES], [np.asfortranarray(x) for x in SERIES]):
         assert np.array_equal(fit(same).decision_function(same), expected)
     assert np.array_equal(fit(X, lengths=lengths).decision_function(X, lengths=np.array(lengths)), expected)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_sequences_and_targets_of_each_step_in_a_series_of_pandas():
+    steps, tokens = [x[:, 0] for x in SERIES], [np.arange(len(x)) for x in SERIES]
+    regressor = RecurrentRegressor([GRU(3, return_sequences=True)], max_iter=2, random_state=0)
+    classifier = RecurrentClassifier([Embedding(6, 2), GRU(3)], max_iter=2, random_state=0)
+    for model, X, target in ((regressor, SERIES, steps), (classifier, tokens, y)):
+        fits = [model.fit(*data).loss_curve_ for data in ((X, target), (pd.Series(X), pd.Series(target)))]
+        assert fits[0] == fits[1]
 
 
 def test_a_table_is_a_series_of_one_channel_a_row():
