@@ -4,14 +4,17 @@ Its sums of long vectors have other bits on each number of threads. And a thread
 stays on its core for some 20 ms, and so keeps it from the threads of the call that comes next.
 """
 
+import os
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import get_ident
 
 from threadpoolctl import ThreadpoolController
 
-_lock = Lock()
-_users = 0  # fits may run side by side: the first one in sets the limit, the last one out lifts it
+from fastnn.locks import lasting_lock
+
+_lock = lasting_lock()
+_users = []  # threads; fits may run side by side: the first one in sets the limit, the last one out lifts it
 _limit = None
 
 
@@ -24,15 +27,29 @@ def _controller():
 @contextmanager
 def one_thread():
     """Keeps BLAS to one thread meanwhile, in the whole process."""
-    global _users, _limit
+    global _limit
+    user = get_ident()
     with _lock:
-        if _users == 0:
+        if not _users:
             _limit = _controller().limit(limits=1, user_api="blas")
-        _users += 1
+        _users.append(user)
     try:
         yield
     finally:
         with _lock:
-            _users -= 1
-            if _users == 0:
+            _users.remove(user)
+            if not _users:
                 _limit.restore_original_limits()
+
+
+def _leave_others():
+    """Lifts the limit in a forked child unless the thread that forked needs it: the others are not there."""
+    others = [user for user in _users if user != get_ident()]
+    for user in others:
+        _users.remove(user)
+    if others and not _users:
+        _limit.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_others)

@@ -28,10 +28,10 @@ LEVELS = (
     {"layers"},
     {"activations", "augment", "losses", "optimizers", "initializers", "schedules"},
     {"ops"},
-    {"plan", "spec"},
+    {"plan", "spec", "locks"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-BACKENDS = {"reference": {"plan"}, "native": {"plan", "memory"}}
+BACKENDS = {"reference": {"plan"}, "native": {"plan", "memory", "locks"}}
 SPECS = ("activations", "augment", "losses", "optimizers", "initializers", "schedules")
 CYTHON_IMPORT = re.compile(
     r"^\s*(?:from\s+fastnn(?:\.(\w+)[\w.]*)?\s+c?import\s+([\w, ]*)|c?import\s+fastnn(?:\.(\w+))?)", re.M

@@ -1,5 +1,7 @@
 """BLAS stays on one thread while somebody needs that."""
 
+import os
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -32,6 +34,35 @@ def test_an_error_lifts_it_too():
     except KeyboardInterrupt:
         pass
     assert threads() == before
+
+
+def limited_in_a_child():
+    """Whether BLAS is kept to one thread in a forked child."""
+    child = os.fork()
+    if child == 0:
+        os._exit(threads() <= {1})
+    return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_keeps_the_limit_of_its_own_thread_only(monkeypatch):
+    with threadpool_limits(2, user_api="blas"):
+        if threads() <= {1}:
+            pytest.skip("BLAS has a single thread here")
+        with blas.one_thread():
+            assert limited_in_a_child()
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(blas, "get_ident", lambda: -1)  # of no thread that forks
+            other = blas.one_thread()
+            other.__enter__()
+        try:
+            assert not limited_in_a_child()
+            with blas.one_thread():
+                assert limited_in_a_child()
+        finally:
+            other.__exit__(None, None, None)
+        assert not threads() <= {1}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -1,8 +1,8 @@
 """What is worth keeping, as far as a bound of bytes allows."""
 
-import os
 from collections import OrderedDict
-from threading import Lock
+
+from fastnn.locks import lasting_lock
 
 
 class Cache:
@@ -27,11 +27,7 @@ class Cache:
 
     def __init__(self, function, entries, limit):
         self.function, self.entries, self.limit = function, entries, limit
-        self._kept, self._lock, self.nbytes = OrderedDict(), Lock(), 0
-        if hasattr(os, "register_at_fork"):  # a child must not find the lock held by a thread it does not have
-            os.register_at_fork(
-                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._lock.release
-            )
+        self._kept, self._lock, self.nbytes = OrderedDict(), lasting_lock(), 0
 
     def __call__(self, *arguments):
         with self._lock:

@@ -1,10 +1,10 @@
 """The native backend's Runner: lays out a plan's buffers and runs it."""
 
-from threading import Lock
 from time import perf_counter
 
 import numpy as np
 
+from fastnn.locks import lasting_lock
 from fastnn.native import _executor, _forward, _machine, _packed
 from fastnn.native.layout import ALIGNMENT, FIXED, compiled
 from fastnn.native.source import source_of
@@ -13,6 +13,7 @@ from fastnn.plan import NUMBERS, PAIRS, TILES
 
 HUGE_PAGE, LARGE = 1 << 21, 1 << 19
 WORTH_THREADS = 1 << 26  # bytes to read: some 3 milliseconds for one thread; another may wait 4 for its core
+_preparing = lasting_lock()  # the copies of a Runner's parameters, which predictions share
 
 
 def aligned(size):
@@ -73,7 +74,7 @@ class Runner:
         first, last = self.layout.penalties
         self._penalties = self.fixed[first:last].view(np.float64)
         self._ops = None
-        self._prepared, self._lock, self._forwards, self._vectors = False, Lock(), {}, {}
+        self._prepared, self._forwards, self._vectors = False, {}, {}
         self.times, self._saved = None, {}
         for name, value in plan.initial.items():
             self.set(name, np.full(plan.buffers[name].shape, value))
@@ -278,7 +279,7 @@ class Runner:
 
     def _new_forward(self, rows):
         """The step for chunks of so many rows, on the packed parameters, which are the same for any number."""
-        with self._lock:
+        with _preparing:
             if not self._prepared:
                 self.program.prepare(self.program.resolve((self.fixed.ctypes.data, 0, 0)))
                 self._prepared = True
@@ -300,6 +301,12 @@ class Runner:
         self._saved = self._saved or {name: np.empty_like(view) for name, view in views.items()}
         for name, view in views.items():
             np.copyto(self._saved[name], view)
+
+    def saved(self, name):
+        """A copy, in natural shape, of what was last saved of a buffer."""
+        out = np.empty(self.plan.buffers[name].shape, self.dtype)
+        _packed.unpack(self.isa, self._saved[name], out.reshape(self._matrix(name)), name in self.layout.turned)
+        return out
 
     def restore(self):
         """Brings back what was last saved."""

@@ -3,11 +3,11 @@
 import math
 from collections import deque
 from functools import cache
-from threading import Lock
 from time import perf_counter
 
 import joblib
 
+from fastnn.locks import lasting_lock
 from fastnn.native import _machine
 
 # A second thread pays once a step takes some 100 microseconds alone: 784-100-10 in batches of 200 gains 1.9 times.
@@ -54,6 +54,9 @@ def threads_for(operations, limit):
     """Threads for a step of so many floating-point operations, at most `limit`."""
     least = 2 if operations >= OPERATIONS_FOR_TWO else 1
     return int(max(1, min(limit, max(least, operations // OPERATIONS_PER_THREAD))))
+
+
+_lock = lasting_lock()  # of every Pace, for a few microseconds
 
 
 class Recent:
@@ -124,13 +127,12 @@ class Pace:
             self.begun -= 5 * self.TRIAL  # what a trial on several may take on a busy machine
         self.waking = len(self.trials) > 1  # the next call, on several threads, only wakes them
         self.doubt = math.inf  # what a trial has said against several threads
-        self._lock = Lock()
 
     def next(self, n_batches):
         """(threads, batches) of the next call, out of `n_batches` that are to be run."""
         if self.threads == 1:
             return 1, n_batches
-        with self._lock:
+        with _lock:
             left = self.since + self._pause - self.clock()
             if not self.trials and left <= 0:
                 self.trials = [1 if self.best > 1 else self.threads]
@@ -158,7 +160,7 @@ class Pace:
         """What a call took."""
         if self.threads == 1 or not batches:
             return
-        with self._lock:
+        with _lock:
             if self.waking and threads > 1:
                 self.waking = False
                 self.seconds[threads] = min(self.seconds[threads], seconds / batches)

@@ -58,6 +58,43 @@ def test_a_forked_child_trains_like_its_parent():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_finds_every_lock_free():
+    result = run("""
+        import signal, threading, time
+        from fastnn import blas
+        from fastnn.native import layout, run, threads
+
+        locks = [blas._lock, layout.compiled._lock, run._preparing, threads._lock]
+        expected = fit()
+
+        def hold():
+            for lock in locks:
+                with lock:
+                    held.set()
+                    time.sleep(0.05)
+
+        for _ in range(3):
+            held = threading.Event()
+            holder = threading.Thread(target=hold)
+            holder.start()
+            held.wait()
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                for lock in locks:
+                    with lock:  # as in a signal's handler, which may fork itself
+                        grandchild = os.fork()
+                        if grandchild == 0:
+                            os._exit(0)
+                        assert os.waitpid(grandchild, 0)[1] == 0
+                os._exit(0 if fit() == expected else 3)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            holder.join()
+    """)
+    assert result.returncode == 0, result.stderr
+
+
 def test_denormals_survive_outside():
     result = run("""
         fit()
