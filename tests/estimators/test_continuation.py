@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 import weakref
 
@@ -394,3 +395,21 @@ def test_two_calls_of_partial_fit_never_share_a_runner():
     assert model._progress.states.runner is not runner
     memory.give_back()
     assert not memory.take(*asked)  # with other weights than the estimator
+
+
+def test_a_pickle_has_the_memory_from_before_a_call_in_another_thread():
+    model = MLPClassifier((5,), random_state=0).partial_fit(X, Y, classes=[0, 1, 2])
+    before, memory = through_pickle(model), model._progress.states
+    runner = memory.runner
+
+    def train():
+        assert memory.take(model, runner.plan, runner.rows, runner.dtype, runner.limit())
+        for name in memory:
+            runner.set(name, np.ones(runner.plan.buffers[name].shape))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    during = through_pickle(model)
+    memory.give_back()
+    assert_same(during.partial_fit(X, Y), before.partial_fit(X, Y))
