@@ -44,11 +44,10 @@ def one_thread():
 
 def _leave_others():
     """Lifts the limit in a forked child unless the thread that forked needs it: the others are not there."""
-    others = [user for user in _users if user != get_ident()]
-    for user in others:
-        _users.remove(user)
-    if others and not _users:
+    own = [user for user in _users if user == get_ident()]
+    if _users and not own:
         _limit.restore_original_limits()
+    _users[:] = own
 
 
 if hasattr(os, "register_at_fork"):

@@ -395,7 +395,7 @@ cdef inline void renew_beside(
 cdef inline bint next_block(
     const Op *op, const Step *step, Gradients *g, Tasks *tasks, int64_t *block, int64_t *p
 ) noexcept nogil:
-    """The next block of the weights, whose panel of dz is packed then, and of whose bias no more is left to do."""
+    """The next block of the weights; its panel of dz is packed, and the bias that goes with it renewed."""
     cdef const fnn_kernels *k = step.kernels
     if not next_task(step, op.number[0], op.number[1], op.number[3], UPDATE_GROUP, tasks, block, p):
         return False
