@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py                 # every recipe whose data set is there
     python benchmarks/accuracy.py gunpoint mnist-convnet --seeds 1
+    python benchmarks/accuracy.py mnist-mlp mnist-convnet --precisions float32 bfloat16
 
 Data sets come from the folder that FASTNN_DATA names. The exit code is 1 where a mean misses its target.
 """
@@ -16,6 +17,7 @@ from time import perf_counter
 import data
 import networks
 import numpy as np
+from peers import BFLOAT16, PRECISIONS
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import ConvNet, ESNClassifier, MLPClassifier, RecurrentClassifier, RecurrentRegressor
@@ -89,11 +91,16 @@ class Recipe:
             return data.mnist(28, 28)
         return data.split(self.data)
 
-    def network(self, seed, epochs):
-        if self.estimator is ESNClassifier:  # solved, not trained in epochs
-            return self.estimator(random_state=seed, **self.parameters)
-        parameters = self.parameters | ({"max_iter": epochs} if epochs else {})
-        return self.estimator(random_state=seed, n_iter_no_change=np.inf, **parameters)
+    @property
+    def solved(self):
+        """Whether the estimator is solved rather than trained in epochs."""
+        return self.estimator is ESNClassifier
+
+    def network(self, seed, precision, epochs):
+        parameters = self.parameters | {"random_state": seed, "precision": precision}
+        if not self.solved:
+            parameters |= {"n_iter_no_change": np.inf} | ({"max_iter": epochs} if epochs else {})
+        return self.estimator(**parameters)
 
 
 def block(filters, size=3, pool=False):
@@ -138,19 +145,21 @@ RECIPES = (
 
 def main(arguments=None):
     options = _parser().parse_args(arguments)
-    results = [run(recipe, options) for recipe in RECIPES if recipe.name in options.recipes and _is_there(recipe)]
-    print(f"\n{'':<20}{'':<14}{'mean':>9}{'worst':>9}{'target':>9}{'parameters':>12}{'s a fit':>9}")
-    for recipe, scores, target, size, seconds in results:
+    recipes = [recipe for recipe in RECIPES if recipe.name in options.recipes and _is_there(recipe)]
+    results = [run(recipe, precision, options) for recipe in recipes for precision in _offered(recipe, options)]
+    print(f"\n{'':<22}{'':<10}{'':<14}{'mean':>9}{'worst':>9}{'target':>9}{'parameters':>12}{'s a fit':>9}")
+    for recipe, precision, scores, target, size, seconds in results:
         worst = (max if recipe.metric.less else min)(scores)
-        print(f"{recipe.name:<20}{recipe.metric.name:<14}{np.mean(scores):>9.4f}{worst:>9.4f}{target:>9.3f}{size:>12}"
-              f"{np.median(seconds):>9.1f}")  # fmt: skip
-    return 0 if all(recipe.metric.reaches(np.mean(scores), target) for recipe, scores, target, *_ in results) else 1
+        print(f"{recipe.name:<22}{precision:<10}{recipe.metric.name:<14}{np.mean(scores):>9.4f}{worst:>9.4f}"
+              f"{target:>9.3f}{size:>12}{np.median(seconds):>9.1f}")  # fmt: skip
+    return 0 if all(recipe.metric.reaches(np.mean(scores), target) for recipe, _, scores, target, *_ in results) else 1
 
 
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     names = [recipe.name for recipe in RECIPES]
     parser.add_argument("recipes", nargs="*", default=names, metavar="recipe", help=f"any of {', '.join(names)}")
+    parser.add_argument("--precisions", nargs="+", choices=("auto", *PRECISIONS), default=["auto"])
     parser.add_argument("--seeds", type=int, help="instead of each recipe's own number")
     parser.add_argument("--epochs", type=int, help="instead of each recipe's own number")
     parser.add_argument("--target", type=float, help="mean to reach instead of each recipe's own")
@@ -164,12 +173,17 @@ def _is_there(recipe):
     return False
 
 
-def run(recipe, options):
-    """(recipe, scores, target, number of parameters, seconds of each fit)."""
+def _offered(recipe, options):
+    """The precisions asked for that the estimator knows; reservoirs are solved in no less than float32."""
+    return [precision for precision in options.precisions if not (recipe.solved and precision == BFLOAT16)]
+
+
+def run(recipe, precision, options):
+    """(recipe, precision, scores, target, number of parameters, seconds of each fit)."""
     X_train, y_train, X_test, y_test = recipe.arrays()
     scores, seconds = [], []
     for seed in range(options.seeds or recipe.seeds):
-        network = recipe.network(seed, options.epochs)
+        network = recipe.network(seed, precision, options.epochs)
         start = perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -177,10 +191,10 @@ def run(recipe, options):
         seconds.append(perf_counter() - start)
         scores.append(recipe.metric.measure(network, X_test, y_test))
         epochs = f" after {network.n_iter_} epochs" if hasattr(network, "n_iter_") else ""
-        print(f"{recipe.name}, seed {seed}: {scores[-1]:.4f}{epochs}", flush=True)
-    solved = recipe.estimator is ESNClassifier
+        print(f"{recipe.name} in {precision}, seed {seed}: {scores[-1]:.4f}{epochs}", flush=True)
+    solved = recipe.solved
     size = np.size(network.coef_) + np.size(network.intercept_) if solved else network.summary().total("parameters")
-    return recipe, scores, recipe.target if options.target is None else options.target, size, seconds
+    return recipe, precision, scores, recipe.target if options.target is None else options.target, size, seconds
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Sequences: what shapes of X and y mean, X as a list of (time, channels) arrays and as rows that a backend reads."""
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
-from fastnn.estimators.validation import checked, is_plain
+from fastnn.estimators.validation import checked, is_of_pandas, is_plain
 from fastnn.layers import Embedding
 from fastnn.spec import shown
 
@@ -199,7 +198,7 @@ def check_weight(estimator, read, sample_weight, each_step):
 
 def _without_index(X):
     """What a Series of pandas holds."""
-    return X.to_numpy() if type(X) is getattr(sys.modules.get("pandas"), "Series", None) else X
+    return X.to_numpy() if is_of_pandas(X, "Series") else X
 
 
 def is_list(X):

@@ -120,10 +120,15 @@ def is_csr(X):
     return form and min(X.shape) > 0 and X.data.flags.c_contiguous
 
 
+def is_of_pandas(X, name):
+    """Whether it is of the class of pandas with that name, without importing pandas."""
+    return type(X) is getattr(sys.modules.get("pandas"), name, None)
+
+
 def numbers_of_frame(X, types):
     """The numbers of a DataFrame of pandas as a C-contiguous array, if all columns are real ones of NumPy's and have a
     common type among these; or None."""
-    if type(X) is not getattr(sys.modules.get("pandas"), "DataFrame", None):
+    if not is_of_pandas(X, "DataFrame"):
         return None
     found = set(X.dtypes)
     real = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in found)

@@ -120,10 +120,13 @@ class Runner:
             return blocks.transpose(1, 0, 2).reshape(self.rows, deep)[:, : buffer.columns].copy()
         if buffer.layout == "rows" or buffer.role == "row":
             return self._view(name).reshape(shape).copy()
-        out = np.empty(shape, self.dtype) if out is None else out
         packed = self._view(name)
         if buffer.layout == "rounded":
             packed = (packed.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(self.dtype)
+        return self._unpack(name, packed, np.empty(shape, self.dtype) if out is None else out)
+
+    def _unpack(self, name, packed, out):
+        """Numbers in panels, laid out as a buffer's are, in natural order: in `out`, C-contiguous, which it returns."""
         _packed.unpack(self.isa, packed, out.reshape(self._matrix(name)), name in self.layout.turned)
         return out
 
@@ -304,9 +307,7 @@ class Runner:
 
     def saved(self, name):
         """A copy, in natural shape, of what was last saved of a buffer."""
-        out = np.empty(self.plan.buffers[name].shape, self.dtype)
-        _packed.unpack(self.isa, self._saved[name], out.reshape(self._matrix(name)), name in self.layout.turned)
-        return out
+        return self._unpack(name, self._saved[name], np.empty(self.plan.buffers[name].shape, self.dtype))
 
     def restore(self):
         """Brings back what was last saved."""
