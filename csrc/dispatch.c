@@ -32,16 +32,25 @@ static int fnn_extended_features(unsigned long long state, int leaf7[4], int lea
     __cpuidex(leaf7, 7, 0);
     return fnn_bit(leaf1[2], 27) && (_xgetbv(0) & state) == state;
 }
+/* A virtual machine takes microseconds for each question, and each prediction asks for the sets. */
 static int fnn_cpu_has_avx2(void)
 {
-    int leaf7[4], leaf1[4];
-    return fnn_extended_features(0x6, leaf7, leaf1) && fnn_bit(leaf1[2], 12) && fnn_bit(leaf7[1], 5);
+    static int known = -1;
+    if (known < 0) {
+        int leaf7[4], leaf1[4];
+        known = fnn_extended_features(0x6, leaf7, leaf1) && fnn_bit(leaf1[2], 12) && fnn_bit(leaf7[1], 5);
+    }
+    return known;
 }
 static int fnn_cpu_has_avx512(void)
 {
-    int leaf7[4], leaf1[4];
-    return fnn_cpu_has_avx2() && fnn_extended_features(0xe6, leaf7, leaf1) && fnn_bit(leaf7[1], 16) &&
-           fnn_bit(leaf7[1], 17) && fnn_bit(leaf7[1], 30) && fnn_bit(leaf7[1], 31);
+    static int known = -1;
+    if (known < 0) {
+        int leaf7[4], leaf1[4];
+        known = fnn_cpu_has_avx2() && fnn_extended_features(0xe6, leaf7, leaf1) && fnn_bit(leaf7[1], 16) &&
+                fnn_bit(leaf7[1], 17) && fnn_bit(leaf7[1], 30) && fnn_bit(leaf7[1], 31);
+    }
+    return known;
 }
 #elif defined(FNN_X86)
 static int fnn_cpu_has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

@@ -279,7 +279,6 @@ typedef struct {
 } fnn_augment;
 
 typedef struct {
-    const char *isa;       /* "baseline", "avx2", "avx512", "neon" */
     int64_t itemsize;      /* 4 or 8 */
     int64_t lanes;         /* elements in a vector */
     int64_t vectors;       /* vectors in a panel, <= FNN_MAX_VECTORS */
@@ -496,9 +495,8 @@ typedef struct {
     void (*max_over_steps)(int64_t steps, int64_t width, const void *x, void *y, void *index);
     void (*max_over_steps_grad)(int64_t steps, int64_t width, const void *dy, const void *index, void *dx);
 
-    /* Performs `repeats` * 2 * chains * lanes floating-point operations (independent fused multiply-adds in
-     * registers, chains = the returned value's count of accumulators) : the probe of the arithmetic peak. Returns
-     * the number of operations done. */
+    /* Independent fused multiply-adds in registers, so many for each of `repeats` that none waits for another: the
+     * probe of the arithmetic peak. Returns the number of floating-point operations done. */
     double (*peak)(int64_t repeats, double *sink);
     /* y[i] = y[i] / 2 + x[i], i < n, a multiple of lanes: the probe of the bandwidth peak, which moves 3 n elements. */
     void (*stream)(int64_t n, const void *x, void *y);
@@ -533,7 +531,6 @@ typedef struct {
  * of `width` columns (a multiple of lanes), `from_row` apart. A block is D = 2 * lanes numbers deep; depths are
  * filled up with zeros. */
 typedef struct {
-    const char *isa;
     int64_t panels; /* of a product's B that stay in the second cache at a depth of 2048, beside rows of A */
     /* n numbers as bfloat16; and rounded but still float32, where `to` may be `from`. Any n. */
     void (*narrow)(int64_t n, const float *from, uint16_t *to);
@@ -594,8 +591,8 @@ typedef struct {
                                     const fnn_bfloat16_product *p);
     void (*enter)(void);
     void (*leave)(void);
-    /* Products of operands in the first cache, with enter and leave: the probe of the peak. Returns the operations
-     * done. */
+    /* Products of operands in tiles or, of vectors, in the first cache, with enter and leave: the probe of the peak.
+     * Returns the operations done. */
     double (*peak)(int64_t repeats);
 } fnn_bfloat16;
 
@@ -620,7 +617,7 @@ void fnn_philox(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c
 /* Fisher-Yates permutation of 0..n-1 for an epoch (see the shuffle op). */
 void fnn_shuffle(int64_t n, uint64_t seed, uint32_t epoch, int64_t *order);
 
-/* Sense-reversing spin barrier; waiting threads yield after some thousand spins. */
+/* Spin barrier that counts its generations; waiting threads yield after some thousand spins. */
 typedef struct {
     int32_t count, generation;
     char padding[56];

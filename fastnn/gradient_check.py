@@ -105,6 +105,8 @@ def _as_if_fitting(estimator, X, y, sample_weight):
     twin._validate_params()
     rows, network, progress, weights, _ = twin._prepare(X, y, sample_weight, first=not fitted, incremental=fitted)
     check_sum(twin, rows, split=False)
+    if fitted:  # not at the last epoch's, where early stopping shows better ones
+        weights = networks.from_attributes(estimator, network)
     inexact = networks.inexact_gradient(network)
     if inexact:
         what, instead = inexact

@@ -95,8 +95,6 @@ class Progress:
         Epochs in a row without improvement.
     best_loss, best_score : float
         Lowest training loss and highest validation score.
-    scoring : str, callable or None
-        What scored `best_score`.
     history : dict of str to list
         One number per epoch: loss, validation_loss, validation_score, learning_rate, seconds.
     best : dict of str to ndarray, or None
@@ -121,7 +119,6 @@ class Progress:
     stalled: int = 0
     best_loss: float = math.inf
     best_score: float = -math.inf
-    scoring: Any = None
     history: dict = field(default_factory=dict)
     best: dict | None = None
     optimizer: Any = None
@@ -460,13 +457,13 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
     losses, seconds, *held_out = progress.curves(keys)
     parameters = tuple(plan.parameters)
     gradients = tuple(plan.gradients[name] for name in parameters)
-    best, iteration, start = runner.get_vector(parameters), 0, perf_counter()
+    best, iteration, start, raised = runner.get_vector(parameters), 0, perf_counter(), None
 
     def loss_and_gradient(x):
         runner.set_vector(parameters, x)
         return runner.loss_and_gradient(), runner.get_vector(gradients)
 
-    def iterated(intermediate_result):
+    def ends_after(intermediate_result):
         nonlocal best, iteration, start
         iteration += 1
         best = intermediate_result.x.copy()
@@ -481,9 +478,19 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
         seconds.append(now - start)
         start = now
         if after is not None and after(iteration):
-            raise StopIteration
+            return True
         if before is not None and iteration < control.max_iter:
             before()
+        return False
+
+    def iterated(intermediate_result):
+        nonlocal raised
+        try:
+            ends = ends_after(intermediate_result)
+        except StopIteration as error:  # of a callback or score, which SciPy would take for the end of the fit
+            raised, ends = error, True
+        if ends:
+            raise StopIteration
 
     if before is not None:
         before()
@@ -492,6 +499,8 @@ def run_lbfgs(runner, plan, progress, control, max_fun, *, validate=None, before
         options = {"maxiter": control.max_iter, "maxfun": max_fun, "gtol": control.tol}
         with blas.one_thread():
             result = minimize(loss_and_gradient, best, jac=True, method="L-BFGS-B", callback=iterated, options=options)
+        if raised is not None:
+            raise raised
         best = result.x
         stopped = result.status == 99  # scipy's status after StopIteration
         loss = float(result.fun)

@@ -103,6 +103,8 @@ def test_output_shape(shape, layer, expected):
         (IMAGE, [Flatten(), MaxPool2D()], "layers[1] MaxPool2D: expected (n, height, width, channels), got (n, 432)"),
         (IMAGE, [Flatten(), Conv2D(2, 3)], "got (n, 432); put Reshape((18, 24, 1)) first"),
         ((12,), [GlobalAvgPool()], "layers[0] GlobalAvgPool: expected"),
+        (((1 << 24) + 1, 1), [GlobalMaxPool()], "layers[0] GlobalMaxPool: a maximum of 16,777,217 places, of which"),
+        ((5000, 5000, 1), [MaxPool2D(4097)], "layers[0] MaxPool2D: a maximum of 16,785,409 places, of which float32"),
         (IMAGE, [Conv2D(2, 11)], "layers[0] Conv2D: a window of 11x11 does not fit into 9x8, the input (n, 9, 8, 6)"),
         (IMAGE, [Conv2D(2, 3, dilation=4)], "a window of 9x9 does not fit into 9x8"),
         (IMAGE, [MaxPool2D(), MaxPool2D(), MaxPool2D(), MaxPool2D()], "layers[3] MaxPool2D: a window of 2x2 does not"),

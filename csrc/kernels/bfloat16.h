@@ -295,7 +295,7 @@ FNN_INLINE void fnn_put_taps(int64_t taps, int pairs, int64_t n, int64_t width, 
             FNN_UNROLL
             for (int64_t t = 0; t < taps; t += 2)
                 fnn_choose(index, (float)t, (float)(t + 1), low, high, zeros,
-                           words + (window[i] + tap[t]) / 2 * FNN_LANES);
+                           words + (int64_t)(window[i] + tap[t]) / 2 * FNN_LANES);
         } else {
             for (int64_t t = 0; t < taps; t++) fnn_put_place(window[i] + tap[t], (float)t, index, both, words);
         }
@@ -439,7 +439,6 @@ static double fnn_peak(int64_t repeats)
 #endif
 
 const fnn_bfloat16 FNN_TABLE(FNN_ISA, bfloat16) = {
-    .isa = FNN_STRING(FNN_ISA),
     .panels = FNN_KEPT_PANELS,
     .narrow = fnn_narrow,
     .round = fnn_round_all,

@@ -40,7 +40,6 @@
 #define FNN_MASKED_ENTRY(vectors) [vectors] = NAME(masked_##vectors),
 #define FNN_GEMM_ENTRIES(vectors, rows) FNN_ROWS_##rows(FNN_GEMM_ENTRY, vectors)
 const fnn_kernels FNN_TABLE(FNN_ISA, FNN_SUFFIX) = {
-    .isa = FNN_STRING(FNN_ISA),
     .itemsize = sizeof(real),
     .lanes = FNN_LANES,
     .vectors = FNN_VECTORS,

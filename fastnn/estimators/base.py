@@ -238,7 +238,7 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
     weights; `partial_fit` on such an estimator starts with a fresh optimiser. After `partial_fit` the state is kept.
 
     Sample weights enter the loss and the validation score, not the statistics of batch normalisation. Their sum must be
-    positive; single ones may be negative, as in scikit-learn. A batch whose weights sum to zero changes nothing.
+    positive; single ones may be negative, as in scikit-learn. A batch whose weights sum to zero has a gradient of zero.
 
     Ctrl-C ends a fit with a warning and leaves an estimator with the weights so far.
 
@@ -378,14 +378,14 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
         if self._columns(target) != self._columns(training):
             columns = self._columns(training)[0]
             raise ValueError(f"{type(self).__name__}.fit: y_val has shape {y.shape}, y has {columns} columns")
-        return Rows(X, y, target, weight, self._loss_weight(y, weight, incremental=False))
+        return Rows(X, y, target, weight, self._loss_weight(y, weight))
 
     def _check_rows(self, X, y, sample_weight, first, incremental):
         """Validated X, y and weights as Rows; sets `n_features_in_` and, for a classifier, `classes_`."""
         X, y = self._read(X, y=y, multi_output=True, y_numeric=self._kind == "regressor", reset=first)
         weight = validation.check_weight(sample_weight, X)
         y, target = self._encode(y, reset=first, incremental=incremental)
-        return Rows(X, y, target, weight, self._loss_weight(y, weight, incremental))
+        return Rows(X, y, target, weight, self._loss_weight(y, weight))
 
     def _start(self, network, dtype, first, incremental):
         """Where training starts: (Progress, weights by name, dtype)."""
@@ -415,8 +415,6 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
                 progress.best, weights = progress.best or weights, progress.last or weights
             else:
                 progress.best_score = -np.inf
-            if progress.scoring != self.scoring:  # whose values no other score can be held against
-                progress.best, progress.best_score, progress.stalled = None, -np.inf, 0
         return progress, weights, dtype
 
     def _check_continuation(self, network, weights):
@@ -470,7 +468,7 @@ class BaseNetwork(CallbackSupportMixin, LayerTransformer, BaseEstimator):
         """The network, or where rows may have different shapes the same one for those of X."""
         return network
 
-    def _loss_weight(self, y, weight, incremental):
+    def _loss_weight(self, y, weight):
         """Weight of each row in the loss, or None."""
         return weight
 

@@ -387,7 +387,8 @@ class BaseESN(BaseEstimator):
             raise ValueError(f"{self._name}: feedback=True needs targets for every step; see the class's description")
         self.each_step_, self.n_outputs_ = each_step, outputs
         self._dtype = read.dtype if self.precision == "auto" else np.dtype(self.precision)
-        self._settled = {name: getattr(self, name) for name in SETTLED}
+        settled = SETTLED + ("alpha",) * (self.solver == "rls")  # which begins with it
+        self._settled = {name: getattr(self, name) for name in settled}
         self._activation = self._kernel()
         self._features = Features(
             self._chosen("features", FEATURES), self._chosen("pooling", POOLING), int(self.washout), self.bidirectional
@@ -417,17 +418,18 @@ class BaseESN(BaseEstimator):
 
     def _learn_steps(self, rows, targets, weights, continued):
         """A target for each step; the end of the last sequence is kept, for forecasts and further chunks."""
-        echo, begin = self._echo(), self._end if continued else {"steps": 0, "output": None, "state": None}
-        if begin["steps"] == 0:
+        echo, begin = self._echo(), self._end if continued else {"output": None, "state": None}
+        washout = 0 if continued else self._features.washout
+        if not continued:
             self._check_washout([len(row) for row in rows])
         driven = self._fed_back(rows, targets, begin["output"]) if self.feedback else rows
-        left_out, last = max(0, self._features.washout - begin["steps"]), {}
+        last = {}
 
         def blocks():
             for i, t, X, states in self._blocks(echo, rows, driven, begin["state"]):
                 if i == len(rows) - 1:
                     last["state"] = states[-1].copy()
-                skip, stop = max(0, left_out - t), t + len(X)
+                skip, stop = max(0, washout - t), t + len(X)
                 if skip < len(X):
                     yield (
                         X[skip:],
@@ -437,10 +439,8 @@ class BaseESN(BaseEstimator):
 
         for block in blocks():
             self._add(*block, aside=len(rows) == 1)  # whose states one thread computes
-        if self._equations is None:
-            raise ValueError(f"{self._name}: washout={self.washout} leaves nothing of the first chunk; make it longer")
         self._solve(blocks)
-        self._end = {"steps": begin["steps"] + len(rows[-1]), "output": targets[-1][-1], "state": last["state"]}
+        self._end = {"output": targets[-1][-1], "state": last["state"]}
 
     def _blocks(self, echo, rows, driven, start):
         """The blocks of all sequences; where the readout forgets, of one sequence after another as they were given."""

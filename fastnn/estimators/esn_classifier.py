@@ -131,8 +131,8 @@ class ESNClassifier(ClassifierMixin, BaseESN):
             As in `fit`.
 
         continued : bool, default=False
-            Whether these are the next steps of the sequence that the last call ended with: state, feedback and washout
-            then go on. For single sequences with labels at every step.
+            Whether these are the next steps of the sequence that the last call ended with: state and feedback then go
+            on, and no step is left out as washout. For single sequences with labels at every step.
 
         Returns
         -------

@@ -239,7 +239,18 @@ class Fit:
             for name, state in states.items():
                 self.runner.set(name, state)
         rates = training.Rates(networks.schedule(e), e.learning_rate_init, control, progress)
-        self.n_iter = training.run_epochs(self.runner, self.plan, progress, control, rates, **self._hooks())
+        hooks = self._hooks()
+        if self.early_stopping and progress.best_score > -np.inf:
+            self._score_again(hooks["validate"])
+        self.n_iter = training.run_epochs(self.runner, self.plan, progress, control, rates, **hooks)
+
+    def _score_again(self, validate):
+        """Holds the best weights so far against these held-out rows and this scoring, which may have been others."""
+        progress = self.progress
+        score, _ = validate(progress.best)
+        if score != progress.best_score:
+            progress.stalled = 0
+            progress.best, progress.best_score = (None, -np.inf) if np.isnan(score) else (progress.best, score)
 
     def _batches(self, optimizer):
         """The rows of a batch, the plan that trains on them, and the rows of its chunks."""
@@ -308,9 +319,7 @@ class Fit:
             progress.step, progress.optimizer, progress.rate = 0, None, None
         if not self.incremental:
             progress.origin = progress.step
-        if self.early_stopping:
-            progress.scoring = self.estimator.scoring
-        else:
+        if not self.early_stopping:
             progress.best_score = -np.inf  # of earlier weights, which nobody kept
 
     def attributes(self, weights=None):

@@ -44,7 +44,8 @@ class BaseRecurrent(BaseNetwork):
     precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Type of weights and predictions; "auto" takes that of X in the first fit (float64 unless X is float32), and
         float32 for tokens. "bfloat16" is float32 but for matrix products, whose operands are rounded to 8 significant
-        bits, in training and prediction; states and gates are float32.
+        bits, in training and prediction. Training also keeps gates and states in bfloat16 for their gradients, and
+        takes gates from tables within 1e-3 where the CPU has AVX-512.
 
     Attributes
     ----------

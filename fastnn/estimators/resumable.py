@@ -1,7 +1,7 @@
 """Training that goes on from one call of `partial_fit` to the next in the same runner."""
 
 from collections.abc import Mapping
-from threading import Lock, get_ident
+from threading import Lock
 
 from fastnn import training
 from fastnn.estimators import network as networks
@@ -11,7 +11,7 @@ HELD_BYTES = 64 << 20  # of weights, an optimiser's memory and activations that 
 
 class Resumable(Mapping):
     """An optimiser's memory by name, in the runner that has trained: read when somebody asks, and a dict in a pickle.
-    While a call trains in it, others read what it was before, as the estimator's weights are until the call ends.
+    While a call trains in it, it is what it was before, as the estimator's weights are until the call ends.
 
     Packing and unpacking it takes longer than a step of training (784-256-128, 128 rows: two thirds of a call).
 
@@ -23,7 +23,7 @@ class Resumable(Mapping):
 
     def __init__(self, runner, network):
         self.runner, self.packed = runner, runner.packed(networks.attribute_names(network))
-        self._in_use, self._owner = Lock(), None
+        self._in_use, self._trains = Lock(), False
 
     @classmethod
     def of(cls, runner, network):
@@ -50,7 +50,7 @@ class Resumable(Mapping):
             return False
         if self.suits(*asked):
             self.runner.save(self)
-            self._owner = get_ident()
+            self._trains = True
             return True
         self._in_use.release()
         return False
@@ -58,7 +58,7 @@ class Resumable(Mapping):
     def give_back(self):
         """Lets the runner wait for the next call, without the rows of this one."""
         self.runner.unbind()
-        self._owner = None
+        self._trains = False
         self._in_use.release()
 
     def suits(self, estimator, lowered, rows, dtype, n_threads):
@@ -74,7 +74,7 @@ class Resumable(Mapping):
     def __getitem__(self, name):
         if name not in self.runner.plan.states:
             raise KeyError(name)
-        return self.runner.get(name) if self._owner in (None, get_ident()) else self.runner.saved(name)
+        return self.runner.saved(name) if self._trains else self.runner.get(name)
 
     def __iter__(self):
         return iter(self.runner.plan.states)

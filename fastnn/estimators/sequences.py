@@ -1,5 +1,6 @@
 """Sequences: what shapes of X and y mean, X as a list of (time, channels) arrays and as rows that a backend reads."""
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,9 +130,9 @@ def read(estimator, X, lengths=None, *, reset):
     against them.
     """
     name, X = type(estimator).__name__, _without_index(X)
+    if is_list(X) and len(X) and all(np.ndim(x) == 1 and len(x) == len(X[0]) for x in X):
+        X = np.stack(X)
     if is_list(X):
-        if len(X) and all(np.ndim(x) == 1 and len(x) == len(X[0]) for x in X):
-            return _from_table(estimator, np.stack(X), reset)
         if lengths is not None:
             raise ValueError(f"{name}: lengths belong to padded arrays, but X is a list; its arrays have their own")
         sequences = Sequences(_from_list(name, X), None)
@@ -151,8 +152,9 @@ def of_steps(estimator, read, y, axes, what="y", alone=True):
     """Values for every step as a list of arrays (time_i, ...), one for each sequence of X; None where y, (n, ...), has
     them for whole sequences.
 
-    A list of arrays, or a padded array of as many `axes`, has values for every step. Where X is a single sequence of
-    more than one step, y may also be that sequence's values `alone`.
+    A list of arrays, or a padded array of as many `axes`, has values for every step; so has a list of lists as long as
+    the sequences, unless these lists may be the outputs of whole ones. Where X is a single sequence of more than one
+    step, y may also be that sequence's values `alone`.
     """
     name, y, padded = type(estimator).__name__, _without_index(y), False
     if alone and len(read) == 1 and not is_list(y) and (steps := read.lengths[0]) > 1:
@@ -161,6 +163,8 @@ def of_steps(estimator, read, y, axes, what="y", alone=True):
             y = [values]
         elif values.shape == (1, steps):
             y = list(values)
+    if _are_lists(y, read.lengths) and (axes == 2 or len(set(read.lengths)) > 1):
+        y = [np.asarray(values) for values in y]
     if not is_list(y):
         padded = dimensions(y) == axes and (axes > 2 or np.shape(y) == read.shape)
         if not padded:
@@ -206,6 +210,12 @@ def is_list(X):
     if isinstance(X, np.ndarray):
         return X.dtype == object and X.ndim == 1 and any(map(_is_series, X))
     return isinstance(X, (list, tuple)) and (not X or any(map(_is_series, X)))
+
+
+def _are_lists(y, lengths):
+    """Whether y holds lists or tuples of these lengths."""
+    listed = isinstance(y, (list, tuple)) and all(isinstance(values, (list, tuple)) for values in y)
+    return listed and len(y) == len(lengths) and all(map(operator.eq, map(len, y), lengths))
 
 
 def _is_series(x):

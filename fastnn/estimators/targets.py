@@ -168,6 +168,7 @@ class ClassifierTargets(ClassifierMixin):
             The fitted estimator.
         """
         with unchanged_on_failure(self):
+            self._refuse_balanced()
             _check_partial_fit_first_call(self, classes)
             return self._fit(X, y, sample_weight, incremental=True)
 
@@ -326,15 +327,18 @@ class ClassifierTargets(ClassifierMixin):
             "on": off + (on - off) * (1 - s + s / n_classes),
         }
 
-    def _loss_weight(self, y, weight, incremental):
-        if self.class_weight is None:
-            return weight
-        if incremental and self.class_weight == "balanced":
+    def _refuse_balanced(self):
+        given = self.class_weight
+        if "balanced" in (given if isinstance(given, list) else [given]):
             raise ValueError(
-                f"{type(self).__name__}: class_weight='balanced' needs all data at once and cannot be used with "
+                f"{type(self).__name__}: class_weight={shown(given)} needs all data at once and cannot be used with "
                 "partial_fit; compute the weights with sklearn.utils.class_weight.compute_class_weight and pass them "
                 "as a dict"
             )
+
+    def _loss_weight(self, y, weight):
+        if self.class_weight is None:
+            return weight
         factors = self._class_factors(y)
         return factors if weight is None else factors * weight
 

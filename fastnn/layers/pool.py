@@ -1,13 +1,16 @@
 """Pooling of images (n, height, width, channels) and signals (n, time, channels), channel by channel."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from fastnn import ops
-from fastnn.layers.stack import expected
+from fastnn.layers.stack import ShapeError, expected
 from fastnn.layers.window import check_image, check_padding, keep_tuples, pair, window
 from fastnn.ops.window import Geometry
 from fastnn.spec import shown
+
+PLACES = 1 << 24  # that float32, which holds the place of a maximum, tells apart
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class _Pool:
         """Adds the pool; returns the name of y."""
         shape = check_image(builder.shape(x), self.axes)
         geometry = window(shape, self.axes, self.size, self.size if self.stride is None else self.stride, self.padding)
+        self._check(geometry.kernel)
         x = ops.shape.in_panels(builder, x)
         return self._pool(builder, x, geometry, f"pool{builder.number('pool')}")
 
@@ -41,9 +45,21 @@ class _Pool:
 class _Max:
     _pool = staticmethod(ops.pool.max_pool)
 
+    @staticmethod
+    def _check(places):
+        if prod(places) > PLACES:
+            raise ShapeError(
+                f"a maximum of {prod(places):,} places, of which float32 can number {PLACES:,}; put a smaller pool "
+                "before it"
+            )
+
 
 class _Mean:
     _pool = staticmethod(ops.pool.avg_pool)
+
+    @staticmethod
+    def _check(places):
+        """Any number of places has a mean."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class _Global:
                 "with return_sequences=True"
             )  # fmt: skip
         image = (1, *shape[:-1])[-2:]
+        self._check(image)
         x = ops.shape.in_panels(builder, x)
         name = f"pool{builder.number('pool')}"
         if builder.lengths is not None:

@@ -62,11 +62,17 @@ def table_row(transform, sides):
 def bind_augment(op, layout):
     *sides, channels = layout.plan.buffers[op.outputs[0]].shape
     height, width = sides if len(sides) == 2 else (1, *sides)
+    numbers = (height + 3) * (width + 3) * channels
+    if numbers >= 1 << 31:
+        raise ValueError(
+            f"augment: {height} x {width} x {channels} with a border are {numbers:,} numbers, of which at most "
+            f"{2**31 - 1:,} can be moved about; crop or shrink the images, or leave augment out"
+        )
     table = np.array([table_row(transform, sides) for transform in op.attributes["transforms"]], np.float64)
     places = np.indices((height, width), np.int32)
-    layout.scratch((height + 3) * (width + 3) * channels)
-    numbers = [height, width, channels, len(table), layout.table(table), layout.table(places), op.attributes["stream"]]
-    return [*op.inputs, *op.outputs], numbers, []
+    layout.scratch(numbers)
+    values = [height, width, channels, len(table), layout.table(table), layout.table(places), op.attributes["stream"]]
+    return [*op.inputs, *op.outputs], values, []
 
 
 OPS = {"augment": (<size_t> &augment, bind_augment)}

@@ -173,7 +173,6 @@ cdef extern from "fastnn.h" nogil:
         void *scratch
 
     ctypedef struct fnn_kernels:
-        const char *isa
         int64_t itemsize, lanes, vectors, panel, narrow
         int lane_bits, panel_bits
         int64_t tile_rows[5]
@@ -400,7 +399,6 @@ cdef extern from "fastnn.h" nogil:
     ) noexcept nogil
 
     ctypedef struct fnn_bfloat16:
-        const char *isa
         int64_t panels
         void (*narrow)(int64_t n, const float *source, uint16_t *to) noexcept nogil
         void (*round)(int64_t n, const float *source, float *to) noexcept nogil

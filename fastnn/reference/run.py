@@ -275,11 +275,11 @@ class Runner:
                 pass
             loss_sum += self._batch_loss(buffers, first, rows) * rows
             done += 1
+            self._keep(buffers)  # whatever may interrupt the next one
             if sums is not None and batch == epoch_batches - 1:
                 sums[past], loss_sum = loss_sum, 0.0
             if time.perf_counter() >= end:
                 break
-        self._keep(buffers)
         return done, loss_sum
 
     def loss_and_gradient(self):

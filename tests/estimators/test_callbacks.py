@@ -199,3 +199,12 @@ def test_short_fits_show_no_bar(monkeypatch, capsys, backend):
     MLPClassifier((5,), max_iter=3, verbose="bar", backend=backend).fit(X, Y)
     assert terminal.getvalue() == ""
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_that_has_no_more_items_is_no_end_of_the_fit(solver, backend):
+    items = iter(range(2))
+    model = MLPClassifier((5,), solver=solver, epoch_callback=lambda epoch: next(items) < 0, backend=backend)
+    with pytest.raises(StopIteration):
+        model.fit(X, Y)
+    assert not hasattr(model, "coefs_")

@@ -11,8 +11,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import MLPClassifier, MLPRegressor, training
 from fastnn.estimators import resumable
+from fastnn.reference.run import Runner as Reference
 from fastnn.schedules import WarmUp
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -413,3 +414,53 @@ def test_a_pickle_has_the_memory_from_before_a_call_in_another_thread():
     during = through_pickle(model)
     memory.give_back()
     assert_same(during.partial_fit(X, Y), before.partial_fit(X, Y))
+
+
+def test_a_pickle_of_a_callback_has_the_memory_from_before_its_call():
+    model, kept = MLPClassifier((5,), random_state=0), []
+    for _ in range(2):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+    before = through_pickle(model)
+    model.set_params(epoch_callback=lambda epoch: kept.append(through_pickle(model.set_params(epoch_callback=None))))
+    model.partial_fit(X, Y)
+    for a, b in zip(arrays(kept[0].partial_fit(X, Y)), arrays(before.partial_fit(X, Y)), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("scoring", [None, "balanced_accuracy"])
+def test_early_stopping_compares_scores_of_the_rows_that_are_held_out_now(scoring, backend):
+    easy, hard = Y == 0, Y > 0
+    parameters = {"early_stopping": True, "warm_start": True, "random_state": 0, "max_iter": 30, "backend": backend}
+    model = MLPClassifier((8,), learning_rate_init=0.02, **parameters).fit(X, Y, X_val=X[easy], y_val=Y[easy])
+    assert model.best_validation_score_ == 1.0
+    model.set_params(scoring=scoring).fit(X, Y, X_val=X[hard], y_val=Y[hard])
+    expected = np.nanmax(model.validation_scores_[30:])
+    assert model.best_validation_score_ == expected < 1.0
+    if scoring is None:
+        assert model.score(X[hard], Y[hard]) == expected
+
+
+@pytest.mark.parametrize("given", ["balanced", [None, "balanced"]])
+def test_balanced_classes_need_all_data(given, backend):
+    y = np.column_stack([Y == 0, Y == 1])
+    with pytest.raises(ValueError, match=r"class_weight=.*'balanced'.* needs all data at once"):
+        MLPClassifier((5,), class_weight=given, backend=backend).partial_fit(X, y, classes=[0, 1])
+
+
+def test_ctrl_c_in_numpy_keeps_the_epochs_that_the_curves_have(monkeypatch):
+    parameters = {"backend": "numpy", "random_state": 0, "batch_size": 32}
+    expected = MLPClassifier((5,), max_iter=6, **parameters).fit(X, Y)
+    shuffle = Reference.shuffle
+
+    def interrupted(runner, epoch):
+        if epoch == 6:
+            raise KeyboardInterrupt
+        shuffle(runner, epoch)
+
+    monkeypatch.setattr(training, "SLICE", 1e9)
+    monkeypatch.setattr(Reference, "shuffle", interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = MLPClassifier((5,), max_iter=50, **parameters).fit(X, Y)
+    assert model.n_iter_ == 6
+    assert model.loss_curve_ == expected.loss_curve_
+    assert_same(model, expected)

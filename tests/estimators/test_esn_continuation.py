@@ -168,3 +168,9 @@ def test_lists_of_numbers_may_stand_for_weights(backend):
         setattr(esn, name, getattr(esn, name).tolist())
     for actual, wanted in zip(esn.predict(X), expected, strict=True):
         np.testing.assert_array_equal(actual, wanted)
+
+
+def test_the_penalty_that_recursive_least_squares_begin_with_stays():
+    esn = ESNRegressor(20, alpha=1e-3, solver="rls", random_state=0).partial_fit(X, STEPS)
+    with pytest.raises(ValueError, match=r"alpha was 0\.001 in the first call and cannot become 10"):
+        esn.set_params(alpha=10.0).partial_fit(X, STEPS)

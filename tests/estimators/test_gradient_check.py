@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_iris, make_multilabel_classification
 
 from fastnn import ESNRegressor, MLPClassifier, MLPRegressor, RecurrentClassifier, check_gradient
+from fastnn.estimators.fitting import Fit
 from fastnn.gradient_check import GradientCheck
 from fastnn.layers import GRU, LSTM, Bidirectional
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
@@ -135,3 +136,20 @@ def test_steps_and_entries_that_check_nothing_are_refused(options, backend):
 def test_weights_that_cancel_each_other_are_refused(backend):
     with pytest.raises(ValueError, match="the weights of the training rows sum to 0"):
         check_gradient(MLPClassifier(**SMALL, backend=backend), X[:4], Y[:4], [1, -1, 1, -1])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fitted_classifier_with_balanced_classes(backend):
+    model = MLPClassifier(**SMALL, class_weight="balanced", max_iter=3, backend=backend).fit(X, Y)
+    assert check_gradient(model, X[:17], Y[:17]).worst < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_weights_that_early_stopping_shows_are_checked(monkeypatch, backend):
+    parameters = {"early_stopping": True, "warm_start": True, "learning_rate_init": 0.5, "max_iter": 20}
+    model = MLPClassifier(**SMALL, **parameters, backend=backend).fit(X, Y)
+    assert model._progress.last is not None
+    seen, checked = [], Fit.gradient_runner
+    monkeypatch.setattr(Fit, "gradient_runner", lambda fit: seen.append(fit.weights) or checked(fit))
+    check_gradient(model, X, Y)
+    assert any(np.array_equal(array, model.coefs_[0]) for array in seen[0].values())

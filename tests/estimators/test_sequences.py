@@ -138,3 +138,28 @@ def test_prediction_wants_the_channels_of_the_fit():
         model.predict([np.zeros((4, 3))])
     with pytest.raises(ValueError, match="X has 1 channels, but the fit had 2"):
         model.predict(np.zeros((4, 5)))
+
+
+@pytest.mark.parametrize("Estimator", [ESNClassifier, ESNRegressor])
+def test_lengths_count_in_a_list_of_series_that_are_equally_long(Estimator):
+    X, lengths = np.random.default_rng(2).standard_normal((4, 6)), [6, 2, 4, 3]
+    expected = fit(X, Estimator, lengths=lengths).predict(X, lengths=lengths)
+    for form in (list(X), X.tolist()):
+        assert np.array_equal(fit(form, Estimator, lengths=lengths).predict(form, lengths=lengths), expected)
+
+
+@pytest.mark.parametrize("Estimator", [ESNClassifier, ESNRegressor])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_values_of_each_step_may_be_lists(Estimator, kind):
+    steps = [np.arange(len(x)) % 2 for x in SERIES]
+    expected = Estimator(10, random_state=0).fit(SERIES, steps)
+    model = Estimator(10, random_state=0).fit(SERIES, [kind(values.tolist()) for values in steps])
+    assert model.each_step_
+    assert np.array_equal(model.coef_, expected.coef_)
+
+
+def test_lists_as_long_as_equally_long_sequences_are_labels_of_steps_but_outputs_of_a_regressor():
+    X, y = np.random.default_rng(2).standard_normal((4, 3, 2)), [[0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]]
+    assert ESNClassifier(10, random_state=0).fit(list(X), y).each_step_
+    model = ESNRegressor(10, random_state=0).fit(list(X), y)
+    assert (model.each_step_, model.n_outputs_) == (False, 3)

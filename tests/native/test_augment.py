@@ -103,3 +103,9 @@ def test_places_far_outside_give_zeros(times, dtype, isa):
     assert np.isfinite(y).all()
     assert np.abs(y).max() <= 1
     assert (y == 0).all((1, 2, 3)).any()
+
+
+def test_an_image_whose_places_are_no_int32_is_refused():
+    plan = augmented((1 << 16, 1 << 15, 1), (("rotate", 30.0),))
+    with pytest.raises(ValueError, match=r"augment: 65536 x 32768 x 1 with a border are .* crop or shrink"):
+        Native(plan, dtype=np.float32, rows=1)
