@@ -110,15 +110,18 @@ def _activated(plan, layer, activation):
 
 def _dropout_gradient(plan, dropout, relu):
     """dropout_grad and the activation_grad of the relu before it become that of a relu that scales as dropout does:
-    what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again."""
+    what dropout gave is positive exactly where it let a positive number through. The mask is not drawn again. Where an
+    add lies between, through which a gradient passes without an op, dropout was given something else."""
     if (dropout.kind, relu.kind) != ("dropout_grad", "activation_grad") or not _flows(plan, dropout, relu):
         return None
     if relu.attributes["activation"] != ("relu",):
         return None
     stream = dropout.attributes["stream"]
-    kept = next(op.outputs for op in plan.step if op.kind == "dropout" and op.attributes["stream"] == stream)
+    forward = next(op for op in plan.step if op.kind == "dropout" and op.attributes["stream"] == stream)
+    if forward.inputs != relu.inputs[1:]:
+        return None
     attributes = {"activation": ("scaled_relu", 1.0 / (1.0 - dropout.attributes["rate"]))}
-    return relu.with_(inputs=dropout.inputs + kept, attributes=attributes)
+    return relu.with_(inputs=dropout.inputs + forward.outputs, attributes=attributes)
 
 
 def _activation_gradient(plan, layer, activation):

@@ -436,7 +436,8 @@ def grad_weights(layout, op):
     shifts, across = places.shifts, geometry.image[1]
     scratch = Scratch()
     scratch.take((places.size + 2 * depth) // 2)
-    line_pitch = layout.deep(max(shifts.left + layout.deep(across), shifts.size * shifts.stride + across) + depth)
+    last = shifts.start + (shifts.count - 1) * shifts.step + shifts.size * shifts.stride  # where its last copy ends
+    line_pitch = layout.deep(max(shifts.left + layout.deep(across), last) + depth)
     lines = scratch.take(layout.padded(channels) * line_pitch // 2)
     pairs = scratch.take(together * deep // 2)
     strip = scratch.take(deep if pool is None else 0)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris, make_multilabel_classification
 
-from fastnn import ESNRegressor, MLPClassifier, MLPRegressor, RecurrentClassifier, check_gradient
+from fastnn import ConvNet, ESNRegressor, MLPClassifier, MLPRegressor, RecurrentClassifier, check_gradient
 from fastnn.estimators.fitting import Fit
 from fastnn.gradient_check import GradientCheck
-from fastnn.layers import GRU, LSTM, Bidirectional
+from fastnn.layers import GRU, LSTM, Activation, Bidirectional, Conv2D, Dense, Dropout, Residual
 from fastnn.losses import CLASSIFIER_LOSSES, REGRESSOR_LOSSES
 
 X, Y = load_iris(return_X_y=True)
@@ -153,3 +153,17 @@ def test_the_weights_that_early_stopping_shows_are_checked(monkeypatch, backend)
     monkeypatch.setattr(Fit, "gradient_runner", lambda fit: seen.append(fit.weights) or checked(fit))
     check_gradient(model, X, Y)
     assert any(np.array_equal(array, model.coefs_[0]) for array in seen[0].values())
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Residual([Conv2D(2, 3, padding="same", activation="relu")]), Dropout(0.4)],
+        [Residual([Dense(8, "relu")], [Dense(8, trainable=False)]), Dropout(0.3)],
+        [Dense(8, trainable=False), Residual([Dense(8, "relu"), Dropout(0.2)]), Dropout(0.3), Dense(4, "relu")],
+        [Residual([Conv2D(2, 1)]), Activation("relu"), Dropout(0.3), Residual([Dropout(0.2), Activation("relu")])],
+    ],
+)
+def test_dropout_of_a_sum_of_which_one_term_depends_on_no_weight(layers, backend):
+    images = np.random.default_rng(0).standard_normal((30, 4, 4, 2))
+    assert check_gradient(ConvNet(layers, random_state=0, backend=backend), images, Y).worst < 1e-6

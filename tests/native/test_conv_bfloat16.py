@@ -115,6 +115,18 @@ def test_strides_beyond_the_image_and_taps_that_meet_nothing(kind, isa):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layout", ["rows", "panels"])
+@pytest.mark.parametrize("channels", [2, 16])
+@pytest.mark.parametrize("sides", [(0, 1), (1, 0), (0.5, 0.5)])
+@pytest.mark.parametrize(("taps", "dilation", "stride"), [(3, 50, 1), (3, 64, 1), (5, 40, 3), (120, 1, 1)])
+def test_taps_that_lie_beyond_the_line(taps, dilation, stride, sides, channels, layout, kind, isa):
+    padding = tuple(int(side * (taps - 1) * dilation) for side in sides)
+    geometry = Geometry((1, 24), (1, taps), (1, stride), (1, dilation), ((0, 0), padding))
+    case = Rounded(np.random.default_rng(7), geometry=geometry, channels=channels, filters=5, pool=None, layout=layout)
+    compare(case, kind, 9, np.float32, isa)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layout", ["rows", "panels"])
 @pytest.mark.parametrize("height", [1, 3])
 def test_lines_as_long_as_a_block_of_pairs(height, layout, kind, isa):
     geometry = Geometry((6, 32), (height, 1))
