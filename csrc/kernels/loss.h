@@ -48,11 +48,11 @@ static void NAME(softmax)(int64_t begin, int64_t rows, int64_t outputs, int64_t 
     }
 }
 
-/* scale[i] = w / weight sum: the factor of a row's gradient. */
+/* scale[i] = w / weight sum: the factor of a row's gradient. In double: with large weights 1 / sum is subnormal. */
 FNN_INLINE void NAME(row_scales)(const fnn_loss *l, int64_t first, int64_t m, real scale[FNN_LANES])
 {
-    const real *w = l->w, inverse = (real)l->inverse_weight;
-    for (int64_t i = 0; i < m; i++) scale[i] = w ? w[first + i] * inverse : inverse;
+    const real *w = l->w;
+    for (int64_t i = 0; i < m; i++) scale[i] = (real)((w ? (double)w[first + i] : 1.0) * l->inverse_weight);
 }
 
 FNN_INLINE void NAME(store_losses)(const fnn_loss *l, int64_t first, int64_t m, const real loss[FNN_LANES])

@@ -218,7 +218,7 @@ static void NAME(layer_norm)(int64_t begin, int64_t rows, int64_t features, int6
         FNN_ROW_SUMS(sum, features, panel_stride, NAME(load)(x + at));
         for (int64_t i = 0; i < m; i++) mean[first + i] = centre[i] = sum[i] / count;
         FNN_ROW_SUMS(sum, features, panel_stride, NAME(multiply)(CENTRED, CENTRED));
-        for (int64_t i = 0; i < m; i++) rstd[first + i] = factor[i] = 1 / real_sqrt(sum[i] / count + (real)epsilon);
+        for (int64_t i = 0; i < m; i++) rstd[first + i] = factor[i] = (real)(1 / sqrt((double)sum[i] / count + epsilon));
         FNN_EACH_STRIP(s, features, panel_stride) {
             FNN_EACH_VECTOR(s) {
                 const vec normal = NAME(multiply)(CENTRED, NAME(broadcast)(factor[i]));

@@ -1,5 +1,6 @@
 /* The tables of an instruction set: of float, of double, of bfloat16. An isa file defines FNN_ISA, includes a header
  * of simd/ and then this; with FNN_ONLY_BFLOAT16 only the last one is made. */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -59,7 +59,9 @@ FNN_INLINE NAME(rule) NAME(rule_of)(int count, const fnn_step *step)
     NAME(rule) rule = {
         .rate = (real)step->rate, .shrink = (real)step->shrink, .clip = (real)step->clip, .l2 = (real)step->l2,
     };
-    for (int i = 0; i < count; i++) rule.constants[i] = (real)step->p[i];
+    /* An epsilon that would be flushed to zero would make 0 / 0 of a weight whose gradient has always been zero. */
+    const double least = sizeof(real) == sizeof(float) ? FLT_MIN : DBL_MIN;
+    for (int i = 0; i < count; i++) rule.constants[i] = (real)(step->p[i] > 0 ? fmax(step->p[i], least) : step->p[i]);
     rule.constants[3] = (real)(1 - step->p[0]);
     rule.constants[4] = count > 1 ? (real)(1 - step->p[1]) : 0;
     return rule;

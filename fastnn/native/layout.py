@@ -107,7 +107,7 @@ class Layout:
 
     def _in_place(self):
         """Gathered rows that are X as it is, which products may then read where the caller has it."""
-        as_given = {"scale": 1.0, "first": 0, "partner": None}
+        as_given = {"scale": 1.0, "first": 0, "partner": None, "precision": None}
         return {
             op.outputs[0]
             for op in self.plan.step

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron, PoissonRegressor, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import ConvNet, MLPClassifier, MLPRegressor
+from fastnn.layers import LayerNorm
 
 X, Y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -112,3 +114,30 @@ def test_median_regression(loss, expected, backend):
     model = MLPRegressor(loss, (), learning_rate_init=0.02, max_iter=600, batch_size=401, backend=backend)
     model.set_params(init="zeros", alpha=0.0, n_iter_no_change=100, tol=0.0).fit(np.zeros((401, 1)), y)
     assert model.predict([[0.0]])[0] == pytest.approx(expected(y), abs=0.05)
+
+
+@ignore_convergence
+def test_large_sample_weights_are_those_of_small_ones():
+    weight = np.linspace(1, 2, 150)
+    parameters = {"hidden_layer_sizes": (5,), "max_iter": 20, "alpha": 0.0, "random_state": 0, "precision": "float32"}
+    expected = MLPClassifier(**parameters).fit(X, Y, weight)
+    model = MLPClassifier(**parameters).fit(X, Y, 1e37 * weight)
+    np.testing.assert_allclose(model.coefs_[0], expected.coefs_[0], rtol=1e-3, atol=1e-5)
+
+
+@ignore_convergence
+@pytest.mark.parametrize("solver", ["adam", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_epsilon_that_float32_flushes_to_zero(solver, precision, backend):
+    columns = np.hstack([X, np.zeros((150, 1))])
+    model = MLPClassifier((5,), solver=solver, epsilon=1e-40, max_iter=5, alpha=0.0, random_state=0, backend=backend)
+    model.set_params(precision=precision).fit(columns, Y)
+    assert all(np.isfinite(array).all() for array in model.coefs_)
+
+
+def test_an_epsilon_of_layer_norm_that_float32_flushes_to_zero(backend):
+    constant = np.zeros((9, 4), np.float32)
+    model = ConvNet([LayerNorm(epsilon=1e-40)], input_shape=(4,), max_iter=1, random_state=0, backend=backend)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(constant, np.arange(9) % 2)
+    assert np.isfinite(model.predict_proba(constant)).all()

@@ -1,5 +1,8 @@
 """Dense layers: of few outputs, whose weights the native backend keeps turned, (out, in), and what ends a product."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -100,6 +103,19 @@ def test_rows_read_in_place_give_the_bits_of_gathered_ones(features, dtype, isa)
         reference.set(name, value)
     for output in outputs:
         np.testing.assert_allclose(output, reference.forward(X)[: len(output)], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("products", ["numbers", "pairs", "tiles"])
+def test_rows_that_are_rounded_are_not_read_in_place(products, isa):
+    rng = np.random.default_rng(0)
+    net = replace(network(9, (70,), 9), precision="bfloat16")
+    X, plan = data(rng, net, 23, np.float32)[0], lowered(net, "predict", products=products)
+    runner, reference = (make(plan, dtype=np.float32, rows=16) for make in (partial(Runner, isa=isa), Reference))
+    for name, value in draw(rng, plan).items():
+        runner.set(name, value)
+        reference.set(name, value)
+    np.testing.assert_array_equal(runner.forward(X), runner.forward(X.astype(np.float64)))
+    np.testing.assert_allclose(runner.forward(X), reference.forward(X), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
