@@ -9,8 +9,8 @@ installed (extra `bench`).
     python benchmarks/latency.py --write README.md
 """
 
-import statistics
 import time
+from functools import partial
 from time import perf_counter
 
 import data
@@ -24,7 +24,6 @@ from peers import quietly, torch_threads
 from sklearn import neural_network
 
 SAMPLE = 5e-3  # seconds of calls, at least one, that make one time
-TURN = 20  # times so long, or fewer of slow calls, of which a competitor's turn is the median
 NETWORKS = {
     "small": Network((30,), (100,), 2),
     "mnist": Network((784,), (256, 128), 10),
@@ -77,17 +76,9 @@ def measure(network, options):
         for _ in range(options.rounds):
             for peer, call in calls.items():
                 time.sleep(PAUSE)
-                times[peer].append(1e6 * in_a_row(call, options.sample))
+                times[peer].append(1e6 * machine.turn(partial(seconds, call, options.sample), options.tiny))
         print(f"{title}: {', '.join(f'{peer} {note}' for peer, note in notes.items())}", flush=True)
         yield {"row": title, "notes": notes, "microseconds": times}
-
-
-def in_a_row(call, sample):
-    """The median time of a turn: after the pause a core has its clock, its caches and its pages to recover."""
-    end, times = perf_counter() + TURN * sample, [seconds(call, sample)]
-    while perf_counter() < end:
-        times.append(seconds(call, sample))
-    return statistics.median(times)
 
 
 def seconds(call, sample):

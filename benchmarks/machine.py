@@ -1,14 +1,17 @@
-"""What times are taken on, and what memory a function takes."""
+"""What times are taken on, how a competitor takes its turn, and what memory a function takes."""
 
 import os
 import platform
 import re
+import statistics
 from importlib import metadata
+from time import perf_counter
 
 from fastnn.config import show_config
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 PAUSE = 0.25  # seconds between two competitors: worker threads of the last library, such as OpenBLAS, stop spinning
+TURN = 0.1  # seconds of a competitor's turn, at least
 LIBRARIES = ("fastnn", "numpy", "scikit-learn", "torch", "jax", "onnxruntime")
 
 
@@ -38,6 +41,15 @@ def _cpu():
             return re.search(r"model name\s*:\s*(.*)", file.read())[1]
     except (OSError, TypeError):
         return platform.processor() or platform.machine()
+
+
+def turn(measure, tiny):
+    """The median of what `measure` returns as often as a turn allows, at least once, and once where it is tiny: after
+    the pause a core has its clock, its caches and its pages to recover, for longer than a fit of iris takes."""
+    times, end = [measure()], perf_counter() + (0 if tiny else TURN)
+    while perf_counter() < end:
+        times.append(measure())
+    return statistics.median(times)
 
 
 def peak_memory(function):

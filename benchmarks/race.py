@@ -10,7 +10,6 @@ autocast; a whole epoch of JAX is one compiled scan. The rows of MNIST need FAST
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
@@ -62,7 +61,6 @@ ROWS = (
     Row("gru", "6400 MNIST images by lines,", SEQUENCES, recurrent("gru", 128), 128, 2),
     Row("rnn", "6400 MNIST images by lines,", SEQUENCES, recurrent("rnn", 128), 128, 2),
 )
-ROUND = 0.1  # seconds a competitor fits in a row, at least
 UNITS = {"milliseconds": "milliseconds an epoch of `fit`", "megabytes": "megabytes of a fit at its peak"}
 
 
@@ -121,19 +119,10 @@ def race(row, precision, options):
     for _ in range(options.rounds):
         for peer, fit in fits.items():
             time.sleep(machine.PAUSE)
-            times[peer].append(1000 * in_a_row(fit, 0 if options.tiny else ROUND))
+            times[peer].append(1000 * machine.turn(fit, options.tiny))
     print(", ".join(f"{peer} {report.spread(values)} ms" for peer, values in times.items()), flush=True)
     result = {"row": row.title, "precision": precision, "epochs": row.epochs, "notes": notes}
     return result | {"milliseconds": times, "megabytes": {}}
-
-
-def in_a_row(fit, seconds):
-    """The median of as many fits as take so many seconds, at least one: after the pause a core has its clock and its
-    caches to recover, for longer than a fit of iris takes."""
-    times, end = [fit()], time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        times.append(fit())
-    return statistics.median(times)
 
 
 def build(peer, row, X, y, precision):

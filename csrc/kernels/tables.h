@@ -19,8 +19,6 @@ enum { FNN_CHAINS = 12, FNN_GROUPS = 32, FNN_SUM_ROWS = 32, FNN_BLOCK_ROWS = 64 
 
 #define FNN_TABLE_(isa, suffix) fnn_##isa##_##suffix
 #define FNN_TABLE(isa, suffix) FNN_TABLE_(isa, suffix)
-#define FNN_STRING_(x) #x
-#define FNN_STRING(x) FNN_STRING_(x)
 #define NAME(name) FNN_JOIN(name, FNN_SUFFIX)
 /* n, shown to the compiler to be a multiple of the lanes: no scalar tail, hence no second rounding of any element. */
 #define FNN_WHOLE(n) ((n) & -(int64_t)FNN_LANES)

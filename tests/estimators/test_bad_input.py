@@ -431,6 +431,9 @@ def test_validation_data_with_other_columns(backend):
 def test_balanced_class_weights_need_all_data(backend):
     with pytest.raises(ValueError, match="class_weight='balanced' needs all data at once"):
         MLPClassifier(**SMALL, class_weight="balanced", backend=backend).partial_fit(X, Y, classes=[0, 1, 2])
+    labels = np.column_stack([Y == 0, Y == 1])
+    with pytest.raises(ValueError, match=r"class_weight=\[None, 'balanced'\] needs all data at once"):
+        MLPClassifier(**SMALL, class_weight=[None, "balanced"], backend=backend).partial_fit(X, labels, classes=[0, 1])
 
 
 @pytest.mark.parametrize("class_weight", [[1], [1.0, 2.0, 3.0], [{0: 2.0}, {0: 1.0}, {0: 1.0}]])

@@ -440,13 +440,6 @@ def test_early_stopping_compares_scores_of_the_rows_that_are_held_out_now(scorin
         assert model.score(X[hard], Y[hard]) == expected
 
 
-@pytest.mark.parametrize("given", ["balanced", [None, "balanced"]])
-def test_balanced_classes_need_all_data(given, backend):
-    y = np.column_stack([Y == 0, Y == 1])
-    with pytest.raises(ValueError, match=r"class_weight=.*'balanced'.* needs all data at once"):
-        MLPClassifier((5,), class_weight=given, backend=backend).partial_fit(X, y, classes=[0, 1])
-
-
 def test_ctrl_c_in_numpy_keeps_the_epochs_that_the_curves_have(monkeypatch):
     parameters = {"backend": "numpy", "random_state": 0, "batch_size": 32}
     expected = MLPClassifier((5,), max_iter=6, **parameters).fit(X, Y)
